@@ -1,0 +1,2 @@
+//! records
+#![no_std]
