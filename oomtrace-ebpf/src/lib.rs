@@ -1,2 +1,17 @@
-//! records
+//! The record format that the two halves of oomtrace share.
+//!
+//! The programs (this package's binary, built for the BPF target) write these records into a ring buffer;
+//! userspace decodes them once, at the edge. Everything here is `no_std`, `repr(C)` and free of padding, so a
+//! record is the same bytes on both sides. Sizes in pages or bytes are raw kernel values; nothing is converted
+//! in the kernel half.
+
 #![no_std]
+
+mod layout;
+mod record;
+
+pub use layout::{ABSENT, Field, Layout, Params};
+pub use record::{
+    Close, Decision, Header, Level, MAX_LEVELS, Mark, MmFacts, NAME_LEN, NO_LIMIT_PAGES, RSS_ANON, RSS_FILE,
+    RSS_SHMEM, RSS_SWAP, RecordKind, TEXT_LEN, TaskFacts, chain, close, decision, level, mm, reclaim, task,
+};

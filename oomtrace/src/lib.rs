@@ -1,1 +1,14 @@
-//! stub
+//! oomtrace: traces Linux out-of-memory kills as the kernel decides them.
+//!
+//! One direction of flow: [`kernel`] attaches the programs, [`record`] decodes what they send, [`incident`]
+//! assembles it, [`output`] shows it. Outputs see only the types of [`incident`].
+
+pub mod cli;
+pub mod command;
+pub mod host;
+pub mod incident;
+pub mod kernel;
+pub mod output;
+pub mod record;
+pub mod session;
+pub mod text;

@@ -1,0 +1,157 @@
+//! Where the running kernel keeps what the programs read.
+//!
+//! rustc emits no BTF relocations for BPF, so nothing about the kernel's structures is compiled in: userspace
+//! resolves every field below from the kernel's BTF and patches the offsets into the programs' `.rodata` before
+//! they load. A field that this kernel lacks is [`ABSENT`], and the programs then leave what depends on it out.
+
+/// The offset of a field that this kernel does not have, or has in another size than the programs expect.
+pub const ABSENT: u32 = u32::MAX;
+
+/// One field of the kernel that the programs read.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Its name in [`Layout`].
+    pub name: &'static str,
+    /// Where to look for it, best first: (structure, path of members).
+    pub places: &'static [(&'static str, &'static str)],
+    /// The size in bytes that the programs read. A field of another size is treated as absent.
+    pub size: u32,
+}
+
+macro_rules! layout {
+    ($($(#[$doc:meta])* $name:ident: $size:literal = $($of:literal . $path:literal)|+;)+) => {
+        /// Byte offsets of kernel fields, in the order of [`Layout::FIELDS`].
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Layout {
+            $($(#[$doc])* pub $name: u32,)+
+        }
+
+        impl Layout {
+            /// Every field, in the order of the structure's own.
+            pub const FIELDS: &[Field] = &[
+                $(Field { name: stringify!($name), places: &[$(($of, $path)),+], size: $size },)+
+            ];
+
+            /// The table before anything is resolved.
+            pub const UNRESOLVED: Self = Self { $($name: ABSENT,)+ };
+
+            /// The table as the array of offsets that [`Self::FIELDS`] describes.
+            #[must_use]
+            pub const fn from_offsets(offsets: [u32; Self::FIELDS.len()]) -> Self {
+                let [$($name),+] = offsets;
+                Self { $($name),+ }
+            }
+        }
+    };
+}
+
+layout! {
+    /// Thread id.
+    task_pid: 4 = "task_struct"."pid";
+    /// Process id.
+    task_tgid: 4 = "task_struct"."tgid";
+    /// Thread name.
+    task_comm: 16 = "task_struct"."comm";
+    /// `PF_*` flags.
+    task_flags: 4 = "task_struct"."flags";
+    /// Time since boot of the thread's start, ns (`real_start_time` before 5.5).
+    task_start_boottime: 8 = "task_struct"."start_boottime" | "task_struct"."real_start_time";
+    /// The parent process.
+    task_real_parent: 8 = "task_struct"."real_parent";
+    /// The process's first thread.
+    task_group_leader: 8 = "task_struct"."group_leader";
+    /// Address space, NULL after `exit_mm`.
+    task_mm: 8 = "task_struct"."mm";
+    /// What the threads of the process share.
+    task_signal: 8 = "task_struct"."signal";
+    /// Objective credentials.
+    task_real_cred: 8 = "task_struct"."real_cred";
+    /// The task's set of cgroups.
+    task_cgroups: 8 = "task_struct"."cgroups";
+    /// Real user id in the initial user namespace.
+    cred_uid: 4 = "cred"."uid";
+    /// `oom_score_adj` of the process.
+    signal_oom_score_adj: 2 = "signal_struct"."oom_score_adj";
+    /// Number of threads.
+    signal_nr_threads: 4 = "signal_struct"."nr_threads";
+    /// The address space of an OOM victim, kept past `exit_mm`; NULL before it is marked.
+    signal_oom_mm: 8 = "signal_struct"."oom_mm";
+    /// Size of the address space, pages.
+    mm_total_vm: 8 = "mm_struct"."total_vm";
+    /// Page tables, bytes.
+    mm_pgtables_bytes: 8 = "mm_struct"."pgtables_bytes";
+    /// First of four RSS counters where these are plain atomics (6.1 and before).
+    mm_rss_atomic: 8 = "mm_struct"."rss_stat.count[0]";
+    /// The shared part of the first RSS counter where these are per-CPU (6.2 and later).
+    mm_rss_percpu: 8 = "mm_struct"."rss_stat[0].count";
+    /// The same of the second counter: the difference is the stride.
+    mm_rss_percpu_next: 8 = "mm_struct"."rss_stat[1].count";
+    /// The per-CPU part of the first RSS counter.
+    mm_rss_percpu_counters: 8 = "mm_struct"."rss_stat[0].counters";
+    /// Where a per-CPU array map keeps its first element's per-CPU pointer.
+    bpf_array_pptrs: 8 = "bpf_array"."pptrs[0]";
+    /// The task's state in each cgroup controller.
+    css_set_subsys: 8 = "css_set"."subsys[0]";
+    /// The cgroup of a controller's state.
+    css_cgroup: 8 = "cgroup_subsys_state"."cgroup";
+    /// The same controller's state one level up.
+    css_parent: 8 = "cgroup_subsys_state"."parent";
+    /// The cgroup's directory.
+    cgroup_kn: 8 = "cgroup"."kn";
+    /// The cgroup's hierarchy.
+    cgroup_root: 8 = "cgroup"."root";
+    /// 0 for the unified (v2) hierarchy.
+    cgroup_root_hierarchy_id: 4 = "cgroup_root"."hierarchy_id";
+    /// Inode number of the directory: the cgroup's id.
+    kernfs_id: 8 = "kernfs_node"."id";
+    /// Name of the directory.
+    kernfs_name: 8 = "kernfs_node"."name";
+    /// `cgroup` of a memory cgroup's generic state: tells where that state is within the group.
+    memcg_css_cgroup: 8 = "mem_cgroup"."css.cgroup";
+    /// Whether the group is killed as a whole (`memory.oom.group`).
+    memcg_oom_group: 1 = "mem_cgroup"."oom_group";
+    /// Memory charged, pages.
+    memcg_memory_usage: 8 = "mem_cgroup"."memory.usage";
+    /// Memory limit, pages.
+    memcg_memory_max: 8 = "mem_cgroup"."memory.max";
+    /// v2: swap charged, pages.
+    memcg_swap_usage: 8 = "mem_cgroup"."swap.usage";
+    /// v2: swap limit, pages.
+    memcg_swap_max: 8 = "mem_cgroup"."swap.max";
+    /// v1: memory and swap charged, pages.
+    memcg_memsw_usage: 8 = "mem_cgroup"."memsw.usage";
+    /// v1: limit of memory and swap, pages.
+    memcg_memsw_max: 8 = "mem_cgroup"."memsw.max";
+    /// Zones to allocate from; NULL unless a node ran out.
+    oc_zonelist: 8 = "oom_control"."zonelist";
+    /// The memory cgroup at its limit; NULL unless one was.
+    oc_memcg: 8 = "oom_control"."memcg";
+    /// Allocation flags.
+    oc_gfp_mask: 4 = "oom_control"."gfp_mask";
+    /// Allocation order; -1 for sysrq.
+    oc_order: 4 = "oom_control"."order";
+    /// Capacity of the scope, pages.
+    oc_totalpages: 8 = "oom_control"."totalpages";
+    /// The task that was chosen.
+    oc_chosen: 8 = "oom_control"."chosen";
+    /// Its badness, pages.
+    oc_chosen_points: 8 = "oom_control"."chosen_points";
+    /// `enum oom_constraint`.
+    oc_constraint: 4 = "oom_control"."constraint";
+}
+
+/// What else the programs must know before they load. Constants to the verifier, which thus drops the branches
+/// that this kernel cannot take (a helper that it lacks, for one).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Params {
+    /// Index of the memory controller in `css_set.subsys` (`enum cgroup_subsys_id`), or [`ABSENT`].
+    pub memory_cgrp_id: u32,
+    /// Possible CPUs to sum per-CPU counters over; 0 where the exact sum cannot be had.
+    pub cpus: u32,
+    /// Whether the `mark_victim` tracepoint passes the task (1) or its thread id alone (0).
+    pub mark_passes_task: u32,
+    /// Which argument of `mm_vmscan_memcg_reclaim_begin` is the memory cgroup, or [`ABSENT`].
+    pub reclaim_memcg_arg: u32,
+}

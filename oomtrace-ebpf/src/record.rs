@@ -1,0 +1,339 @@
+//! Fixed-size records, kernel half to userspace.
+
+/// What a record is. Values are part of the record file's format: append, never renumber.
+#[repr(u16)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    /// [`Decision`]: `oom_kill_process()` was entered.
+    Decision = 1,
+    /// [`Level`]: one memory cgroup, from a task's own up to the root.
+    Level = 2,
+    /// [`Mark`]: `mark_oom_victim()` marked a task.
+    Mark = 3,
+    /// [`Close`]: `out_of_memory()` returned.
+    Close = 4,
+}
+
+impl RecordKind {
+    /// Every kind, in the order of the loss counters.
+    pub const ALL: [Self; 4] = [Self::Decision, Self::Level, Self::Mark, Self::Close];
+
+    /// The kind that a record's header names, if this version knows it.
+    #[must_use]
+    pub fn from_raw(raw: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u16 == raw)
+    }
+}
+
+/// Longest cgroup directory name that a [`Level`] holds, with its NUL. NAME_MAX is 255.
+pub const NAME_LEN: usize = 256;
+/// Levels of memory cgroups that are sent at most, from a task's own upwards.
+pub const MAX_LEVELS: u32 = 24;
+/// `PAGE_COUNTER_MAX` (include/linux/page_counter.h): `LONG_MAX / PAGE_SIZE` pages is "max", no limit. The
+/// smallest such value, for pages of 64 KiB; no machine has a limit that high.
+pub const NO_LIMIT_PAGES: u64 = i64::MAX as u64 / 65536;
+/// Bytes of kernel text that are read at once.
+pub const TEXT_LEN: usize = 4096;
+
+/// Index of file pages in the RSS counters (`MM_FILEPAGES`, include/linux/mm_types_task.h).
+pub const RSS_FILE: usize = 0;
+/// Index of anonymous pages (`MM_ANONPAGES`).
+pub const RSS_ANON: usize = 1;
+/// Index of swap entries (`MM_SWAPENTS`).
+pub const RSS_SWAP: usize = 2;
+/// Index of shared memory pages (`MM_SHMEMPAGES`).
+pub const RSS_SHMEM: usize = 3;
+
+macro_rules! record {
+    ($(#[$meta:meta])* pub struct $name:ident { $($body:tt)* } size $size:literal) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[cfg_attr(
+            not(target_arch = "bpf"),
+            derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+        )]
+        pub struct $name { $($body)* }
+
+        const _: () = assert!(size_of::<$name>() == $size, "the record format changed");
+    };
+}
+
+record! {
+    /// What begins every record.
+    pub struct Header {
+        /// [`RecordKind`].
+        pub kind: u16,
+        /// Size of the whole record, bytes.
+        pub size: u16,
+        /// The thread in whose context the OOM killer runs: the trigger.
+        pub trigger_tid: u32,
+        /// When the run of the OOM killer was first seen; with `trigger_tid` it names the incident.
+        /// `CLOCK_BOOTTIME`, ns.
+        pub opened_ns: u64,
+        /// When this record was made. `CLOCK_BOOTTIME`, ns.
+        pub boot_ns: u64,
+        /// Number of this record within its incident, from 0.
+        pub index: u32,
+        /// Records of this incident that found no room in the ring before this one.
+        pub lost: u32,
+    } size 32
+}
+
+/// Bits of [`TaskFacts::present`].
+pub mod task {
+    /// `tid` and `pid` are known.
+    pub const IDS: u32 = 1;
+    /// `comm` is known.
+    pub const COMM: u32 = 1 << 1;
+    /// `uid` is known.
+    pub const UID: u32 = 1 << 2;
+    /// `ppid` is known.
+    pub const PPID: u32 = 1 << 3;
+    /// `start_boot_ns` is known.
+    pub const START: u32 = 1 << 4;
+    /// `flags` is known.
+    pub const FLAGS: u32 = 1 << 5;
+    /// `oom_score_adj` is known.
+    pub const ADJ: u32 = 1 << 6;
+    /// `threads` is known.
+    pub const THREADS: u32 = 1 << 7;
+    /// `memcg_id` and `memcg_hierarchy` are known.
+    pub const MEMCG: u32 = 1 << 8;
+}
+
+record! {
+    /// A task, as its `task_struct` shows it.
+    pub struct TaskFacts {
+        /// Which of the fields were read (bits of [`task`]).
+        pub present: u32,
+        /// Process id (`task_struct.tgid`) in the initial namespace.
+        pub pid: u32,
+        /// Thread id (`task_struct.pid`) in the initial namespace.
+        pub tid: u32,
+        /// Process id of the parent.
+        pub ppid: u32,
+        /// Real user id in the initial user namespace.
+        pub uid: u32,
+        /// `PF_*` (include/linux/sched.h).
+        pub flags: u32,
+        /// Threads of the process.
+        pub threads: u32,
+        /// `oom_score_adj`, -1000 to 1000.
+        pub oom_score_adj: i32,
+        /// Start of the process. `CLOCK_BOOTTIME`, ns.
+        pub start_boot_ns: u64,
+        /// Id of the task's memory cgroup (inode number), unique within its hierarchy.
+        pub memcg_id: u64,
+        /// Hierarchy of that cgroup: 0 is v2.
+        pub memcg_hierarchy: u32,
+        /// Keeps the size a multiple of 8.
+        pub reserved: u32,
+        /// Name of the thread, NUL-terminated, any bytes.
+        pub comm: [u8; 16],
+    } size 72
+}
+
+/// Bits of [`MmFacts::present`].
+pub mod mm {
+    /// `total_vm_pages` is known.
+    pub const TOTAL_VM: u32 = 1;
+    /// `pgtables_bytes` is known.
+    pub const PGTABLES: u32 = 1 << 1;
+    /// `rss_count` is known.
+    pub const COUNT: u32 = 1 << 2;
+    /// `rss_sum` is known.
+    pub const SUM: u32 = 1 << 3;
+}
+
+record! {
+    /// An address space's size.
+    pub struct MmFacts {
+        /// Which of the fields were read (bits of [`mm`]).
+        pub present: u32,
+        /// CPUs whose parts are in `rss_sum`.
+        pub cpus: u32,
+        /// Size of the address space, pages.
+        pub total_vm_pages: u64,
+        /// Page tables, bytes.
+        pub pgtables_bytes: u64,
+        /// The counters as a plain read sees them, pages: exact where they are atomics, without what the CPUs
+        /// hold back where they are per-CPU counters. Indexed by `RSS_*`; may be slightly negative.
+        pub rss_count: [i64; 4],
+        /// The counters with every CPU's part added, pages.
+        pub rss_sum: [i64; 4],
+    } size 88
+}
+
+/// Bits of [`Decision::present`].
+pub mod decision {
+    /// `gfp_mask` is known.
+    pub const GFP: u32 = 1;
+    /// `order` is known.
+    pub const ORDER: u32 = 1 << 1;
+    /// `constraint` is known.
+    pub const CONSTRAINT: u32 = 1 << 2;
+    /// `capacity_pages` is known.
+    pub const CAPACITY: u32 = 1 << 3;
+    /// `chosen_points` is known.
+    pub const POINTS: u32 = 1 << 4;
+    /// `memcg_id`, `memcg_hierarchy` are known: a memory cgroup is at its limit.
+    pub const MEMCG: u32 = 1 << 5;
+    /// It is known whether a memory cgroup is at its limit; without [`MEMCG`] none is.
+    pub const MEMCG_KNOWN: u32 = 1 << 6;
+    /// There was a zonelist: a node's memory ran out.
+    pub const ZONELIST: u32 = 1 << 7;
+    /// It is known whether there was a zonelist.
+    pub const ZONELIST_KNOWN: u32 = 1 << 8;
+}
+
+record! {
+    /// The OOM killer chose: `oom_kill_process()` was entered (mm/oom_kill.c).
+    pub struct Decision {
+        /// Kind [`RecordKind::Decision`].
+        pub header: Header,
+        /// The trigger.
+        pub trigger: TaskFacts,
+        /// Who was chosen.
+        pub chosen: TaskFacts,
+        /// Which of the fields were read (bits of [`decision`]).
+        pub present: u32,
+        /// Allocation flags of the request that failed.
+        pub gfp_mask: u32,
+        /// Order of the request (2^order pages); -1 for sysrq.
+        pub order: i32,
+        /// `enum oom_constraint`: 0 none, 1 cpuset, 2 memory policy, 3 memory cgroup.
+        pub constraint: u32,
+        /// Capacity of what ran out (`oom_control.totalpages`), pages.
+        pub capacity_pages: u64,
+        /// The chosen task's badness, pages.
+        pub chosen_points: i64,
+        /// The memory cgroup at its limit.
+        pub memcg_id: u64,
+        /// Its hierarchy.
+        pub memcg_hierarchy: u32,
+        /// Keeps the size a multiple of 8.
+        pub reserved: u32,
+    } size 224
+}
+
+/// Bits of [`Level::present`].
+pub mod level {
+    /// `id` is known.
+    pub const ID: u32 = 1;
+    /// `hierarchy` is known.
+    pub const HIERARCHY: u32 = 1 << 1;
+    /// `name` is known.
+    pub const NAME: u32 = 1 << 2;
+    /// `usage_pages` is known.
+    pub const USAGE: u32 = 1 << 3;
+    /// `limit_pages` is known.
+    pub const LIMIT: u32 = 1 << 4;
+    /// `swap_usage_pages` is known.
+    pub const SWAP_USAGE: u32 = 1 << 5;
+    /// `swap_limit_pages` is known.
+    pub const SWAP_LIMIT: u32 = 1 << 6;
+    /// `oom_group` is known.
+    pub const OOM_GROUP: u32 = 1 << 7;
+    /// This is the hierarchy's root: the chain is complete.
+    pub const ROOT: u32 = 1 << 8;
+    /// The name was longer than the record holds.
+    pub const TRUNCATED: u32 = 1 << 9;
+}
+
+/// Whose chain of memory cgroups a [`Level`] belongs to (values of [`Level::chain`]).
+pub mod chain {
+    /// The victim's.
+    pub const VICTIM: u32 = 1;
+    /// The trigger's, sent only where it differs from the victim's.
+    pub const TRIGGER: u32 = 2;
+}
+
+record! {
+    /// One memory cgroup of a chain. Names and limits are copied at the event: the cgroup may be gone next.
+    pub struct Level {
+        /// Kind [`RecordKind::Level`].
+        pub header: Header,
+        /// Which of the fields were read (bits of [`level`]).
+        pub present: u32,
+        /// Whose chain (values of [`chain`]).
+        pub chain: u32,
+        /// 0 for the task's own cgroup, 1 for its parent, …
+        pub depth: u32,
+        /// Hierarchy: 0 is v2.
+        pub hierarchy: u32,
+        /// Id of the task's own cgroup, which names the chain.
+        pub leaf_id: u64,
+        /// Id of this cgroup.
+        pub id: u64,
+        /// Memory charged, pages.
+        pub usage_pages: u64,
+        /// Memory limit, pages.
+        pub limit_pages: u64,
+        /// v2: swap charged; v1: memory and swap charged. Pages.
+        pub swap_usage_pages: u64,
+        /// v2: swap limit; v1: limit of memory and swap. Pages.
+        pub swap_limit_pages: u64,
+        /// `memory.oom.group`.
+        pub oom_group: u32,
+        /// Length of `name`, bytes.
+        pub name_len: u32,
+        /// Name of the directory, any bytes.
+        pub name: [u8; 256],
+    } size 360
+}
+
+record! {
+    /// A victim was marked: `mark_oom_victim()` (mm/oom_kill.c).
+    pub struct Mark {
+        /// Kind [`RecordKind::Mark`].
+        pub header: Header,
+        /// The trigger.
+        pub trigger: TaskFacts,
+        /// The victim.
+        pub victim: TaskFacts,
+        /// The victim's address space.
+        pub mm: MmFacts,
+        /// Whether a kill of this very task by this very trigger came just before: 1, or 0 for a task that was
+        /// exiting by itself and is marked only.
+        pub killed: u32,
+        /// What the trigger reclaimed last, where no hook shows the decision (values of [`reclaim`]).
+        pub reclaim: u32,
+        /// The memory cgroup that it reclaimed, where the tracepoint passes it (7.x); 0 where it does not.
+        pub reclaim_memcg_id: u64,
+    } size 280
+}
+
+/// Values of [`Mark::reclaim`].
+pub mod reclaim {
+    /// Nothing was seen.
+    pub const NONE: u32 = 0;
+    /// A node's memory: `try_to_free_pages()`.
+    pub const DIRECT: u32 = 1;
+    /// A memory cgroup's: `try_to_free_mem_cgroup_pages()`.
+    pub const MEMCG: u32 = 2;
+}
+
+/// Values of [`Close::verdict`].
+pub mod close {
+    /// `out_of_memory()` returned false.
+    pub const FALSE: u32 = 0;
+    /// It returned true.
+    pub const TRUE: u32 = 1;
+}
+
+record! {
+    /// `out_of_memory()` returned after a decision.
+    pub struct Close {
+        /// Kind [`RecordKind::Close`].
+        pub header: Header,
+        /// Calls of `__oom_kill_process()` in between.
+        pub kills: u32,
+        /// Tasks marked in between.
+        pub marks: u32,
+        /// What it returned (values of [`close`]).
+        pub verdict: u32,
+        /// Keeps the size a multiple of 8.
+        pub reserved: u32,
+    } size 48
+}

@@ -1,0 +1,96 @@
+//! The ring buffer to userspace, and the count of what found no room in it.
+
+use core::{arch::asm, ptr};
+
+use aya_ebpf::{
+    bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::generated::bpf_ktime_get_boot_ns,
+    macros::map,
+    maps::{Array, RingBuf},
+};
+use oomtrace_ebpf::{Header, RecordKind};
+
+/// Records, kernel half to userspace. Userspace sets the size.
+#[map]
+static RECORDS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
+
+/// Records that found no room, by [`RecordKind`] (index: kind).
+#[map]
+static LOST: Array<u64> = Array::with_max_entries(8, 0);
+
+/// An incident under way, as the headers of its records need it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Incident {
+    pub opened_ns: u64,
+    pub trigger_tid: u32,
+    pub index: u32,
+    pub lost: u32,
+    /// Keeps the size a multiple of 8: map values are copied as a whole.
+    pub reserved: u32,
+}
+
+impl Incident {
+    #[inline(always)]
+    pub fn open(trigger_tid: u32, opened_ns: u64) -> Self {
+        Self { opened_ns, trigger_tid, index: 0, lost: 0, reserved: 0 }
+    }
+}
+
+/// Whether userspace is woken for a record.
+#[derive(Clone, Copy)]
+pub enum Wake {
+    /// A later record of the same incident will wake it.
+    Later,
+    /// Now.
+    Now,
+}
+
+/// Nanoseconds since boot, suspended time included.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: the helper takes no argument and cannot fail.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// Sends a record, which `fill` completes; or counts it as lost.
+///
+/// `T` is a record of [`oomtrace_ebpf`]: it begins with a [`Header`] and is valid when zeroed.
+#[inline(always)]
+pub fn emit<T: 'static>(incident: &mut Incident, kind: RecordKind, wake: Wake, fill: impl FnOnce(&mut T)) {
+    let header = Header {
+        kind: kind as u16,
+        size: size_of::<T>() as u16,
+        trigger_tid: incident.trigger_tid,
+        opened_ns: incident.opened_ns,
+        boot_ns: now(),
+        index: incident.index,
+        lost: incident.lost,
+    };
+    incident.index += 1;
+    let Some(mut entry) = RECORDS.reserve::<T>(0) else {
+        incident.lost += 1;
+        count_lost(kind);
+        return;
+    };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the ring gave us the memory of one T, which is valid when zeroed and begins with a header.
+    unsafe {
+        ptr::write_bytes(record, 0, 1);
+        ptr::write(record.cast::<Header>(), header);
+        fill(&mut *record);
+    }
+    entry.submit(u64::from(match wake {
+        Wake::Later => BPF_RB_NO_WAKEUP,
+        Wake::Now => BPF_RB_FORCE_WAKEUP,
+    }));
+}
+
+#[inline(always)]
+fn count_lost(kind: RecordKind) {
+    if let Some(count) = LOST.get_ptr_mut(kind as u32) {
+        // SAFETY: an element lives as long as its map and is aligned to 8; the instruction adds to it alone. In
+        // assembly, since the target's library has no atomics that the oldest kernels know.
+        unsafe { asm!("lock *(u64 *)({count} + 0) += {one}", count = in(reg) count, one = in(reg) 1_u64) };
+    }
+}

@@ -1,0 +1,239 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::kernel::hooks::Tier;
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo oomtrace                              watch, for people
+  sudo oomtrace --json | jq .victims         watch, for programs
+  sudo oomtrace --cgroup '/kubepods/*' --min-rss 100M
+  sudo oomtrace --record incident.oomtrace   keep the stream, to look at it elsewhere
+  oomtrace replay incident.oomtrace          … without root and without that kernel
+  sudo oomtrace hooks                        what this kernel lets oomtrace see
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 cannot trace here.";
+
+/// Traces Linux out-of-memory kills as the kernel decides them: what ran out, who asked, who died and why that one.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Cli {
+    /// What to do; without it: trace.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+}
+
+/// What oomtrace does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Trace until interrupted (what oomtrace does without a subcommand)
+    Trace(Box<TraceArgs>),
+    /// Show a recorded stream as if it were live; needs neither root nor that kernel
+    Replay(ReplayArgs),
+    /// Show what this kernel lets oomtrace see: role, hook, what was refused, which fields that costs
+    Hooks(HooksArgs),
+    /// Print the JSON Schema of the output
+    Schema,
+}
+
+/// Options of `trace`.
+#[derive(Clone, Debug, Args)]
+pub struct TraceArgs {
+    /// How to look at the kernel.
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+    /// How to show it.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// What to show.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Take nothing from the kernel log (this version never does)
+    #[arg(long)]
+    pub no_kmsg: bool,
+    /// Size of the ring buffer between kernel and oomtrace, rounded up to a power of two
+    #[arg(long, value_name = "SIZE", default_value = "256K", value_parser = parse_ring_size)]
+    pub ring_size: u32,
+    /// Keep the stream of records in FILE, for `oomtrace replay`
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Show the kernel programs' own log on standard error
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// Options that choose the hooks.
+#[derive(Clone, Debug, Args)]
+pub struct KernelArgs {
+    /// Which hooks to use
+    #[arg(long, value_enum, default_value_t = TierChoice::Auto)]
+    pub tier: TierChoice,
+    /// Type information (BTF) of the running kernel
+    #[arg(long, value_name = "FILE", default_value = crate::kernel::load::KERNEL_BTF)]
+    pub btf: PathBuf,
+}
+
+/// A tier, or the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TierChoice {
+    /// The best that this kernel offers
+    Auto,
+    /// BPF trampolines and tracepoints
+    Trampoline,
+    /// Kprobes and tracepoints
+    Kprobe,
+    /// Tracepoints alone
+    Tracepoint,
+}
+
+impl TierChoice {
+    /// The tier, unless any will do.
+    #[must_use]
+    pub fn forced(self) -> Option<Tier> {
+        match self {
+            Self::Auto => None,
+            Self::Trampoline => Some(Tier::Trampoline),
+            Self::Kprobe => Some(Tier::Kprobe),
+            Self::Tracepoint => Some(Tier::Tracepoint),
+        }
+    }
+}
+
+/// Options that choose the form of the output.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct OutputArgs {
+    /// Form of the output
+    #[arg(short, long, value_enum, value_name = "FORM", default_value_t = Form::Human)]
+    pub output: Form,
+    /// One JSON object a line (short for --output json)
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl OutputArgs {
+    /// The form that the two options come to.
+    #[must_use]
+    pub fn form(self) -> Form {
+        if self.json { Form::Json } else { self.output }
+    }
+}
+
+/// Form of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people
+    Human,
+    /// One JSON object a line
+    Json,
+}
+
+/// Options that leave incidents out. An incident is shown if one of its victims passes all of them.
+#[derive(Clone, Debug, Default, Args)]
+pub struct FilterArgs {
+    /// Victims in this memory cgroup or below it; * stands for anything
+    #[arg(long, value_name = "PATTERN")]
+    pub cgroup: Option<String>,
+    /// Victims with this process id
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u32>,
+    /// Victims of this name; * stands for anything
+    #[arg(long, value_name = "PATTERN")]
+    pub comm: Option<String>,
+    /// Victims with at least this much resident memory, such as 10M or 1.5G
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub min_rss: Option<u64>,
+}
+
+/// Options of `replay`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// What `oomtrace --record` wrote; - for standard input
+    pub file: PathBuf,
+    /// How to show it.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// What to show.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+}
+
+/// Options of `hooks`.
+#[derive(Clone, Debug, Args)]
+pub struct HooksArgs {
+    /// How to look at the kernel.
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A size in bytes with an optional K, M or G (powers of 1024), such as `10M`, `1.5G`, `64KiB`.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let bad = || format!("\"{text}\" is no size: write a number of bytes, or one with K, M or G, such as 10M");
+    let number_end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(number_end);
+    let factor = match unit.to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b') {
+        "" => 1_u64,
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        _ => return Err(bad()),
+    };
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(factor).ok_or_else(bad);
+    }
+    // 2^53 bytes is as far as a fraction stays exact, and farther than any machine goes.
+    let bytes = number.parse::<f64>().map_err(|_| bad())? * f64::from(u32::try_from(factor).map_err(|_| bad())?);
+    if !(0.0..=9_007_199_254_740_992.0).contains(&bytes) {
+        return Err(bad());
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range, as tested above")]
+    Ok(bytes as u64)
+}
+
+/// The kernel takes powers of two, in whole pages.
+fn parse_ring_size(text: &str) -> Result<u32, String> {
+    let bytes = parse_size(text)?.max(u64::from(crate::host::page_bytes()));
+    let bytes = bytes.checked_next_power_of_two().and_then(|bytes| u32::try_from(bytes).ok());
+    bytes.filter(|bytes| *bytes <= 1 << 30).ok_or_else(|| format!("a ring of {text} is too large: 1G is the most"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// Guards the definition of the command line as a whole.
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    /// Guards the units of sizes, and that nonsense is no size.
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!(parse_size("10M"), Ok(10 << 20));
+        assert_eq!(parse_size("1.5G"), Ok(3 << 29));
+        assert_eq!(parse_size("64KiB"), Ok(64 << 10));
+        assert_eq!(parse_size("512"), Ok(512));
+        for nonsense in ["", "x", "10X", "-1", "1.2.3", "99999999999G", "NaN"] {
+            assert!(parse_size(nonsense).is_err(), "{nonsense}");
+        }
+    }
+
+    /// Guards the ring's size against what the kernel refuses.
+    #[test]
+    fn ring_sizes_are_powers_of_two_pages() {
+        assert_eq!(parse_ring_size("1"), Ok(crate::host::page_bytes()));
+        assert_eq!(parse_ring_size("100K"), Ok(128 << 10));
+        assert!(parse_ring_size("2G").is_err());
+    }
+}

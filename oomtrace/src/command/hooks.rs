@@ -1,0 +1,90 @@
+//! `oomtrace hooks`
+
+use std::{
+    fmt::Write as _,
+    io::{Write as _, stdout},
+    path::Path,
+};
+
+use serde_json::json;
+
+use crate::{
+    cli::HooksArgs,
+    host::Host,
+    kernel::{
+        load::{self, Attached, Options},
+        text::{self, KernelRss},
+    },
+};
+
+/// Attaches as tracing would, says what came out, and detaches.
+pub fn run(args: &HooksArgs) -> anyhow::Result<()> {
+    let host = Host::read(Path::new("/"))?;
+    let options = Options {
+        tier: args.kernel.tier.forced(),
+        btf: args.kernel.btf.clone(),
+        ring_bytes: host.page_bytes,
+        verbose: false,
+        cpus: host.cpus_possible,
+    };
+    let mut attached = load::attach(&options)?;
+    let kernel_rss = text::of(&mut attached);
+    let text = if args.json {
+        let mut text = serde_json::to_string_pretty(&json!({
+            "schema": "oomtrace/1",
+            "type": "hooks",
+            "kernel": host.kernel,
+            "tier": attached.tier,
+            "roles": attached.roles,
+            "rss_counters": attached.resolved.rss_counters,
+            "kernel_rss": kernel_rss,
+            "missing_kernel_fields": attached.resolved.missing,
+        }))?;
+        text.push('\n');
+        text
+    } else {
+        table(&host, &attached, &kernel_rss)
+    };
+    stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+fn table(host: &Host, attached: &Attached, kernel_rss: &KernelRss) -> String {
+    let mut text = format!("Linux {}: tier {}\n", host.kernel, attached.tier.name());
+    // Writing to a String cannot fail.
+    for role in &attached.roles {
+        let hooks = if role.hooks.is_empty() { "(no hook)".to_owned() } else { role.hooks.join(" + ") };
+        let _ = writeln!(text, "\n{:<9} {hooks}\n          {}", role.role, role.purpose);
+        if !role.note.is_empty() {
+            let _ = writeln!(text, "          note: {}", role.note);
+        }
+        for refusal in &role.refused {
+            let hooks =
+                if refusal.hooks.is_empty() { "without a hook".to_owned() } else { refusal.hooks.join(" + ") };
+            let _ = writeln!(text, "          refused: {hooks}: {}", refusal.reason);
+        }
+        for (field, reason) in &role.losses {
+            let _ = writeln!(text, "          lost: {field}: {reason}");
+        }
+    }
+    let rss = match kernel_rss {
+        KernelRss::Count => "rss_kernel: this kernel's OOM killer reads its counters without summing over CPUs",
+        KernelRss::Sum => "rss_kernel: this kernel's OOM killer sums its counters over all CPUs",
+        KernelRss::Unknown { .. } => "rss_kernel: only where both readings agree",
+    };
+    let _ = write!(text, "\n{rss}");
+    if let KernelRss::Unknown { reason } = kernel_rss {
+        let _ = write!(text, ": {reason}");
+    }
+    text.push('\n');
+    let exact = if attached.resolved.params.cpus > 0 {
+        format!("rss: exact, summed over {} possible CPUs\n", attached.resolved.params.cpus)
+    } else {
+        "rss: with its error bound\n".to_owned()
+    };
+    text.push_str(&exact);
+    for (field, reason) in &attached.resolved.missing {
+        let _ = writeln!(text, "kernel field {field} is missing: {reason}");
+    }
+    text
+}

@@ -1,0 +1,46 @@
+//! One file per subcommand, and what they share: how they end.
+
+mod hooks;
+mod replay;
+mod schema;
+mod shown;
+mod trace;
+
+use std::process::ExitCode;
+
+use crate::{
+    cli::{Cli, Command},
+    kernel::load::cannot_trace,
+};
+
+/// Cannot trace here.
+const CANNOT_TRACE: u8 = 3;
+
+/// Runs what the command line asks for. Errors are said here and nowhere else.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    let result = match cli.command {
+        None => trace::run(&cli.trace),
+        Some(Command::Trace(args)) => trace::run(&args),
+        Some(Command::Replay(args)) => replay::run(&args),
+        Some(Command::Hooks(args)) => hooks::run(&args),
+        Some(Command::Schema) => schema::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("oomtrace: {error:#}");
+            if cannot_trace(&error) { ExitCode::from(CANNOT_TRACE) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// Whoever read our output has seen enough.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}

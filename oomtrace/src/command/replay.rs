@@ -1,0 +1,48 @@
+//! `oomtrace replay`
+
+use std::{
+    fs::File,
+    io::{BufReader, Read, stdin},
+};
+
+use anyhow::Context as _;
+
+use super::shown::Shown;
+use crate::{
+    cli::ReplayArgs,
+    incident::Assembler,
+    record::{Frame, Reader},
+    session::Source,
+};
+
+/// Shows a recorded stream.
+pub fn run(args: &ReplayArgs) -> anyhow::Result<()> {
+    let name = args.file.display();
+    let file: Box<dyn Read> = if args.file.as_os_str() == "-" {
+        Box::new(stdin().lock())
+    } else {
+        Box::new(File::open(&args.file).with_context(|| format!("{name} cannot be opened"))?)
+    };
+    let (session, mut reader) = Reader::new(BufReader::new(file)).with_context(|| name.to_string())?;
+    let mut assembler = Assembler::new(session, Source::Replay);
+    let mut shown = Shown::start(args.output, &args.filter, true)?;
+    let mut last_offset_ns = 0;
+    let end = loop {
+        match reader.next_frame() {
+            Ok(Some(Frame::Record { wall_clock_offset_ns, bytes })) => {
+                last_offset_ns = wall_clock_offset_ns;
+                shown.record(&mut assembler, &bytes, 0, wall_clock_offset_ns);
+            }
+            Ok(Some(Frame::Lost { boot_ns, wall_clock_offset_ns, counts })) => {
+                shown.lost(&mut assembler, &counts, boot_ns, wall_clock_offset_ns);
+            }
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    // What came before any damage is shown all the same.
+    let events = assembler.end();
+    shown.events(&mut assembler, events, last_offset_ns);
+    shown.finish()?;
+    end.with_context(|| name.to_string())
+}

@@ -1,0 +1,479 @@
+//! Records to incidents.
+//!
+//! A run of the OOM killer is a decision (where a hook shows it), the cgroups it concerns, a mark for each victim,
+//! and its end. Runs are told apart by their trigger and the moment they began. Where no hook shows the end, an
+//! incident ends with its victim, or, if that dies with its group, [`GROUP_NS`] after the last.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use super::{
+    chain::Chain,
+    memory,
+    scope::Evidence,
+    types::{Common, Incident, OomTag, Outcome, SchemaName, Trigger, Verdict, Victim, WallTime},
+};
+use crate::{
+    record::{Close, Decision, Key, Level, Mark, Record, Task, Whose},
+    session::{Session, Source},
+};
+
+/// After this long without another mark, a group is complete where no hook shows it. ns.
+const GROUP_NS: u64 = 50_000_000;
+/// After this long, a run whose end was not seen is given up. ns. The kernel writes its report in between, which
+/// takes seconds on a slow console.
+const GIVE_UP_NS: u64 = 60_000_000_000;
+/// Runs that are open at once, at the most: the kernel has one at a time.
+const OPEN_LIMIT: usize = 64;
+/// Victims of a run, at the most.
+const VICTIM_LIMIT: usize = 16_384;
+/// Victims that are remembered, so that another thread of one that is dying is no new incident.
+const REMEMBERED: usize = 256;
+
+/// What the assembler has to say.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// An incident's first victim was marked. More may come.
+    Opened(Box<Incident>),
+    /// An incident is complete.
+    Closed(Box<Incident>),
+}
+
+/// See the module.
+pub struct Assembler {
+    session: Session,
+    source: Source,
+    open: HashMap<u32, Run>,
+    remembered: VecDeque<(u32, u64)>,
+    seq: u64,
+}
+
+struct Run {
+    opened_ns: u64,
+    decision: Option<Decision>,
+    chains: Vec<Chain>,
+    marks: Vec<(Key, Mark)>,
+    close: Option<Close>,
+    /// Records that came in.
+    records: u32,
+    /// Records that were made, as far as the last one tells.
+    made: u32,
+    offset_ns: i64,
+    announced: bool,
+    deadline_ns: u64,
+}
+
+impl Assembler {
+    /// Assembles a stream.
+    #[must_use]
+    pub fn new(session: Session, source: Source) -> Self {
+        Self { session, source, open: HashMap::new(), remembered: VecDeque::new(), seq: 0 }
+    }
+
+    /// What holds for the stream.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The head of the next line, about something that happened at `boot_ns`.
+    pub fn common(&mut self, boot_ns: u64, wall_clock_offset_ns: i64) -> Common {
+        self.seq += 1;
+        let host = &self.session.host;
+        Common {
+            seq: self.seq,
+            time: wall(boot_ns, wall_clock_offset_ns),
+            boot_ns,
+            host: host.name.clone(),
+            boot_id: host.boot_id.clone(),
+            kernel: host.kernel.clone(),
+            tier: self.session.tier,
+            source: self.source,
+        }
+    }
+
+    /// Takes a record in.
+    pub fn record(&mut self, record: Record, wall_clock_offset_ns: i64) -> Vec<Event> {
+        let key = record.key();
+        let mut events = self.expire(key.boot_ns);
+        if let Record::Mark(_, mark) = &record
+            && self.is_repeated(&key, mark)
+        {
+            self.open.remove(&key.trigger_tid);
+            return events;
+        }
+        if self.starts_another(&key, &record)
+            && let Some(earlier) = self.open.remove(&key.trigger_tid)
+        {
+            events.extend(self.finish(earlier));
+        }
+        if self.open.len() >= OPEN_LIMIT && !self.open.contains_key(&key.trigger_tid) {
+            let oldest = self.open.iter().min_by_key(|(_, run)| run.opened_ns).map(|(tid, _)| *tid);
+            if let Some(run) = oldest.and_then(|tid| self.open.remove(&tid)) {
+                events.extend(self.finish(run));
+            }
+        }
+        let run = self.open.entry(key.trigger_tid).or_insert_with(|| Run::new(&key));
+        run.offset_ns = wall_clock_offset_ns;
+        run.take(&key, record);
+        let announce = !run.announced && !run.marks.is_empty();
+        run.announced |= announce;
+        let complete = run.complete();
+        if complete {
+            if let Some(run) = self.open.remove(&key.trigger_tid) {
+                events.extend(self.finish_announced(run, announce));
+            }
+        } else if announce
+            && let Some(run) = self.open.get(&key.trigger_tid)
+        {
+            let incident = self.incident(run, 0);
+            events.push(Event::Opened(Box::new(incident)));
+        }
+        events
+    }
+
+    /// When [`Self::expire`] has something to do next, ns since boot.
+    #[must_use]
+    pub fn deadline_ns(&self) -> Option<u64> {
+        self.open.values().map(|run| run.deadline_ns).min()
+    }
+
+    /// Ends what has waited long enough.
+    pub fn expire(&mut self, now_ns: u64) -> Vec<Event> {
+        if self.open.values().all(|run| run.deadline_ns > now_ns) {
+            return Vec::new();
+        }
+        let mut due: Vec<_> =
+            self.open.iter().filter(|(_, run)| run.deadline_ns <= now_ns).map(|(tid, run)| (run.opened_ns, *tid)).collect();
+        due.sort_unstable();
+        due.into_iter()
+            .filter_map(|(_, tid)| self.open.remove(&tid))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .flat_map(|run| self.finish(run))
+            .collect()
+    }
+
+    /// Ends everything: the stream is over.
+    pub fn end(&mut self) -> Vec<Event> {
+        self.expire(u64::MAX)
+    }
+
+    /// Threads of a process that is dying are marked as they ask for memory, without a decision: the process has
+    /// been reported.
+    fn is_repeated(&self, key: &Key, mark: &Mark) -> bool {
+        let decided = self.open.get(&key.trigger_tid).is_some_and(|run| run.decision.is_some() || !run.marks.is_empty());
+        !decided
+            && !mark.killed
+            && mark.victim.pid.zip(mark.victim.start_boot_ns).is_some_and(|victim| self.remembered.contains(&victim))
+    }
+
+    /// Whether a record begins a run, though its trigger has one open.
+    fn starts_another(&self, key: &Key, record: &Record) -> bool {
+        let Some(run) = self.open.get(&key.trigger_tid) else { return false };
+        if run.opened_ns == key.opened_ns {
+            return false;
+        }
+        // Without a hook at the decision every mark, with its cgroups, has a beginning of its own; those of a
+        // group belong together.
+        let undecided = run.decision.is_none() && !matches!(record, Record::Decision(..) | Record::Close(..));
+        !(undecided && run.is_group())
+    }
+
+    fn finish(&mut self, run: Run) -> Vec<Event> {
+        let announced = run.announced;
+        self.finish_announced(run, !announced)
+    }
+
+    fn finish_announced(&mut self, run: Run, announce: bool) -> Vec<Event> {
+        // Cgroups alone are no decision: the record that they belong to was lost, and is counted as such.
+        if run.decision.is_none() && run.marks.is_empty() {
+            return Vec::new();
+        }
+        self.seq += 1;
+        let incident = self.incident(&run, self.seq);
+        for (_, mark) in &run.marks {
+            if let Some(victim) = mark.victim.pid.zip(mark.victim.start_boot_ns) {
+                if self.remembered.len() >= REMEMBERED {
+                    self.remembered.pop_front();
+                }
+                self.remembered.push_back(victim);
+            }
+        }
+        let opened = announce.then(|| Event::Opened(Box::new(incident.clone())));
+        opened.into_iter().chain([Event::Closed(Box::new(incident))]).collect()
+    }
+
+    fn incident(&self, run: &Run, seq: u64) -> Incident {
+        let session = &self.session;
+        let mut missing = session.missing.clone();
+        let empty = Chain::default();
+        let mark = run.marks.first().map(|(_, mark)| mark);
+        let victim = run.victim().map(|task| run.chain(&task, Whose::Victim)).unwrap_or(&empty);
+        let trigger = run.trigger().cloned().unwrap_or_default();
+        let trigger_chain = run.chain(&trigger, Whose::Trigger);
+        let evidence =
+            Evidence { decision: run.decision.as_ref(), mark, victim, trigger: trigger_chain, session };
+        let (scope, unknown) = evidence.scope();
+        missing.extend(unknown);
+        let capacity_pages = scope.capacity_bytes.map(|bytes| bytes / u64::from(session.host.page_bytes));
+        let victims = self.victims(run, capacity_pages, &mut missing);
+        let trigger = self.trigger(run, &trigger, trigger_chain, &mut missing);
+        let outcome = match (&run.decision, victims.is_empty()) {
+            (_, false) => Some(Outcome::Killed),
+            (Some(_), true) => Some(Outcome::NoVictim),
+            (None, true) => None,
+        };
+        let host = &session.host;
+        let boot_ns = run.marks.first().map_or(run.opened_ns, |(key, _)| key.boot_ns);
+        Incident {
+            schema: SchemaName::V1,
+            r#type: OomTag::Oom,
+            id: id(host.boot_id.as_deref(), run.opened_ns, run.tid()),
+            common: Common {
+                seq,
+                time: wall(boot_ns, run.offset_ns),
+                boot_ns,
+                host: host.name.clone(),
+                boot_id: host.boot_id.clone(),
+                kernel: host.kernel.clone(),
+                tier: session.tier,
+                source: self.source,
+            },
+            scope,
+            trigger,
+            outcome,
+            victims,
+            missing,
+            lost_records: u64::from(run.made.saturating_sub(run.records)),
+        }
+    }
+
+    fn trigger(&self, run: &Run, task: &Task, chain: &Chain, missing: &mut BTreeMap<String, String>) -> Trigger {
+        let decision = run.decision.as_ref();
+        if self.session.tier > crate::kernel::hooks::Tier::Tracepoint && decision.is_none() {
+            for field in ["trigger.gfp_mask", "trigger.gfp_flags", "trigger.order", "scope.constraint"] {
+                missing.insert(
+                    field.to_owned(),
+                    "the kernel marked the task without a decision: it was exiting already".to_owned(),
+                );
+            }
+        }
+        let cgroup = chain.path(0);
+        note(missing, "trigger.cgroup", cgroup.as_ref().err().map(String::as_str));
+        unread(missing, "trigger", &[("comm", task.comm.is_none()), ("pid", task.pid.is_none()), ("uid", task.uid.is_none())]);
+        Trigger {
+            pid: task.pid,
+            tid: task.tid,
+            comm: task.comm.clone(),
+            uid: task.uid,
+            cgroup: cgroup.ok(),
+            gfp_mask: decision.and_then(|decision| decision.gfp_mask),
+            gfp_flags: decision.and_then(|decision| decision.gfp_mask).map(super::gfp::flag_names),
+            order: decision.and_then(|decision| decision.order),
+        }
+    }
+
+    fn victims(&self, run: &Run, capacity_pages: Option<u64>, missing: &mut BTreeMap<String, String>) -> Vec<Victim> {
+        let mut victims: Vec<Victim> = Vec::new();
+        for (_, mark) in &run.marks {
+            // A hook at mark_oom_victim() may see the first of a group twice.
+            if mark.victim.pid.is_some() && victims.iter().any(|known| known.pid == mark.victim.pid) {
+                continue;
+            }
+            let field = format!("victims[{}]", victims.len());
+            let verdict = match (mark.killed, victims.is_empty()) {
+                (true, true) => Verdict::Killed,
+                (true, false) => Verdict::GroupKilled,
+                (false, _) => Verdict::AlreadyExiting,
+            };
+            let first = victims.is_empty();
+            victims.push(self.victim(run, mark, verdict, first, &field, capacity_pages, missing));
+        }
+        if victims.is_empty()
+            && let (Some(decision), Some(close)) = (&run.decision, run.close)
+            && close.kills > 0
+        {
+            // The chosen task had let go of its memory before the kill reached it ("is already exiting").
+            let field = "victims[0]".to_owned();
+            let mark = Mark {
+                trigger: decision.trigger.clone(),
+                victim: decision.chosen.clone(),
+                mm: crate::record::Mm::default(),
+                killed: false,
+                reclaim: None,
+            };
+            victims.push(self.victim(run, &mark, Verdict::AlreadyExiting, true, &field, capacity_pages, missing));
+        }
+        victims
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is one fact about the victim, and this is the one caller's helper")]
+    fn victim(
+        &self,
+        run: &Run,
+        mark: &Mark,
+        verdict: Verdict,
+        first: bool,
+        field: &str,
+        capacity_pages: Option<u64>,
+        missing: &mut BTreeMap<String, String>,
+    ) -> Victim {
+        let page_bytes = self.session.host.page_bytes;
+        let task = &mark.victim;
+        let chain = run.chain(task, Whose::Victim);
+        let rss = memory::best(&mark.mm, task.threads, &self.session);
+        let pages = memory::as_kernel(&mark.mm, &self.session);
+        let computed = pages.as_ref().ok().and_then(|pages| {
+            memory::points(pages, mark.mm.pgtables_bytes?, task.oom_score_adj?, capacity_pages, page_bytes)
+        });
+        // The kernel's own score where a hook shows it: of the one that it chose.
+        let decided = run.decision.as_ref().filter(|decision| first && decision.chosen.pid == task.pid);
+        let points = decided.and_then(|decision| decision.chosen_points).or(computed);
+        let cgroup = chain.path(0);
+        let swap_bytes = memory::swap_bytes(&mark.mm, page_bytes);
+        note(missing, &format!("{field}.cgroup"), cgroup.as_ref().err().map(String::as_str));
+        note(missing, &format!("{field}.rss_kernel"), pages.as_ref().err().map(String::as_str));
+        unread(
+            missing,
+            field,
+            &[
+                ("pid", task.pid.is_none()),
+                ("ppid", task.ppid.is_none()),
+                ("comm", task.comm.is_none()),
+                ("uid", task.uid.is_none()),
+                ("threads", task.threads.is_none()),
+                ("oom_score_adj", task.oom_score_adj.is_none()),
+                ("start_time", task.start_boot_ns.is_none()),
+                ("total_vm_bytes", mark.mm.total_vm_pages.is_none()),
+                ("pgtables_bytes", mark.mm.pgtables_bytes.is_none()),
+                ("rss", rss.is_none()),
+                ("swap_bytes", swap_bytes.is_none()),
+            ],
+        );
+        if points.is_none() {
+            missing.insert(format!("{field}.points"), "what the score is made of is not all known".to_owned());
+        }
+        Victim {
+            pid: task.pid,
+            tid: task.tid,
+            ppid: task.ppid,
+            comm: task.comm.clone(),
+            uid: task.uid,
+            threads: task.threads,
+            verdict: Some(verdict),
+            oom_score_adj: task.oom_score_adj,
+            points,
+            total_vm_bytes: mark.mm.total_vm_pages.map(|pages| pages.saturating_mul(u64::from(page_bytes))),
+            rss,
+            rss_kernel: pages.ok().map(|pages| memory::kernel_rss(&pages, page_bytes)),
+            swap_bytes,
+            pgtables_bytes: mark.mm.pgtables_bytes,
+            cgroup: cgroup.ok(),
+            start_time: task.start_boot_ns.map(|start_ns| wall(start_ns, run.offset_ns)),
+        }
+    }
+}
+
+impl Run {
+    fn new(key: &Key) -> Self {
+        Self {
+            opened_ns: key.opened_ns,
+            decision: None,
+            chains: Vec::new(),
+            marks: Vec::new(),
+            close: None,
+            records: 0,
+            made: 0,
+            offset_ns: 0,
+            announced: false,
+            deadline_ns: key.boot_ns.saturating_add(GIVE_UP_NS),
+        }
+    }
+
+    fn take(&mut self, key: &Key, record: Record) {
+        self.records = self.records.saturating_add(1);
+        // Where each mark has a beginning of its own, their numbers begin anew.
+        if key.opened_ns == self.opened_ns {
+            self.made = self.made.max(key.index.saturating_add(1));
+        } else {
+            self.made = self.made.saturating_add(1);
+        }
+        match record {
+            Record::Decision(_, decision) => self.decision = Some(*decision),
+            Record::Level(_, level) => self.level(*level),
+            Record::Mark(key, mark) => {
+                if self.marks.len() < VICTIM_LIMIT {
+                    self.marks.push((key, *mark));
+                }
+                if self.decision.is_none() {
+                    self.deadline_ns = key.boot_ns.saturating_add(GROUP_NS);
+                }
+            }
+            Record::Close(_, close) => self.close = Some(close),
+        }
+    }
+
+    fn level(&mut self, level: Level) {
+        let at = self.chains.iter().position(|chain| {
+            chain.levels().first().is_some_and(|first| first.leaf_id == level.leaf_id && first.whose == level.whose)
+        });
+        match at.and_then(|at| self.chains.get_mut(at)) {
+            // The same chain once more, for another victim.
+            Some(chain) if level.depth == 0 => *chain = Chain::default().with(level),
+            Some(chain) => chain.push(level),
+            None => self.chains.push(Chain::default().with(level)),
+        }
+    }
+
+    /// Whether nothing more can come.
+    fn complete(&self) -> bool {
+        self.close.is_some() || (self.decision.is_none() && !self.marks.is_empty() && !self.is_group())
+    }
+
+    fn is_group(&self) -> bool {
+        self.marks.first().is_some_and(|(_, mark)| mark.killed && self.chain(&mark.victim, Whose::Victim).kills_groups())
+    }
+
+    fn tid(&self) -> u32 {
+        self.trigger().and_then(|task| task.tid).unwrap_or(0)
+    }
+
+    fn trigger(&self) -> Option<&Task> {
+        self.decision.as_ref().map(|decision| &decision.trigger).or_else(|| Some(&self.marks.first()?.1.trigger))
+    }
+
+    fn victim(&self) -> Option<Task> {
+        self.marks.first().map(|(_, mark)| mark.victim.clone()).or_else(|| Some(self.decision.as_ref()?.chosen.clone()))
+    }
+
+    /// The chain of a task's cgroups: its own if it was sent, else the one of another task in the same cgroup.
+    fn chain(&self, task: &Task, whose: Whose) -> &Chain {
+        static NONE: Chain = Chain::EMPTY;
+        let of_task = |chain: &&Chain| task.memcg.is_some() && chain.leaf() == task.memcg;
+        let own = |chain: &&Chain| of_task(chain) && chain.levels().first().is_some_and(|level| level.whose == whose);
+        self.chains.iter().find(own).or_else(|| self.chains.iter().find(of_task)).unwrap_or(&NONE)
+    }
+}
+
+fn id(boot_id: Option<&str>, opened_ns: u64, tid: u32) -> String {
+    let boot: String = boot_id.unwrap_or_default().chars().filter(char::is_ascii_hexdigit).take(8).collect();
+    format!("{boot}-{opened_ns:x}-{tid:x}")
+}
+
+fn wall(boot_ns: u64, offset_ns: i64) -> WallTime {
+    WallTime::from_ns(i128::from(boot_ns) + i128::from(offset_ns))
+}
+
+fn note(missing: &mut BTreeMap<String, String>, field: &str, reason: Option<&str>) {
+    if let Some(reason) = reason {
+        missing.insert(field.to_owned(), reason.to_owned());
+    }
+}
+
+fn unread(missing: &mut BTreeMap<String, String>, of: &str, fields: &[(&str, bool)]) {
+    for (field, lacks) in fields {
+        if *lacks {
+            missing.entry(format!("{of}.{field}")).or_insert_with(|| "it could not be read in the kernel".to_owned());
+        }
+    }
+}

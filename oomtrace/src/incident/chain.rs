@@ -1,0 +1,144 @@
+//! Chains of memory cgroups, from a task's own up to the root.
+
+use super::types::Limit;
+use crate::record::{CgroupId, Level};
+
+/// The levels of one chain, as they come in.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Chain {
+    levels: Vec<Level>,
+}
+
+impl Chain {
+    /// No level at all.
+    pub const EMPTY: Self = Self { levels: Vec::new() };
+
+    /// With one more level.
+    pub fn with(mut self, level: Level) -> Self {
+        self.push(level);
+        self
+    }
+
+    /// Adds a level. They come in order; one that does not fit is a gap, which [`Self::whole`] notices.
+    pub fn push(&mut self, level: Level) {
+        self.levels.push(level);
+    }
+
+    /// Id of the task's own cgroup.
+    pub fn leaf(&self) -> Option<CgroupId> {
+        self.levels.first().filter(|level| level.depth == 0)?.id
+    }
+
+    /// Whether no level lacks between the first and the root.
+    fn whole(&self) -> bool {
+        self.levels.last().is_some_and(|level| level.root)
+            && self.levels.iter().zip(0..).all(|(level, depth)| level.depth == depth)
+    }
+
+    /// Path of the cgroup at a depth of the chain, or why it is not known.
+    pub fn path(&self, depth: usize) -> Result<String, String> {
+        if !self.whole() {
+            return Err("its chain of cgroups came in incomplete".to_owned());
+        }
+        let mut path = String::new();
+        for level in self.levels.get(depth..).unwrap_or_default().iter().rev().skip_while(|level| level.root) {
+            let name = level.name.as_deref().ok_or("the name of a cgroup could not be read")?;
+            path.push('/');
+            path.push_str(name);
+            if level.name_truncated {
+                path.push('…');
+            }
+        }
+        Ok(if path.is_empty() { "/".to_owned() } else { path })
+    }
+
+    /// The depth at which a cgroup stands.
+    pub fn depth_of(&self, id: CgroupId) -> Option<usize> {
+        self.levels.iter().position(|level| level.id == Some(id))
+    }
+
+    /// All levels.
+    pub fn levels(&self) -> &[Level] {
+        &self.levels
+    }
+
+    /// Whether killing a task kills others with it: some level has `memory.oom.group` set.
+    pub fn kills_groups(&self) -> bool {
+        self.levels.iter().any(|level| level.oom_group == Some(true))
+    }
+
+    /// Usage and limits at every level.
+    pub fn limits(&self, page_bytes: u32) -> Result<Vec<Limit>, String> {
+        let bytes = |pages: u64| pages.saturating_mul(u64::from(page_bytes));
+        let limit = |pages: Option<Option<u64>>| pages.flatten().map(bytes);
+        self.levels
+            .iter()
+            .enumerate()
+            .map(|(depth, level)| {
+                let unified = level.id.is_none_or(|id| id.hierarchy == 0);
+                let swap = (level.swap_usage_pages.map(bytes), limit(level.swap_limit_pages));
+                // The root's own counters count nothing of use: tasks in it are not charged.
+                if level.root {
+                    return Ok(Limit { path: self.path(depth)?, ..Limit::default() });
+                }
+                let (v2, v1) = if unified { (swap, (None, None)) } else { ((None, None), swap) };
+                Ok(Limit {
+                    path: self.path(depth)?,
+                    usage_bytes: level.usage_pages.map(bytes),
+                    limit_bytes: limit(level.limit_pages),
+                    swap_usage_bytes: v2.0,
+                    swap_limit_bytes: v2.1,
+                    memsw_usage_bytes: v1.0,
+                    memsw_limit_bytes: v1.1,
+                    oom_group: level.oom_group,
+                })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::record::Whose;
+
+    /// A level for tests.
+    pub fn level(depth: u32, id: u64, name: &str, usage: u64, limit: Option<u64>) -> Level {
+        Level {
+            whose: Whose::Victim,
+            leaf_id: 0,
+            depth,
+            id: Some(CgroupId { hierarchy: 0, id }),
+            name: Some(name.to_owned()),
+            name_truncated: false,
+            root: name.is_empty(),
+            usage_pages: Some(usage),
+            limit_pages: Some(limit),
+            swap_usage_pages: Some(0),
+            swap_limit_pages: Some(None),
+            oom_group: Some(false),
+        }
+    }
+
+    /// A chain for tests.
+    pub fn chain(levels: &[Level]) -> Chain {
+        Chain { levels: levels.to_vec() }
+    }
+
+    /// Guards paths: leaf first in the records, last in the path; the root alone is "/".
+    #[test]
+    fn paths_run_from_the_root_to_the_cgroup() {
+        let whole = chain(&[level(0, 9, "app", 1, None), level(1, 5, "pod", 1, None), level(2, 1, "", 1, None)]);
+        assert_eq!(whole.path(0).as_deref(), Ok("/pod/app"));
+        assert_eq!(whole.path(1).as_deref(), Ok("/pod"));
+        assert_eq!(whole.path(2).as_deref(), Ok("/"));
+    }
+
+    /// Guards against a path that looks whole and is not, when a record was lost.
+    #[test]
+    fn a_gap_is_no_path() {
+        assert!(chain(&[level(0, 9, "app", 1, None), level(2, 1, "", 1, None)]).path(0).is_err());
+        assert!(chain(&[level(0, 9, "app", 1, None)]).path(0).is_err());
+        assert!(Chain::default().path(0).is_err());
+    }
+}

@@ -1,0 +1,15 @@
+//! Incidents: what the output says, and how records become it.
+
+mod assemble;
+mod chain;
+mod gfp;
+mod memory;
+mod scope;
+mod types;
+
+pub use assemble::{Assembler, Event};
+pub use gfp::flag_names as gfp_flag_names;
+pub use types::{
+    Cause, Cgroup, Common, Incident, Limit, Line, Loss, LossTag, OomTag, Outcome, Rss, RssKernel, SchemaName, Scope,
+    ScopeKind, Status, StatusState, StatusTag, Trigger, Verdict, Victim, WallTime,
+};

@@ -1,0 +1,217 @@
+//! What ran out, and how the OOM killer was entered: from the decision where a hook shows it, otherwise from what
+//! the trigger reclaimed last and from the limits of the memory cgroups.
+
+use std::collections::BTreeMap;
+
+use super::{
+    chain::Chain,
+    types::{Cause, Cgroup, Scope, ScopeKind},
+};
+use crate::{
+    record::{CgroupId, Decision, Level, Mark, Reclaim, Task},
+    session::Session,
+};
+
+/// What is known of a run of the OOM killer that bears on its scope.
+pub(super) struct Evidence<'a> {
+    pub decision: Option<&'a Decision>,
+    /// The first mark.
+    pub mark: Option<&'a Mark>,
+    pub victim: &'a Chain,
+    /// The trigger's chain: the victim's if they share it.
+    pub trigger: &'a Chain,
+    pub session: &'a Session,
+}
+
+/// `PF_WQ_WORKER` and `PF_KSWAPD` (include/linux/sched.h).
+const PF_WQ_WORKER: u32 = 0x20;
+const PF_KSWAPD: u32 = 0x2_0000;
+/// `GFP_KERNEL`, the mask of memory_max_write() (mm/memcontrol.c).
+const GFP_KERNEL: u32 = 0xcc0;
+
+/// Pages that a memory cgroup may be below its limit while a charge to it fails: each CPU keeps a stock of up to
+/// 64 that are charged already (`MEMCG_CHARGE_BATCH`), and what others free meanwhile.
+const STOCK_PAGES_PER_CPU: u64 = 64;
+
+impl Evidence<'_> {
+    /// The scope, and why parts of it are missing.
+    pub fn scope(&self) -> (Scope, BTreeMap<String, String>) {
+        let mut missing = BTreeMap::new();
+        let mut scope = match self.decision {
+            Some(decision) => self.decided(decision, &mut missing),
+            None => self.inferred(&mut missing),
+        };
+        match self.victim.limits(self.session.host.page_bytes) {
+            Ok(limits) => scope.limits = limits,
+            Err(reason) => {
+                missing.insert("scope.limits".to_owned(), reason);
+            }
+        }
+        (scope, missing)
+    }
+
+    fn decided(&self, decision: &Decision, missing: &mut BTreeMap<String, String>) -> Scope {
+        let mut note = |field: &str, reason: &str| {
+            missing.insert(field.to_owned(), reason.to_owned());
+        };
+        let kind = match decision.constraint {
+            Some(0) => Some(ScopeKind::Global),
+            Some(1) => Some(ScopeKind::Cpuset),
+            Some(2) => Some(ScopeKind::Mempolicy),
+            Some(3) => Some(ScopeKind::Memcg),
+            Some(other) => {
+                note("scope.kind", &format!("this kernel's constraint {other} is not known to oomtrace"));
+                None
+            }
+            None => {
+                note("scope.kind", "the kernel's oom_control could not be read");
+                None
+            }
+        };
+        let constraint = match kind {
+            Some(ScopeKind::Global) => Some("CONSTRAINT_NONE"),
+            Some(ScopeKind::Cpuset) => Some("CONSTRAINT_CPUSET"),
+            Some(ScopeKind::Mempolicy) => Some("CONSTRAINT_MEMORY_POLICY"),
+            Some(ScopeKind::Memcg) => Some("CONSTRAINT_MEMCG"),
+            None => {
+                note("scope.constraint", "see scope.kind");
+                None
+            }
+        };
+        let memcg = decision.memcg.flatten().map(|id| self.cgroup(id));
+        if decision.capacity_pages.is_none() {
+            note("scope.capacity_bytes", "the kernel's oom_control could not be read");
+        }
+        if let Some(Cgroup { path: None, .. }) = memcg {
+            note("scope.memcg.path", "the cgroup is in neither the victim's nor the trigger's chain");
+        }
+        Scope {
+            kind,
+            cause: self.decided_cause(decision),
+            constraint,
+            memcg,
+            capacity_bytes: decision.capacity_pages.map(|pages| self.bytes(pages)),
+            limits: Vec::new(),
+        }
+    }
+
+    fn decided_cause(&self, decision: &Decision) -> Option<Cause> {
+        // moom_callback() (drivers/tty/sysrq.c) is the one caller with this order.
+        if decision.order? == -1 {
+            return Some(Cause::Sysrq);
+        }
+        if let Some(memcg) = decision.memcg? {
+            let outside = self.trigger.depth_of(memcg).is_none();
+            let as_writer = decision.order == Some(0) && decision.gfp_mask == Some(GFP_KERNEL);
+            return Some(if outside && as_writer { Cause::LimitLowered } else { Cause::Allocation });
+        }
+        // lru_gen_age_node() (mm/vmscan.c), in kswapd.
+        if decision.trigger.flags? & PF_KSWAPD != 0 {
+            return Some(Cause::Mglru);
+        }
+        // pagefault_out_of_memory() (mm/oom_kill.c, until 5.15).
+        Some(if decision.gfp_mask? == 0 { Cause::PageFault } else { Cause::Allocation })
+    }
+
+    /// Without a hook at the decision. The kernel reclaims from what is short before it kills, so the trigger's
+    /// last reclaim tells a node from a memory cgroup.
+    fn inferred(&self, missing: &mut BTreeMap<String, String>) -> Scope {
+        let flags = self.mark.map_or_else(Task::default, |mark| mark.trigger.clone()).flags.unwrap_or(0);
+        let nothing_reclaimed = "the trigger reclaimed nothing before, so what ran out is not known in this tier";
+        match self.mark.and_then(|mark| mark.reclaim) {
+            Some(Reclaim::Memcg(id)) => self.memcg(id, missing),
+            Some(Reclaim::Direct) => self.node(Some(Cause::Allocation), missing),
+            None if flags & PF_KSWAPD != 0 => self.node(Some(Cause::Mglru), missing),
+            None if flags & PF_WQ_WORKER != 0 => self.node(Some(Cause::Sysrq), missing),
+            None => {
+                for field in ["scope.kind", "scope.cause", "scope.capacity_bytes"] {
+                    missing.insert(field.to_owned(), nothing_reclaimed.to_owned());
+                }
+                Scope::default()
+            }
+        }
+    }
+
+    fn node(&self, cause: Option<Cause>, missing: &mut BTreeMap<String, String>) -> Scope {
+        // A cpuset or a memory policy would show in the decision only; the kernel's totalpages is that of the
+        // machine otherwise (constrained_alloc(), mm/oom_kill.c).
+        let host = &self.session.host;
+        let capacity_bytes = host.memory_bytes.zip(host.swap_bytes).map(|(memory, swap)| memory + swap);
+        if capacity_bytes.is_none() {
+            missing.insert("scope.capacity_bytes".to_owned(), "/proc/meminfo could not be read".to_owned());
+        }
+        Scope { kind: Some(ScopeKind::Global), cause, capacity_bytes, ..Scope::default() }
+    }
+
+    fn memcg(&self, reclaimed: Option<u64>, missing: &mut BTreeMap<String, String>) -> Scope {
+        let level = self.victim.levels().iter().find(|level| match reclaimed {
+            Some(id) => level.id.is_some_and(|cgroup| cgroup.id == id),
+            None => self.shared(level) && self.at_limit(level),
+        });
+        // Whoever lowers a limit is not below it.
+        let level = level.or_else(|| self.victim.levels().iter().find(|level| self.at_limit(level)));
+        let Some((level, id)) = level.and_then(|level| Some((level, level.id?))) else {
+            for field in ["scope.memcg", "scope.cause", "scope.capacity_bytes"] {
+                missing.insert(
+                    field.to_owned(),
+                    "no memory cgroup of the victim was at its limit any more when it was marked".to_owned(),
+                );
+            }
+            return Scope { kind: Some(ScopeKind::Memcg), ..Scope::default() };
+        };
+        let cause = if self.shared(level) { Cause::Allocation } else { Cause::LimitLowered };
+        let capacity_bytes = self.capacity_pages(level).map(|pages| self.bytes(pages));
+        if capacity_bytes.is_none() {
+            missing.insert("scope.capacity_bytes".to_owned(), "the cgroup's limits could not be read".to_owned());
+        }
+        Scope {
+            kind: Some(ScopeKind::Memcg),
+            cause: Some(cause),
+            memcg: Some(self.cgroup(id)),
+            capacity_bytes,
+            ..Scope::default()
+        }
+    }
+
+    /// Whether the trigger is below the cgroup too.
+    fn shared(&self, level: &Level) -> bool {
+        level.id.is_some_and(|id| self.trigger.depth_of(id).is_some())
+    }
+
+    fn at_limit(&self, level: &Level) -> bool {
+        let slack = STOCK_PAGES_PER_CPU * u64::from(self.session.host.cpus_online);
+        let reached = |usage: Option<u64>, limit: Option<Option<u64>>| match (usage, limit.flatten()) {
+            (Some(usage), Some(limit)) => usage.saturating_add(slack) >= limit,
+            _ => false,
+        };
+        // v1: memory and swap together have a limit of their own. v2's swap limit makes no charge fail.
+        let memsw = level.id.is_some_and(|id| id.hierarchy != 0)
+            && reached(level.swap_usage_pages, level.swap_limit_pages);
+        reached(level.usage_pages, level.limit_pages) || memsw
+    }
+
+    /// `mem_cgroup_get_max()` (mm/memcontrol.c): the limit, and what swap may be used beyond it.
+    fn capacity_pages(&self, level: &Level) -> Option<u64> {
+        let page = u64::from(self.session.host.page_bytes);
+        let machine_swap = self.session.host.swap_bytes? / page;
+        // Without a limit of its own, a counter's limit is PAGE_COUNTER_MAX.
+        let max = i64::MAX.cast_unsigned() / page;
+        let memory = level.limit_pages?.unwrap_or(max);
+        let swap = match level.id?.hierarchy {
+            0 => level.swap_limit_pages.flatten().unwrap_or(max),
+            _ => level.swap_limit_pages.flatten().unwrap_or(max).saturating_sub(memory),
+        };
+        memory.checked_add(swap.min(machine_swap))
+    }
+
+    fn cgroup(&self, id: CgroupId) -> Cgroup {
+        let path = [self.victim, self.trigger]
+            .into_iter()
+            .find_map(|chain| chain.path(chain.depth_of(id)?).ok());
+        Cgroup { path, id: id.id, hierarchy: id.hierarchy }
+    }
+
+    fn bytes(&self, pages: u64) -> u64 {
+        pages.saturating_mul(u64::from(self.session.host.page_bytes))
+    }
+}

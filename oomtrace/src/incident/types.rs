@@ -1,0 +1,416 @@
+//! The lines of output, as types. Their serialisation is the format `oomtrace/1`; the JSON Schema comes from them.
+//!
+//! A value that could not be had is left out, and [`Incident::missing`] says why. It is never 0 instead.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::{kernel::hooks::Tier, session::Source};
+
+/// The format's name and version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub enum SchemaName {
+    /// This one.
+    #[serde(rename = "oomtrace/1")]
+    V1,
+}
+
+/// Marks a line as an incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub enum OomTag {
+    /// `oom`.
+    #[serde(rename = "oom")]
+    Oom,
+}
+
+/// Marks a line as a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub enum LossTag {
+    /// `loss`.
+    #[serde(rename = "loss")]
+    Loss,
+}
+
+/// Marks a line as a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub enum StatusTag {
+    /// `status`.
+    #[serde(rename = "status")]
+    Status,
+}
+
+/// One line of JSON.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(title = "oomtrace/1: one line of output")]
+pub enum Line {
+    /// An incident.
+    Oom(Box<Incident>),
+    /// Something was lost.
+    Loss(Loss),
+    /// Tracing began or ended.
+    Status(Status),
+}
+
+/// A moment, in RFC 3339 in UTC with nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WallTime(pub Timestamp);
+
+impl WallTime {
+    /// From nanoseconds since 1970.
+    #[must_use]
+    pub fn from_ns(ns: i128) -> Self {
+        Self(Timestamp::from_nanosecond(ns).unwrap_or(Timestamp::UNIX_EPOCH))
+    }
+}
+
+impl Serialize for WallTime {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{:.9}", self.0))
+    }
+}
+
+impl JsonSchema for WallTime {
+    fn schema_name() -> Cow<'static, str> {
+        "WallTime".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "format": "date-time",
+            "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$",
+            "description": "RFC 3339 in UTC with nanoseconds."
+        })
+    }
+}
+
+/// What every line tells.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Common {
+    /// Number of the line within this run of oomtrace, from 1.
+    pub seq: u64,
+    /// When it happened, by the wall clock.
+    pub time: WallTime,
+    /// The same in nanoseconds since boot, suspended time included.
+    pub boot_ns: u64,
+    /// Host name.
+    pub host: String,
+    /// Id of this boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+    /// Kernel release.
+    pub kernel: String,
+    /// Hooks in use.
+    pub tier: Tier,
+    /// Where the line comes from.
+    pub source: Source,
+}
+
+/// One run of the OOM killer that ended in a decision.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Incident {
+    /// `oomtrace/1`.
+    pub schema: SchemaName,
+    /// `oom`.
+    pub r#type: OomTag,
+    /// Names the incident: opaque, the same in every record about it.
+    pub id: String,
+    /// What every line tells.
+    #[serde(flatten)]
+    pub common: Common,
+    /// What ran out.
+    pub scope: Scope,
+    /// Whose allocation failed.
+    pub trigger: Trigger,
+    /// How it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// Who was chosen, in the order in which they were marked.
+    pub victims: Vec<Victim>,
+    /// Fields that could not be had, by path, with the reason.
+    pub missing: BTreeMap<String, String>,
+    /// Records of this incident that were lost on the way.
+    pub lost_records: u64,
+}
+
+/// What ran out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Scope {
+    /// Which kind of supply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ScopeKind>,
+    /// How the OOM killer was entered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// The kernel's own name for the kind (`enum oom_constraint`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub constraint: Option<&'static str>,
+    /// The memory cgroup at its limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memcg: Option<Cgroup>,
+    /// Capacity of the scope with its swap: `oom_control.totalpages`. Never a process's size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity_bytes: Option<u64>,
+    /// Every memory cgroup from the victim's own up to the root.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limit>,
+}
+
+/// A supply that can run out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScopeKind {
+    /// The whole machine.
+    Global,
+    /// A memory cgroup.
+    Memcg,
+    /// The nodes of a cpuset.
+    Cpuset,
+    /// The nodes of a memory policy.
+    Mempolicy,
+}
+
+/// How the OOM killer was entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// An allocation failed.
+    Allocation,
+    /// Someone lowered the limit of a memory cgroup below its usage.
+    LimitLowered,
+    /// An operator asked for it (sysrq f).
+    Sysrq,
+    /// The multi-generational LRU's protection against thrashing (`min_ttl_ms`).
+    Mglru,
+    /// A page fault without an allocation of its own (before 5.16).
+    PageFault,
+}
+
+/// A memory cgroup.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Cgroup {
+    /// Path in its hierarchy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Inode number of its directory, unique within the hierarchy.
+    pub id: u64,
+    /// The hierarchy; 0 is the unified one (v2).
+    pub hierarchy: u32,
+}
+
+/// A memory cgroup's usage and limits. The root has none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Limit {
+    /// Path in its hierarchy.
+    pub path: String,
+    /// Memory charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage_bytes: Option<u64>,
+    /// Its limit. Left out: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_bytes: Option<u64>,
+    /// v2: swap charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap_usage_bytes: Option<u64>,
+    /// v2: its limit. Left out: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap_limit_bytes: Option<u64>,
+    /// v1: memory and swap charged together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memsw_usage_bytes: Option<u64>,
+    /// v1: the limit of both. Left out: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memsw_limit_bytes: Option<u64>,
+    /// Whether its tasks are killed together (`memory.oom.group`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_group: Option<bool>,
+}
+
+/// The task whose allocation failed: `current` of the OOM killer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Trigger {
+    /// Process id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Thread id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tid: Option<u32>,
+    /// Name of the thread; bytes that are not UTF-8 as `\xNN`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comm: Option<String>,
+    /// Real user id in the initial user namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Path of its memory cgroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    /// Flags of the request, as the kernel encodes them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gfp_mask: Option<u32>,
+    /// The same by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gfp_flags: Option<Vec<String>>,
+    /// The request was for 2^order pages; -1: sysrq.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<i32>,
+}
+
+/// How an incident ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A victim was killed, or was exiting already.
+    Killed,
+    /// Nobody died.
+    NoVictim,
+}
+
+/// What became of a victim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It was chosen and killed.
+    Killed,
+    /// It was killed with its group (`memory.oom.group`).
+    GroupKilled,
+    /// It was exiting by itself, and was marked only.
+    AlreadyExiting,
+}
+
+/// A task that was chosen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Victim {
+    /// Process id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Id of the thread that was marked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tid: Option<u32>,
+    /// Process id of the parent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ppid: Option<u32>,
+    /// Name of the thread; bytes that are not UTF-8 as `\xNN`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comm: Option<String>,
+    /// Real user id in the initial user namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Threads of the process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
+    /// What became of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// -1000 (never) to 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i32>,
+    /// The kernel's badness, pages: rss, swap and page tables, and oom_score_adj × (capacity / 1000).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub points: Option<i64>,
+    /// Size of the address space.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_vm_bytes: Option<u64>,
+    /// Resident memory: the best value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rss: Option<Rss>,
+    /// Resident memory as this kernel scored and logged it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rss_kernel: Option<RssKernel>,
+    /// Memory in swap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap_bytes: Option<u64>,
+    /// Page tables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pgtables_bytes: Option<u64>,
+    /// Path of its memory cgroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    /// When the process began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<WallTime>,
+}
+
+/// Resident memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Rss {
+    /// Anonymous memory.
+    pub anon_bytes: u64,
+    /// Mapped files.
+    pub file_bytes: u64,
+    /// Shared memory and tmpfs.
+    pub shmem_bytes: u64,
+    /// The three together.
+    pub total_bytes: u64,
+    /// How far `total_bytes` may be off; each part by a third of it at most. 0: summed over all CPUs. Threads
+    /// that still run change it meanwhile.
+    pub error_bytes: u64,
+}
+
+/// Resident memory as the kernel's OOM killer reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RssKernel {
+    /// Anonymous memory: `anon-rss` of the log.
+    pub anon_bytes: u64,
+    /// Mapped files: `file-rss`.
+    pub file_bytes: u64,
+    /// Shared memory and tmpfs: `shmem-rss`.
+    pub shmem_bytes: u64,
+    /// The three together.
+    pub total_bytes: u64,
+}
+
+/// Records that were lost.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Loss {
+    /// `oomtrace/1`.
+    pub schema: SchemaName,
+    /// `loss`.
+    pub r#type: LossTag,
+    /// What every line tells.
+    #[serde(flatten)]
+    pub common: Common,
+    /// Where: `ring` (no room in the ring buffer), `decode` (not understood), `output` (an output was too slow).
+    #[serde(rename = "where")]
+    pub place: &'static str,
+    /// How many since the last such line, by kind.
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
+/// Tracing began or ended.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Status {
+    /// `oomtrace/1`.
+    pub schema: SchemaName,
+    /// `status`.
+    pub r#type: StatusTag,
+    /// What every line tells.
+    #[serde(flatten)]
+    pub common: Common,
+    /// Which of both.
+    pub state: StatusState,
+    /// Hooks in use, as `kind:target`, by role. A role without a hook has none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hooks: BTreeMap<&'static str, Vec<String>>,
+    /// Incidents reported so far.
+    pub incidents: u64,
+    /// Victims in them.
+    pub victims: u64,
+    /// Incidents that the filters left out.
+    pub filtered: u64,
+    /// Records that were lost, all places together.
+    pub lost_records: u64,
+}
+
+/// See [`Status`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StatusState {
+    /// The hooks are attached: from here on nothing is missed.
+    Armed,
+    /// Tracing ended.
+    Ended,
+}

@@ -1,0 +1,226 @@
+//! Roles and the hooks that can fill them, best first. Which one is taken is decided by what this kernel offers
+//! and by what attaches, never by its version.
+
+use serde::{Deserialize, Serialize};
+
+use super::btf::{Btf, TypeShape};
+
+/// The set of hooks in use, named after the strongest kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// Tracepoints alone.
+    Tracepoint,
+    /// Kprobes beside tracepoints.
+    Kprobe,
+    /// BPF trampolines (fentry, fexit) beside tracepoints.
+    Trampoline,
+}
+
+impl Tier {
+    /// Its name in options and output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tracepoint => "tracepoint",
+            Self::Kprobe => "kprobe",
+            Self::Trampoline => "trampoline",
+        }
+    }
+}
+
+/// How a program attaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Trampoline at a function's entry.
+    Fentry,
+    /// Trampoline at a function's return.
+    Fexit,
+    /// Breakpoint at a function's entry.
+    Kprobe,
+    /// The same at its return.
+    Kretprobe,
+    /// Raw tracepoint.
+    RawTracepoint,
+}
+
+impl Kind {
+    /// Its name in output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Fexit => "fexit",
+            Self::Kprobe => "kprobe",
+            Self::Kretprobe => "kretprobe",
+            Self::RawTracepoint => "raw_tp",
+        }
+    }
+
+    /// The tier that a hook of this kind belongs to.
+    #[must_use]
+    pub fn tier(self) -> Tier {
+        match self {
+            Self::Fentry | Self::Fexit => Tier::Trampoline,
+            Self::Kprobe | Self::Kretprobe => Tier::Kprobe,
+            Self::RawTracepoint => Tier::Tracepoint,
+        }
+    }
+}
+
+/// One attach point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// The program in the eBPF object.
+    pub program: &'static str,
+    /// How it attaches.
+    pub kind: Kind,
+    /// The kernel function or tracepoint.
+    pub target: &'static str,
+}
+
+/// A field of the output that a choice costs, and why.
+pub type Loss = (&'static str, &'static str);
+
+/// One way to fill a role.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice {
+    /// Attached together or not at all. None: the role is done without a hook.
+    pub hooks: &'static [Hook],
+    /// Whether this kernel offers it, beyond having the functions and tracepoints.
+    pub offered: fn(&Btf) -> Result<(), String>,
+    /// What the output lacks by it.
+    pub losses: &'static [Loss],
+    /// How the role is filled where it has no hook; what to know about it where it has.
+    pub note: &'static str,
+}
+
+/// What a set of hooks is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Role {
+    /// Its name.
+    pub name: &'static str,
+    /// What it tells.
+    pub purpose: &'static str,
+    /// Ways to fill it, best first. The last has no hook where tracing goes on without the role.
+    pub choices: &'static [Choice],
+}
+
+const fn hook(program: &'static str, kind: Kind, target: &'static str) -> Hook {
+    Hook { program, kind, target }
+}
+
+fn always(_: &Btf) -> Result<(), String> {
+    Ok(())
+}
+
+fn mark_passes_task(btf: &Btf) -> Result<(), String> {
+    let prototype =
+        btf.typedef_prototype("btf_trace_mark_victim").map_err(|missing| missing.to_string())?;
+    // The first parameter is the tracing context.
+    match prototype.params.get(1).map(|parameter| &parameter.type_) {
+        Some(TypeShape::Pointer { to: Some(to) }) if to == "task_struct" => Ok(()),
+        _ => Err("on this kernel the tracepoint passes a thread id and not the task".to_owned()),
+    }
+}
+
+const NO_DECISION: &str = "no hook shows the decision in this tier; only the kernel log has it";
+
+/// Every role, in the order in which the hooks are attached: the one that reports comes last, so that what it
+/// builds upon is there when the first report is made.
+pub const ROLES: &[Role] = &[
+    Role {
+        name: "outcome",
+        purpose: "when the OOM killer's run ends",
+        choices: &[
+            choice(&[hook("outcome_fexit", Kind::Fexit, "out_of_memory")]),
+            choice(&[hook("outcome_kretprobe", Kind::Kretprobe, "out_of_memory")]),
+            Choice {
+                hooks: &[],
+                offered: always,
+                losses: &[],
+                note: "an incident ends with its victim, or 50 ms after the last of a group",
+            },
+        ],
+    },
+    Role {
+        name: "killed",
+        purpose: "whether a victim was killed or merely marked while exiting",
+        choices: &[
+            choice(&[hook("killed_fentry", Kind::Fentry, "__oom_kill_process")]),
+            choice(&[hook("killed_kprobe", Kind::Kprobe, "__oom_kill_process")]),
+            choice(&[hook("killed_raw_tp", Kind::RawTracepoint, "signal_generate")]),
+        ],
+    },
+    Role {
+        name: "decision",
+        purpose: "what ran out, who asked, who was chosen",
+        choices: &[
+            choice(&[hook("decision_fentry", Kind::Fentry, "oom_kill_process")]),
+            choice(&[hook("decision_kprobe", Kind::Kprobe, "oom_kill_process")]),
+            Choice {
+                hooks: &[
+                    hook("direct_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_direct_reclaim_begin"),
+                    hook("memcg_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_memcg_reclaim_begin"),
+                ],
+                offered: always,
+                losses: &[
+                    ("scope.constraint", NO_DECISION),
+                    ("trigger.gfp_mask", NO_DECISION),
+                    ("trigger.gfp_flags", NO_DECISION),
+                    ("trigger.order", NO_DECISION),
+                ],
+                note: "the trigger is the task that marks the victim; the scope follows from what it reclaimed \
+                       last and from the limits of its memory cgroups",
+            },
+        ],
+    },
+    Role {
+        name: "victim",
+        purpose: "who dies, with its memory at that instant",
+        choices: &[
+            Choice {
+                hooks: &[hook("victim_raw_tp", Kind::RawTracepoint, "mark_victim")],
+                offered: mark_passes_task,
+                losses: &[],
+                note: "",
+            },
+            choice(&[hook("victim_fentry", Kind::Fentry, "mark_oom_victim")]),
+            choice(&[hook("victim_kprobe", Kind::Kprobe, "mark_oom_victim")]),
+            Choice {
+                hooks: &[hook("victim_raw_tp", Kind::RawTracepoint, "mark_victim")],
+                offered: always,
+                losses: &[],
+                note: "the tracepoint passes a thread id: the task is the one that was just killed; of one that \
+                       was exiting already, the id alone is known",
+            },
+        ],
+    },
+];
+
+const fn choice(hooks: &'static [Hook]) -> Choice {
+    Choice { hooks, offered: always, losses: &[], note: "" }
+}
+
+impl Choice {
+    /// Why this kernel's types do not offer the choice, if they do not.
+    pub fn check(&self, btf: &Btf) -> Result<(), String> {
+        for hook in self.hooks {
+            match hook.kind {
+                Kind::RawTracepoint => btf.typedef_prototype(&format!("btf_trace_{}", hook.target)).map(drop),
+                Kind::Fentry | Kind::Fexit | Kind::Kprobe | Kind::Kretprobe => {
+                    btf.function(hook.target).map(drop)
+                }
+            }
+            .map_err(|missing| missing.to_string())?;
+        }
+        (self.offered)(btf)
+    }
+
+    /// Whether the choice may be taken in a tier that the user forces (`None`: any).
+    #[must_use]
+    pub fn allowed(&self, forced: Option<Tier>) -> bool {
+        let Some(forced) = forced else { return true };
+        self.hooks.iter().all(|hook| hook.kind.tier() == Tier::Tracepoint || hook.kind.tier() == forced)
+    }
+}

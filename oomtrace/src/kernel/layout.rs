@@ -1,0 +1,148 @@
+//! Resolves the fields that the programs read from a kernel's BTF.
+
+use std::collections::BTreeMap;
+
+use oomtrace_ebpf::{ABSENT, Field, Layout, Params, RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP};
+
+use super::btf::{Btf, TypeShape};
+
+/// How a kernel stores the resident-set counters of an address space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RssCounters {
+    /// One atomic each (6.1 and before): a read lacks what threads have not yet handed in.
+    Atomic,
+    /// Per-CPU counters (6.2 and later): a plain read lacks what CPUs hold back.
+    PerCpu,
+}
+
+/// What the programs need to know of a kernel, and what they cannot.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// Offsets of fields.
+    pub layout: Layout,
+    /// Everything else.
+    pub params: Params,
+    /// How the resident-set counters are stored, if that is known.
+    pub rss_counters: Option<RssCounters>,
+    /// Fields of [`Layout`] that this kernel lacks, and why.
+    pub missing: BTreeMap<&'static str, String>,
+}
+
+/// Resolves every field. What is missing is noted, never guessed.
+///
+/// `cpus` is the number of possible CPUs.
+#[must_use]
+pub fn resolve(btf: &Btf, cpus: u32) -> Resolved {
+    let mut missing = BTreeMap::new();
+    let offsets = std::array::from_fn(|index| {
+        let field = &Layout::FIELDS[index];
+        place(btf, field).unwrap_or_else(|reason| {
+            missing.insert(field.name, reason);
+            ABSENT
+        })
+    });
+    let mut layout = Layout::from_offsets(offsets);
+    if let Err(reason) = rss_indices(btf) {
+        layout.mm_rss_atomic = ABSENT;
+        layout.mm_rss_percpu = ABSENT;
+        missing.insert("mm_rss_atomic", reason.clone());
+        missing.insert("mm_rss_percpu", reason);
+    }
+    let rss_counters = if layout.mm_rss_atomic != ABSENT {
+        Some(RssCounters::Atomic)
+    } else if layout.mm_rss_percpu != ABSENT && layout.mm_rss_percpu_next != ABSENT {
+        Some(RssCounters::PerCpu)
+    } else {
+        None
+    };
+    // A kernel stores its counters one way: the other's absence is no lack.
+    match rss_counters {
+        Some(RssCounters::Atomic) => {
+            for name in ["mm_rss_percpu", "mm_rss_percpu_next", "mm_rss_percpu_counters", "bpf_array_pptrs"] {
+                missing.remove(name);
+            }
+        }
+        Some(RssCounters::PerCpu) => {
+            missing.remove("mm_rss_atomic");
+        }
+        None => {}
+    }
+    let can_sum = rss_counters == Some(RssCounters::PerCpu)
+        && layout.mm_rss_percpu_counters != ABSENT
+        && layout.bpf_array_pptrs != ABSENT;
+    let params = Params {
+        memory_cgrp_id: controller(btf, &mut missing),
+        cpus: if can_sum { cpus } else { 0 },
+        mark_passes_task: u32::from(mark_passes_task(btf)),
+        reclaim_memcg_arg: reclaim_memcg_arg(btf),
+    };
+    Resolved { layout, params, rss_counters, missing }
+}
+
+/// The offset of a field: the first of its places that this kernel has, in the size that the programs read.
+fn place(btf: &Btf, field: &Field) -> Result<u32, String> {
+    let mut reasons = Vec::new();
+    for (of, path) in field.places {
+        match btf.member(of, path) {
+            Ok(member) if member.bits.is_some() => reasons.push(format!("{of}.{path} is a bitfield")),
+            Ok(member) if member.size != field.size => {
+                reasons.push(format!("{of}.{path} has {} bytes instead of {}", member.size, field.size));
+            }
+            Ok(member) => return Ok(member.offset),
+            Err(missing) => reasons.push(missing.to_string()),
+        }
+    }
+    Err(reasons.join("; "))
+}
+
+/// The programs index the counters by constants: they hold only if this kernel numbers them so.
+fn rss_indices(btf: &Btf) -> Result<(), String> {
+    for (name, expected) in [
+        ("MM_FILEPAGES", RSS_FILE),
+        ("MM_ANONPAGES", RSS_ANON),
+        ("MM_SWAPENTS", RSS_SWAP),
+        ("MM_SHMEMPAGES", RSS_SHMEM),
+    ] {
+        let actual = btf.enum_value("", name).map_err(|missing| missing.to_string())?;
+        if usize::try_from(actual) != Ok(expected) {
+            return Err(format!("{name} is {actual} instead of {expected} on this kernel"));
+        }
+    }
+    Ok(())
+}
+
+fn controller(btf: &Btf, missing: &mut BTreeMap<&'static str, String>) -> u32 {
+    let index = btf.enum_value("cgroup_subsys_id", "memory_cgrp_id").map_err(|missing| missing.to_string());
+    match index.and_then(|index| u32::try_from(index).map_err(|_| format!("memory_cgrp_id is {index}"))) {
+        // cgroup_subsys_id has at most 16 controllers; more would not be an index.
+        Ok(index) if index < 64 => index,
+        Ok(index) => {
+            missing.insert("memory_cgrp_id", format!("memory_cgrp_id is {index}"));
+            ABSENT
+        }
+        Err(reason) => {
+            missing.insert("memory_cgrp_id", reason);
+            ABSENT
+        }
+    }
+}
+
+/// Whether `mark_victim` passes the task: `(task, uid)` after the tracing context, instead of `(pid)`. It came
+/// with 6.9 and with stable updates of older series, so a version says nothing.
+fn mark_passes_task(btf: &Btf) -> bool {
+    btf.typedef_prototype("btf_trace_mark_victim")
+        .is_ok_and(|prototype| prototype.params.get(1).is_some_and(|parameter| points_to(&parameter.type_, "task_struct")))
+}
+
+fn reclaim_memcg_arg(btf: &Btf) -> u32 {
+    let Ok(prototype) = btf.typedef_prototype("btf_trace_mm_vmscan_memcg_reclaim_begin") else { return ABSENT };
+    // The first parameter is the tracing context, which programs do not see.
+    let position = prototype.params.iter().skip(1).position(|parameter| points_to(&parameter.type_, "mem_cgroup"));
+    position.and_then(|position| u32::try_from(position).ok()).filter(|position| *position <= 2).unwrap_or(ABSENT)
+}
+
+fn points_to(shape: &TypeShape, name: &str) -> bool {
+    matches!(shape, TypeShape::Pointer { to: Some(to) } if to == name)
+}
+

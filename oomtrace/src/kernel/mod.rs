@@ -1,0 +1,7 @@
+//! The only place that knows the running kernel: its types, its hooks, and how to attach to them.
+
+pub mod btf;
+pub mod hooks;
+pub mod layout;
+pub mod load;
+pub mod text;

@@ -1,0 +1,100 @@
+//! Which incidents are shown.
+
+use wildmatch::WildMatch;
+
+use crate::{
+    cli::FilterArgs,
+    incident::{Incident, Victim},
+};
+
+/// See [`FilterArgs`].
+#[derive(Clone, Debug)]
+pub struct Filter {
+    cgroup: Option<WildMatch>,
+    comm: Option<WildMatch>,
+    pid: Option<u32>,
+    min_rss: Option<u64>,
+}
+
+impl Filter {
+    /// From the command line.
+    #[must_use]
+    pub fn new(args: &FilterArgs) -> Self {
+        Self {
+            cgroup: args.cgroup.as_deref().map(|pattern| {
+                let pattern = pattern.trim_end_matches('/');
+                WildMatch::new(if pattern.is_empty() { "/" } else { pattern })
+            }),
+            comm: args.comm.as_deref().map(WildMatch::new),
+            pid: args.pid,
+            min_rss: args.min_rss,
+        }
+    }
+
+    /// Whether one victim of the incident passes every filter; without a filter, every incident does.
+    #[must_use]
+    pub fn passes(&self, incident: &Incident) -> bool {
+        let none = self.cgroup.is_none() && self.comm.is_none() && self.pid.is_none() && self.min_rss.is_none();
+        none || incident.victims.iter().any(|victim| self.passes_victim(victim))
+    }
+
+    fn passes_victim(&self, victim: &Victim) -> bool {
+        let cgroup = self.cgroup.as_ref().is_none_or(|pattern| {
+            victim.cgroup.as_deref().is_some_and(|path| ancestors(path).any(|path| pattern.matches(path)))
+        });
+        let comm = self
+            .comm
+            .as_ref()
+            .is_none_or(|pattern| victim.comm.as_deref().is_some_and(|comm| pattern.matches(comm)));
+        let pid = self.pid.is_none_or(|pid| victim.pid == Some(pid));
+        let rss = self.min_rss.is_none_or(|least| victim.rss.is_some_and(|rss| rss.total_bytes >= least));
+        cgroup && comm && pid && rss
+    }
+}
+
+/// The path and every cgroup above it.
+fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| match path.rfind('/')? {
+        0 if path.len() > 1 => Some("/"),
+        0 => None,
+        end => path.get(..end),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::incident::Rss;
+
+    fn victim() -> Victim {
+        Victim {
+            pid: Some(7),
+            comm: Some("java".to_owned()),
+            cgroup: Some("/kubepods/pod1/app".to_owned()),
+            rss: Some(Rss { anon_bytes: 1, file_bytes: 0, shmem_bytes: 0, total_bytes: 10 << 20, error_bytes: 0 }),
+            ..Victim::default()
+        }
+    }
+
+    fn passes(args: FilterArgs) -> bool {
+        Filter::new(&args).passes_victim(&victim())
+    }
+
+    /// Guards what each filter lets through, and what it does not.
+    #[test]
+    fn filters_look_at_the_victim() {
+        let none = FilterArgs::default;
+        for cgroup in ["/kubepods/pod1/app", "/kubepods", "/kubepods/", "/kubepods/pod*", "*app", "/"] {
+            assert!(passes(FilterArgs { cgroup: Some(cgroup.to_owned()), ..none() }), "{cgroup}");
+        }
+        for cgroup in ["/kube", "/kubepods/pod1/ap", "/pod1", ""] {
+            let shown = passes(FilterArgs { cgroup: Some(cgroup.to_owned()), ..none() });
+            assert_eq!(shown, cgroup.is_empty(), "{cgroup}");
+        }
+        assert!(passes(FilterArgs { comm: Some("ja*".to_owned()), pid: Some(7), ..none() }));
+        assert!(!passes(FilterArgs { comm: Some("jav".to_owned()), ..none() }));
+        assert!(!passes(FilterArgs { pid: Some(8), ..none() }));
+        assert!(passes(FilterArgs { min_rss: Some(10 << 20), ..none() }));
+        assert!(!passes(FilterArgs { min_rss: Some((10 << 20) + 1), ..none() }));
+    }
+}

@@ -1,0 +1,346 @@
+//! Blocks for people. The first line appears when the victim is marked; the rest when it is known.
+
+use std::fmt::Write as _;
+
+use jiff::tz::TimeZone;
+
+use super::{Format, Message};
+use crate::{
+    incident::{Cause, Event, Incident, Limit, Loss, Outcome, Scope, ScopeKind, Verdict, Victim, WallTime},
+    text::printable,
+};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Human {
+    colour: bool,
+    zone: TimeZone,
+    /// The incident whose first line was printed last.
+    headed: Option<String>,
+}
+
+const RED: &str = "1;31";
+const YELLOW: &str = "33";
+const BOLD: &str = "1";
+const DIM: &str = "2";
+
+impl Human {
+    /// Blocks with times in `zone`, with colours or without.
+    #[must_use]
+    pub fn new(colour: bool, zone: TimeZone) -> Self {
+        Self { colour, zone, headed: None }
+    }
+
+    fn paint(&self, style: &str, text: &str) -> String {
+        if self.colour { format!("\u{1b}[{style}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    fn time(&self, time: WallTime) -> String {
+        time.0.to_zoned(self.zone.clone()).strftime("%H:%M:%S%.3f").to_string()
+    }
+
+    fn headline(&self, incident: &Incident) -> String {
+        let time = self.paint(DIM, &self.time(incident.common.time));
+        let Some(victim) = incident.victims.first() else {
+            let what = self.paint(YELLOW, "OOM, NOBODY KILLED");
+            return format!("{time}  {what}  {}", scope(&incident.scope));
+        };
+        let exiting = victim.verdict == Some(Verdict::AlreadyExiting);
+        let what = if exiting {
+            self.paint(YELLOW, "OOM, ALREADY EXITING")
+        } else {
+            self.paint(RED, "OOM KILL")
+        };
+        let adj = victim.oom_score_adj.map_or_else(String::new, |adj| format!(", adj {adj}"));
+        let name = self.paint(BOLD, &name(victim.comm.as_deref()));
+        let cgroup = victim.cgroup.as_deref().map_or_else(String::new, |path| format!("  in {}", printable(path)));
+        format!("{time}  {what}  {name} (pid {}{adj}){cgroup}   {}", id(victim.pid), scope(&incident.scope))
+    }
+
+    fn row(&self, to: &mut String, label: &str, text: &str) {
+        let label = self.paint(DIM, &format!("{label:<9}"));
+        // Writing to a String cannot fail.
+        let _ = writeln!(to, "  {label} {text}");
+    }
+
+    fn details(&self, incident: &Incident) -> String {
+        let mut to = String::new();
+        for (index, victim) in incident.victims.iter().enumerate() {
+            let label = if index == 0 { "victim" } else { "and" };
+            self.row(&mut to, label, &figures(victim, incident, index > 0));
+        }
+        self.row(&mut to, "asked", &asked(incident));
+        if let Some(why) = incident.victims.first().and_then(|victim| why(victim, &incident.scope)) {
+            self.row(&mut to, "why", &why);
+        }
+        for level in crowded(&incident.scope) {
+            self.row(&mut to, "limit", &level);
+        }
+        if incident.outcome == Some(Outcome::NoVictim) {
+            self.row(&mut to, "outcome", "nobody could be killed: the allocation failed");
+        }
+        if incident.lost_records > 0 {
+            let text = format!("{} records of this incident found no room: it may be incomplete", incident.lost_records);
+            self.row(&mut to, &self.paint(YELLOW, "lost"), &text);
+        }
+        for (reason, fields) in unknown(incident) {
+            self.row(&mut to, "unknown", &format!("{}: {reason}", fields.join(", ")));
+        }
+        to
+    }
+
+    fn loss(&self, loss: &Loss) -> String {
+        let counts: Vec<_> = loss.counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        let advice = match loss.place {
+            "ring" => "the ring buffer was full: use a larger --ring-size",
+            "decode" => "they could not be understood",
+            _ => "the reader of the output is too slow",
+        };
+        format!(
+            "{}  {}  {}: {advice}\n",
+            self.paint(DIM, &self.time(loss.common.time)),
+            self.paint(YELLOW, "LOST"),
+            counts.join(", ")
+        )
+    }
+}
+
+impl Format for Human {
+    fn format(&mut self, message: &Message, to: &mut Vec<u8>) {
+        match message {
+            Message::Incident(Event::Opened(incident)) => {
+                to.extend(self.headline(incident).into_bytes());
+                to.push(b'\n');
+                self.headed = Some(incident.id.clone());
+            }
+            Message::Incident(Event::Closed(incident)) => {
+                if self.headed.as_ref() != Some(&incident.id) {
+                    to.extend(self.headline(incident).into_bytes());
+                    to.push(b'\n');
+                }
+                self.headed = None;
+                to.extend(self.details(incident).into_bytes());
+            }
+            Message::Loss(loss) => to.extend(self.loss(loss).into_bytes()),
+            // It goes to standard error, for which the command cares itself.
+            Message::Status(_) => {}
+        }
+    }
+}
+
+fn scope(scope: &Scope) -> String {
+    let lowered = scope.cause == Some(Cause::LimitLowered);
+    match (scope.kind, &scope.memcg) {
+        (Some(ScopeKind::Memcg), Some(memcg)) => {
+            let level = memcg.path.as_deref().and_then(|path| scope.limits.iter().find(|level| level.path == path));
+            let limit = level.and_then(|level| level.limit_bytes).map_or_else(
+                || "memory cgroup's limit".to_owned(),
+                |limit| format!("limit {}", size(limit)),
+            );
+            let own = scope.limits.first().map(|level| level.path.as_str()) == memcg.path.as_deref();
+            let of = match memcg.path.as_deref() {
+                Some(path) if !own => format!(" of {}", printable(path)),
+                _ => String::new(),
+            };
+            format!("{limit}{of} {}", if lowered { "lowered below usage" } else { "reached" })
+        }
+        (Some(ScopeKind::Memcg), None) => "a memory cgroup's limit reached".to_owned(),
+        (Some(ScopeKind::Global), _) => match scope.cause {
+            Some(Cause::Sysrq) => "asked for by sysrq".to_owned(),
+            Some(Cause::Mglru) => "the machine is thrashing (MGLRU min_ttl_ms)".to_owned(),
+            _ => "the machine's memory is exhausted".to_owned(),
+        },
+        (Some(ScopeKind::Cpuset), _) => "the memory of the cpuset's nodes is exhausted".to_owned(),
+        (Some(ScopeKind::Mempolicy), _) => "the memory of the policy's nodes is exhausted".to_owned(),
+        (None, _) => "what ran out is not known".to_owned(),
+    }
+}
+
+fn figures(victim: &Victim, incident: &Incident, named: bool) -> String {
+    let mut parts = Vec::new();
+    if named {
+        parts.push(format!("{} (pid {})", name(victim.comm.as_deref()), id(victim.pid)));
+    }
+    match victim.rss {
+        Some(rss) => {
+            let swap = victim.swap_bytes.map_or_else(String::new, |swap| format!(", swap {}", size(swap)));
+            let error = match rss.error_bytes {
+                0 => String::new(),
+                error => format!(" (± {})", size(error)),
+            };
+            parts.push(format!(
+                "anon {}, file {}, shmem {}{swap}{error}",
+                size(rss.anon_bytes),
+                size(rss.file_bytes),
+                size(rss.shmem_bytes)
+            ));
+            if let Some(capacity) = incident.scope.capacity_bytes.filter(|capacity| *capacity > 0)
+                && let Some(per_cent) = (rss.total_bytes.saturating_mul(100)).checked_div(capacity)
+            {
+                let of = if incident.scope.kind == Some(ScopeKind::Memcg) { "limit" } else { "capacity" };
+                parts.push(format!("{per_cent} % of the {of}"));
+            }
+        }
+        None => parts.push("memory not known".to_owned()),
+    }
+    if let Some(uid) = victim.uid {
+        parts.push(format!("uid {uid}"));
+    }
+    if let Some(threads) = victim.threads.filter(|threads| *threads > 1) {
+        parts.push(format!("{threads} threads"));
+    }
+    match victim.verdict {
+        Some(Verdict::GroupKilled) => parts.push("killed with its group".to_owned()),
+        Some(Verdict::AlreadyExiting) => parts.push("was exiting already, not killed".to_owned()),
+        Some(Verdict::Killed) | None => {}
+    }
+    parts.join(" · ")
+}
+
+fn asked(incident: &Incident) -> String {
+    let trigger = &incident.trigger;
+    let first = incident.victims.first();
+    let mut text = if trigger.pid.is_some() && first.is_some_and(|victim| victim.pid == trigger.pid) {
+        "the victim itself".to_owned()
+    } else {
+        format!("{} (pid {})", name(trigger.comm.as_deref()), id(trigger.pid))
+    };
+    match incident.scope.cause {
+        Some(Cause::LimitLowered) => text.push_str(", by lowering the limit"),
+        Some(Cause::PageFault) => text.push_str(", by a page fault"),
+        _ => {}
+    }
+    // Writing to a String cannot fail.
+    if let Some(order) = trigger.order.filter(|order| *order >= 0) {
+        let _ = write!(text, ", order {order}");
+    }
+    if let Some(flags) = trigger.gfp_flags.as_deref().filter(|flags| !flags.is_empty()) {
+        let _ = write!(text, ", {}", flags.join("|"));
+    }
+    if let Some(cgroup) = trigger.cgroup.as_deref()
+        && first.is_some_and(|victim| victim.cgroup.as_deref() != Some(cgroup))
+    {
+        let _ = write!(text, ", in {}", printable(cgroup));
+    }
+    text
+}
+
+/// The score taken apart.
+fn why(victim: &Victim, scope: &Scope) -> Option<String> {
+    let points = victim.points?;
+    let mut text = format!("score {} pages", grouped(points));
+    if let (Some(rss), Some(adj)) = (victim.rss_kernel, victim.oom_score_adj) {
+        let mut of = vec![format!("rss {}", size(rss.total_bytes))];
+        if let Some(swap) = victim.swap_bytes.filter(|swap| *swap > 0) {
+            of.push(format!("swap {}", size(swap)));
+        }
+        if let Some(tables) = victim.pgtables_bytes {
+            of.push(format!("page tables {}", size(tables)));
+        }
+        if adj != 0 {
+            let share = scope.capacity_bytes.map_or_else(String::new, |capacity| {
+                format!(" ({adj}/1000 of {})", size(capacity))
+            });
+            of.push(format!("oom_score_adj {adj}{share}"));
+        }
+        // Writing to a String cannot fail.
+        let _ = write!(text, ": {}", of.join(" + "));
+    }
+    Some(text)
+}
+
+/// The levels that have a limit, where there are several.
+fn crowded(scope: &Scope) -> Vec<String> {
+    let limited: Vec<_> = scope.limits.iter().filter(|level| level.limit_bytes.is_some()).collect();
+    if limited.len() < 2 {
+        return Vec::new();
+    }
+    limited.into_iter().map(level).collect()
+}
+
+fn level(level: &Limit) -> String {
+    let of = |usage: Option<u64>, limit: Option<u64>| match (usage, limit) {
+        (Some(usage), Some(limit)) => Some(format!("{} of {}", size(usage), size(limit))),
+        _ => None,
+    };
+    let memory = of(level.usage_bytes, level.limit_bytes).unwrap_or_default();
+    let swap = of(level.swap_usage_bytes, level.swap_limit_bytes)
+        .map_or_else(String::new, |text| format!(", swap {text}"));
+    format!("{}: {memory}{swap}", printable(&level.path))
+}
+
+/// Fields that are not known, by reason.
+fn unknown(incident: &Incident) -> Vec<(&str, Vec<&str>)> {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (field, reason) in &incident.missing {
+        match reasons.iter_mut().find(|(known, _)| *known == reason.as_str()) {
+            Some((_, fields)) => fields.push(field),
+            None => reasons.push((reason, vec![field])),
+        }
+    }
+    reasons
+}
+
+fn name(comm: Option<&str>) -> String {
+    comm.map_or_else(|| "?".to_owned(), printable)
+}
+
+fn id(id: Option<u32>) -> String {
+    id.map_or_else(|| "?".to_owned(), |id| id.to_string())
+}
+
+/// Bytes for people: KiB below one MiB, then one decimal.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["MiB", "GiB", "TiB", "PiB"];
+    if bytes == 0 {
+        return "0".to_owned();
+    }
+    if bytes < 1 << 20 {
+        return format!("{} KiB", bytes.div_ceil(1024));
+    }
+    let mut tenths = bytes / (1 << 20) * 10 + bytes % (1 << 20) * 10 / (1 << 20);
+    let mut unit = 0;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS.get(unit).unwrap_or(&"EiB"))
+}
+
+/// A number with its thousands apart.
+fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = if number < 0 { "-".to_owned() } else { String::new() };
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the sizes that people read.
+    #[test]
+    fn sizes_have_a_unit_and_one_decimal() {
+        assert_eq!(size(0), "0");
+        assert_eq!(size(1), "1 KiB");
+        assert_eq!(size(4096), "4 KiB");
+        assert_eq!(size(512 << 20), "512.0 MiB");
+        assert_eq!(size((498 << 20) + (1 << 18)), "498.2 MiB");
+        assert_eq!(size(3 << 29), "1.5 GiB");
+        assert_eq!(size(u64::MAX), "16384.0 PiB");
+    }
+
+    /// Guards the thousands' marks.
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(127_530), "127,530");
+        assert_eq!(grouped(-1_000), "-1,000");
+    }
+}

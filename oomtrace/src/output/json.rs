@@ -1,0 +1,24 @@
+//! One JSON object a line.
+
+use super::{Format, Message};
+use crate::incident::{Event, Line};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Json;
+
+impl Format for Json {
+    fn format(&mut self, message: &Message, to: &mut Vec<u8>) {
+        let line = match message {
+            // A line is written once, when the incident is complete.
+            Message::Incident(Event::Opened(_)) => return,
+            Message::Incident(Event::Closed(incident)) => Line::Oom(incident.clone()),
+            Message::Loss(loss) => Line::Loss(loss.clone()),
+            Message::Status(status) => Line::Status(status.clone()),
+        };
+        // The types serialise without maps that have other keys than strings, so this cannot fail; a Vec takes all.
+        if serde_json::to_writer(&mut *to, &line).is_ok() {
+            to.push(b'\n');
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Outputs. Each has a queue of its own with a bound: a slow one delays neither the reader nor another output, and
+//! what it cannot take is counted.
+
+mod filter;
+mod human;
+mod json;
+mod queue;
+
+pub use filter::Filter;
+pub use human::Human;
+pub use json::Json;
+pub use queue::{Closed, Queue};
+
+use crate::incident::{Event, Loss, Status};
+
+/// What an output is given.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// An incident, at its first victim and when it is complete.
+    Incident(Event),
+    /// Something was lost.
+    Loss(Loss),
+    /// Tracing began or ended.
+    Status(Status),
+}
+
+/// A form of output: messages to bytes.
+pub trait Format: Send {
+    /// Adds a message's bytes, if it has any in this form.
+    fn format(&mut self, message: &Message, to: &mut Vec<u8>);
+}

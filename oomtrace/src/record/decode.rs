@@ -1,0 +1,166 @@
+//! Bytes to records.
+
+use oomtrace_ebpf::{
+    self as abi, Header, MmFacts, NO_LIMIT_PAGES, RecordKind, TaskFacts, chain, decision, level, mm, reclaim, task,
+};
+use zerocopy::FromBytes;
+
+use super::types::{CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Task, Whose};
+use crate::text;
+
+/// Why bytes are no record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Shorter than a record's header.
+    #[error("a record has {size} bytes, fewer than the {} of its header", size_of::<Header>())]
+    Short {
+        /// Its size, bytes.
+        size: usize,
+    },
+    /// This version knows no such record.
+    #[error("a record is of kind {kind}, which this version of oomtrace does not know")]
+    UnknownKind {
+        /// What its header says.
+        kind: u16,
+    },
+    /// The size is not that of its kind.
+    #[error("a record of kind {kind:?} has {size} bytes instead of {expected}")]
+    Size {
+        /// Its kind.
+        kind: RecordKind,
+        /// Its size, bytes.
+        size: usize,
+        /// What the kind has, bytes.
+        expected: usize,
+    },
+}
+
+/// Decodes a record.
+pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
+    let (header, _) =
+        Header::read_from_prefix(bytes).map_err(|_| DecodeError::Short { size: bytes.len() })?;
+    let kind = RecordKind::from_raw(header.kind).ok_or(DecodeError::UnknownKind { kind: header.kind })?;
+    Ok(match kind {
+        RecordKind::Decision => {
+            let raw: abi::Decision = exactly(kind, bytes)?;
+            Record::Decision(key(&raw.header), Box::new(decision(&raw)))
+        }
+        RecordKind::Level => {
+            let raw: abi::Level = exactly(kind, bytes)?;
+            Record::Level(key(&raw.header), Box::new(level(&raw)))
+        }
+        RecordKind::Mark => {
+            let raw: abi::Mark = exactly(kind, bytes)?;
+            Record::Mark(key(&raw.header), Box::new(mark(&raw)))
+        }
+        RecordKind::Close => {
+            let raw: abi::Close = exactly(kind, bytes)?;
+            let close = Close { kills: raw.kills, marks: raw.marks, verdict: raw.verdict == abi::close::TRUE };
+            Record::Close(key(&raw.header), close)
+        }
+    })
+}
+
+/// The ring pads records to 8 bytes, and so are they made: the size is exact.
+fn exactly<T: FromBytes>(kind: RecordKind, bytes: &[u8]) -> Result<T, DecodeError> {
+    T::read_from_bytes(bytes)
+        .map_err(|_| DecodeError::Size { kind, size: bytes.len(), expected: size_of::<T>() })
+}
+
+fn key(header: &Header) -> Key {
+    Key {
+        trigger_tid: header.trigger_tid,
+        opened_ns: header.opened_ns,
+        boot_ns: header.boot_ns,
+        index: header.index,
+        lost: header.lost,
+    }
+}
+
+/// A value, if its bit says that it was read.
+fn known<T>(present: u32, bit: u32, value: T) -> Option<T> {
+    (present & bit != 0).then_some(value)
+}
+
+/// A limit, if it was read; and within, if there is one.
+fn limit(present: u32, bit: u32, pages: u64) -> Option<Option<u64>> {
+    known(present, bit, (pages < NO_LIMIT_PAGES).then_some(pages))
+}
+
+fn task(raw: &TaskFacts) -> Task {
+    let known_ids = raw.present & task::IDS != 0;
+    Task {
+        pid: known_ids.then_some(raw.pid),
+        // Of a victim that the tracepoint names by its thread id alone, that id is all there is.
+        tid: (known_ids || raw.tid != 0).then_some(raw.tid),
+        ppid: known(raw.present, task::PPID, raw.ppid),
+        uid: known(raw.present, task::UID, raw.uid),
+        flags: known(raw.present, task::FLAGS, raw.flags),
+        threads: known(raw.present, task::THREADS, raw.threads),
+        oom_score_adj: known(raw.present, task::ADJ, raw.oom_score_adj),
+        start_boot_ns: known(raw.present, task::START, raw.start_boot_ns),
+        memcg: known(
+            raw.present,
+            task::MEMCG,
+            CgroupId { hierarchy: raw.memcg_hierarchy, id: raw.memcg_id },
+        ),
+        comm: known(raw.present, task::COMM, text::from_kernel(&raw.comm)),
+    }
+}
+
+fn mm(raw: &MmFacts) -> Mm {
+    Mm {
+        total_vm_pages: known(raw.present, mm::TOTAL_VM, raw.total_vm_pages),
+        pgtables_bytes: known(raw.present, mm::PGTABLES, raw.pgtables_bytes),
+        rss_count: known(raw.present, mm::COUNT, raw.rss_count),
+        rss_sum: known(raw.present, mm::SUM, raw.rss_sum),
+    }
+}
+
+fn decision(raw: &abi::Decision) -> Decision {
+    let memcg = CgroupId { hierarchy: raw.memcg_hierarchy, id: raw.memcg_id };
+    let at_limit = known(raw.present, decision::MEMCG, memcg);
+    Decision {
+        trigger: task(&raw.trigger),
+        chosen: task(&raw.chosen),
+        gfp_mask: known(raw.present, decision::GFP, raw.gfp_mask),
+        order: known(raw.present, decision::ORDER, raw.order),
+        constraint: known(raw.present, decision::CONSTRAINT, raw.constraint),
+        capacity_pages: known(raw.present, decision::CAPACITY, raw.capacity_pages),
+        chosen_points: known(raw.present, decision::POINTS, raw.chosen_points),
+        memcg: known(raw.present, decision::MEMCG_KNOWN, at_limit),
+        zonelist: known(raw.present, decision::ZONELIST_KNOWN, raw.present & decision::ZONELIST != 0),
+    }
+}
+
+fn level(raw: &abi::Level) -> Level {
+    let id = raw.present & (level::ID | level::HIERARCHY) == level::ID | level::HIERARCHY;
+    Level {
+        whose: if raw.chain == chain::TRIGGER { Whose::Trigger } else { Whose::Victim },
+        leaf_id: raw.leaf_id,
+        depth: raw.depth,
+        id: id.then_some(CgroupId { hierarchy: raw.hierarchy, id: raw.id }),
+        name: known(raw.present, level::NAME, text::from_kernel(&raw.name)),
+        name_truncated: raw.present & level::TRUNCATED != 0,
+        root: raw.present & level::ROOT != 0,
+        usage_pages: known(raw.present, level::USAGE, raw.usage_pages),
+        limit_pages: limit(raw.present, level::LIMIT, raw.limit_pages),
+        swap_usage_pages: known(raw.present, level::SWAP_USAGE, raw.swap_usage_pages),
+        swap_limit_pages: limit(raw.present, level::SWAP_LIMIT, raw.swap_limit_pages),
+        oom_group: known(raw.present, level::OOM_GROUP, raw.oom_group != 0),
+    }
+}
+
+fn mark(raw: &abi::Mark) -> Mark {
+    Mark {
+        trigger: task(&raw.trigger),
+        victim: task(&raw.victim),
+        mm: mm(&raw.mm),
+        killed: raw.killed != 0,
+        reclaim: match raw.reclaim {
+            reclaim::DIRECT => Some(Reclaim::Direct),
+            reclaim::MEMCG => Some(Reclaim::Memcg((raw.reclaim_memcg_id != 0).then_some(raw.reclaim_memcg_id))),
+            _ => None,
+        },
+    }
+}

@@ -1,0 +1,9 @@
+//! Records of the kernel half: decoded once, here, into owned types.
+
+mod decode;
+mod file;
+mod types;
+
+pub use decode::{DecodeError, decode};
+pub use file::{FileError, Frame, Reader, Writer};
+pub use types::{CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Task, Whose};

@@ -1,0 +1,182 @@
+//! What a record says. `None`: the kernel half could not read it.
+
+/// The run of the OOM killer that a record belongs to, and its place in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The thread that runs the OOM killer.
+    pub trigger_tid: u32,
+    /// When the run was first seen, ns since boot.
+    pub opened_ns: u64,
+    /// When the record was made, ns since boot.
+    pub boot_ns: u64,
+    /// Number of the record within the run, from 0.
+    pub index: u32,
+    /// Records of the run that found no room before this one.
+    pub lost: u32,
+}
+
+/// A cgroup, as the kernel names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CgroupId {
+    /// Its hierarchy; 0 is the unified one (v2).
+    pub hierarchy: u32,
+    /// Inode number of its directory; unique within the hierarchy.
+    pub id: u64,
+}
+
+/// A task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Task {
+    /// Process id.
+    pub pid: Option<u32>,
+    /// Thread id.
+    pub tid: Option<u32>,
+    /// Parent's process id.
+    pub ppid: Option<u32>,
+    /// Real user id.
+    pub uid: Option<u32>,
+    /// `PF_*` flags.
+    pub flags: Option<u32>,
+    /// Threads of the process.
+    pub threads: Option<u32>,
+    /// `oom_score_adj`.
+    pub oom_score_adj: Option<i32>,
+    /// Start of the process, ns since boot.
+    pub start_boot_ns: Option<u64>,
+    /// Its memory cgroup.
+    pub memcg: Option<CgroupId>,
+    /// Name; bytes that are not UTF-8 as `\xNN`.
+    pub comm: Option<String>,
+}
+
+/// An address space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mm {
+    /// Size, pages.
+    pub total_vm_pages: Option<u64>,
+    /// Page tables, bytes.
+    pub pgtables_bytes: Option<u64>,
+    /// Counters by a plain read, pages, indexed by `oomtrace_ebpf::RSS_*`.
+    pub rss_count: Option<[i64; 4]>,
+    /// Counters with all CPUs' parts, pages.
+    pub rss_sum: Option<[i64; 4]>,
+}
+
+/// The OOM killer chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The task whose allocation failed.
+    pub trigger: Task,
+    /// The task that was chosen.
+    pub chosen: Task,
+    /// Allocation flags.
+    pub gfp_mask: Option<u32>,
+    /// Allocation order; -1 for sysrq.
+    pub order: Option<i32>,
+    /// `enum oom_constraint`.
+    pub constraint: Option<u32>,
+    /// Capacity of what ran out, pages.
+    pub capacity_pages: Option<u64>,
+    /// The chosen task's badness, pages.
+    pub chosen_points: Option<i64>,
+    /// The memory cgroup at its limit: `Some(None)` if none was.
+    pub memcg: Option<Option<CgroupId>>,
+    /// Whether a node's zones were to be allocated from.
+    pub zonelist: Option<bool>,
+}
+
+/// Whose chain of cgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The victim's.
+    Victim,
+    /// The trigger's.
+    Trigger,
+}
+
+/// One memory cgroup of a chain from a task's own up to the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// Whose chain it is.
+    pub whose: Whose,
+    /// Id of the task's own cgroup, which names the chain.
+    pub leaf_id: u64,
+    /// 0 for the task's own cgroup, 1 for its parent, ….
+    pub depth: u32,
+    /// Its id.
+    pub id: Option<CgroupId>,
+    /// Name of its directory; empty for the root. Bytes that are not UTF-8 as `\xNN`.
+    pub name: Option<String>,
+    /// Whether the name goes on.
+    pub name_truncated: bool,
+    /// Whether it is the root.
+    pub root: bool,
+    /// Memory charged, pages.
+    pub usage_pages: Option<u64>,
+    /// Limit, pages; `Some(None)`: there is none.
+    pub limit_pages: Option<Option<u64>>,
+    /// v2: swap charged; v1: memory and swap charged. Pages.
+    pub swap_usage_pages: Option<u64>,
+    /// Its limit, pages; `Some(None)`: there is none.
+    pub swap_limit_pages: Option<Option<u64>>,
+    /// Whether the group is killed as a whole.
+    pub oom_group: Option<bool>,
+}
+
+/// What a task reclaimed last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reclaim {
+    /// A node's memory.
+    Direct,
+    /// A memory cgroup's, by id where the kernel tells.
+    Memcg(Option<u64>),
+}
+
+/// A victim was marked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The task in whose context it was.
+    pub trigger: Task,
+    /// The victim.
+    pub victim: Task,
+    /// The victim's address space.
+    pub mm: Mm,
+    /// Whether it was killed just before, and not merely exiting.
+    pub killed: bool,
+    /// What the trigger reclaimed last, if anything was seen.
+    pub reclaim: Option<Reclaim>,
+}
+
+/// The run of the OOM killer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// Calls of `__oom_kill_process()`.
+    pub kills: u32,
+    /// Tasks marked.
+    pub marks: u32,
+    /// What `out_of_memory()` returned.
+    pub verdict: bool,
+}
+
+/// A record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// The OOM killer chose.
+    Decision(Key, Box<Decision>),
+    /// A cgroup of a chain.
+    Level(Key, Box<Level>),
+    /// A victim was marked.
+    Mark(Key, Box<Mark>),
+    /// The run ended.
+    Close(Key, Close),
+}
+
+impl Record {
+    /// The run that it belongs to.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Decision(key, _) | Self::Level(key, _) | Self::Mark(key, _) | Self::Close(key, _) => *key,
+        }
+    }
+}
