@@ -11,8 +11,8 @@ use oomtrace_ebpf::{Close, Decision, RecordKind, chain, decision};
 
 use crate::{
     memcg,
-    read::{get, set},
-    ring::{Incident, Wake, emit, now},
+    read::{copy, get},
+    ring::{Incident, Wake, armed, emit, now},
     task,
 };
 
@@ -50,27 +50,25 @@ pub fn current() -> u64 {
 /// `oom_kill_process(struct oom_control *oc, const char *message)` was entered.
 #[inline(always)]
 fn decided(oc: u64) {
+    if !armed() {
+        return;
+    }
     let tid = current_tid();
     let mut run = Run { incident: Incident::open(tid, now()), killing: 0, sent: 0, kills: 0, marks: 0 };
     let trigger = current();
     let chosen = get!(oc, oc_chosen);
     emit(&mut run.incident, RecordKind::Decision, Wake::Later, |record: &mut Decision| {
         task::read(&mut record.trigger, trigger);
-        if let Some(chosen) = chosen {
-            task::read(&mut record.chosen, chosen);
-        }
+        task::read(&mut record.chosen, chosen);
         control(record, oc);
     });
-    let trigger_css = task::memory_css(trigger);
-    let chosen_css = chosen.and_then(|chosen| task::memory_css(chosen));
-    if let Some(css) = chosen_css {
-        memcg::emit_chain(&mut run.incident, css, chain::VICTIM);
-        run.sent = css;
+    run.sent = task::memory_css(chosen);
+    if run.sent != 0 {
+        memcg::emit_chain(&mut run.incident, run.sent, chain::VICTIM);
     }
-    if let Some(css) = trigger_css
-        && css != run.sent
-    {
-        memcg::emit_chain(&mut run.incident, css, chain::TRIGGER);
+    let own = task::memory_css(trigger);
+    if own != run.sent && own != 0 {
+        memcg::emit_chain(&mut run.incident, own, chain::TRIGGER);
     }
     // Only a full map could refuse, and then the incident ends without a record of its end.
     let _ = OPEN.insert(tid, run, 0);
@@ -78,28 +76,16 @@ fn decided(oc: u64) {
 
 #[inline(always)]
 fn control(record: &mut Decision, oc: u64) {
-    set!(record.gfp_mask, get!(oc, oc_gfp_mask as u32), decision::GFP);
-    set!(record.order, get!(oc, oc_order as i32), decision::ORDER);
-    set!(record.constraint, get!(oc, oc_constraint as u32), decision::CONSTRAINT);
-    set!(record.capacity_pages, get!(oc, oc_totalpages as u64), decision::CAPACITY);
-    set!(record.chosen_points, get!(oc, oc_chosen_points as i64), decision::POINTS);
-    if let Some(memcg) = get!(oc, oc_memcg as u64) {
-        record.present |= decision::MEMCG_KNOWN;
-        if let Some(css) = memcg::css(memcg)
-            && let Some(id) = memcg::id(css)
-            && let Some(hierarchy) = memcg::hierarchy(css)
-        {
-            record.memcg_id = id;
-            record.memcg_hierarchy = hierarchy;
-            record.present |= decision::MEMCG;
-        }
-    }
-    if let Some(zonelist) = get!(oc, oc_zonelist as u64) {
-        record.present |= decision::ZONELIST_KNOWN;
-        if zonelist != 0 {
-            record.present |= decision::ZONELIST;
-        }
-    }
+    copy!(record.gfp_mask <- oc, oc_gfp_mask, decision::GFP);
+    copy!(record.order <- oc, oc_order, decision::ORDER);
+    copy!(record.constraint <- oc, oc_constraint, decision::CONSTRAINT);
+    copy!(record.capacity_pages <- oc, oc_totalpages, decision::CAPACITY);
+    copy!(record.chosen_points <- oc, oc_chosen_points, decision::POINTS);
+    copy!(record.zonelist <- oc, oc_zonelist, decision::ZONELIST);
+    copy!(record.memcg <- oc, oc_memcg, decision::MEMCG);
+    let css = memcg::css(record.memcg);
+    let identity = memcg::identity(css, &raw mut record.memcg_id, &raw mut record.memcg_hierarchy);
+    record.present |= decision::MEMCG_IDENTITY * identity;
 }
 
 /// `bool out_of_memory(struct oom_control *oc)` returned. Most calls come to no decision, and one lowered limit

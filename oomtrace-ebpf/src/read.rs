@@ -1,6 +1,11 @@
 //! Typed reads of kernel memory at offsets that userspace resolved from this kernel's BTF.
+//!
+//! Without branches: each `if` on what was read would double the states that the verifier walks, and it walks them
+//! all before we are armed. A read that fails leaves 0 (the helper clears its destination) and the bit 0.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use core::{arch::asm, mem::MaybeUninit};
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use oomtrace_ebpf::{ABSENT, Layout, Params};
 
 /// Where this kernel keeps what we read: patched by userspace before the programs load.
@@ -13,7 +18,7 @@ pub static PARAMS: Params =
     Params { memory_cgrp_id: ABSENT, cpus: 0, mark_passes_task: 0, reclaim_memcg_arg: ABSENT };
 
 /// The offset of a field of [`LAYOUT`], or one of [`PARAMS`]. Volatile, since the compiler knows only the values
-/// from before the patch.
+/// from before the patch. To the verifier it is a constant.
 macro_rules! constant {
     ($table:ident . $name:ident) => {
         // SAFETY: the field of a static is valid for reads.
@@ -22,43 +27,54 @@ macro_rules! constant {
 }
 pub(crate) use constant;
 
-/// Reads the field that `offset` places in the structure at `base`, if the kernel has it and it can be read.
+/// Reads what `offset` places in the structure at `base` into `to`: 1, or 0 if the kernel lacks the field or the
+/// memory cannot be read. A base of NULL cannot.
 #[inline(always)]
-pub fn field<T>(base: u64, offset: u32) -> Option<T> {
-    if base == 0 || offset == ABSENT {
-        return None;
+pub fn into<T>(to: *mut T, base: u64, offset: u32) -> u32 {
+    if offset == ABSENT {
+        return 0;
     }
-    // SAFETY: the helper checks the address and fails on a bad one.
-    unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.ok()
+    let from = base.wrapping_add(u64::from(offset)) as *const core::ffi::c_void;
+    // SAFETY: `to` is ours and has the size given; the helper checks the source and fails on a bad one.
+    succeeded(unsafe { bpf_probe_read_kernel(to.cast(), size_of::<T>() as u32, from) })
 }
 
-/// Reads a pointer; NULL is `None`.
+/// 1 for a helper's 0, 0 for its error (a negative number). In assembly, since the compiler would branch.
 #[inline(always)]
-pub fn pointer(base: u64, offset: u32) -> Option<u64> {
-    field::<u64>(base, offset).filter(|pointer| *pointer != 0)
+fn succeeded(result: i64) -> u32 {
+    let mut bit = result;
+    // SAFETY: arithmetic on a register of its own: the sign becomes -1 or 0, and then 0 or 1.
+    unsafe { asm!("{bit} s>>= 63", "{bit} += 1", bit = inout(reg) bit) };
+    bit as u32
 }
 
-/// Reads the field `$name` of [`LAYOUT`] in the structure at `$base`.
+/// Reads a number or a pointer; 0 where that fails.
+#[inline(always)]
+pub fn number<T: Copy>(base: u64, offset: u32) -> T {
+    let mut number = MaybeUninit::<T>::zeroed();
+    into(number.as_mut_ptr(), base, offset);
+    // SAFETY: T is an integer here, for which zeroes are valid.
+    unsafe { number.assume_init() }
+}
+
+/// Reads the field `$name` of [`LAYOUT`] in the structure at `$base`: a pointer, or what `as` says; 0 where that
+/// fails.
 macro_rules! get {
     ($base:expr, $name:ident as $type:ty) => {
-        $crate::read::field::<$type>($base, $crate::read::constant!(LAYOUT.$name))
+        $crate::read::number::<$type>($base, $crate::read::constant!(LAYOUT.$name))
     };
     ($base:expr, $name:ident) => {
-        $crate::read::pointer($base, $crate::read::constant!(LAYOUT.$name))
+        $crate::read::number::<u64>($base, $crate::read::constant!(LAYOUT.$name))
     };
 }
 pub(crate) use get;
 
-/// Stores what was read and notes that it was; leaves 0 and no note where it could not be.
-macro_rules! set {
-    ($record:ident . $name:ident, $value:expr, $bit:expr) => {
-        match $value {
-            Some(value) => {
-                $record.$name = value;
-                $record.present |= $bit;
-            }
-            None => $record.$name = Default::default(),
-        }
+/// Reads the field `$name` of [`LAYOUT`] in the structure at `$base` into a record's field of the same size, and
+/// sets `$bit` of the record if that succeeds.
+macro_rules! copy {
+    ($record:ident . $field:ident <- $base:expr, $name:ident, $bit:expr) => {
+        $record.present |=
+            $bit * $crate::read::into(&raw mut $record.$field, $base, $crate::read::constant!(LAYOUT.$name))
     };
 }
-pub(crate) use set;
+pub(crate) use copy;

@@ -82,8 +82,8 @@ record! {
 
 /// Bits of [`TaskFacts::present`].
 pub mod task {
-    /// `tid` and `pid` are known.
-    pub const IDS: u32 = 1;
+    /// `pid` is known.
+    pub const PID: u32 = 1;
     /// `comm` is known.
     pub const COMM: u32 = 1 << 1;
     /// `uid` is known.
@@ -100,6 +100,8 @@ pub mod task {
     pub const THREADS: u32 = 1 << 7;
     /// `memcg_id` and `memcg_hierarchy` are known.
     pub const MEMCG: u32 = 1 << 8;
+    /// `tid` is known.
+    pub const TID: u32 = 1 << 9;
 }
 
 record! {
@@ -120,7 +122,9 @@ record! {
         /// Threads of the process.
         pub threads: u32,
         /// `oom_score_adj`, -1000 to 1000.
-        pub oom_score_adj: i32,
+        pub oom_score_adj: i16,
+        /// Keeps what follows aligned.
+        pub reserved_16: u16,
         /// Start of the process. `CLOCK_BOOTTIME`, ns.
         pub start_boot_ns: u64,
         /// Id of the task's memory cgroup (inode number), unique within its hierarchy.
@@ -177,14 +181,12 @@ pub mod decision {
     pub const CAPACITY: u32 = 1 << 3;
     /// `chosen_points` is known.
     pub const POINTS: u32 = 1 << 4;
-    /// `memcg_id`, `memcg_hierarchy` are known: a memory cgroup is at its limit.
+    /// `memcg` is known.
     pub const MEMCG: u32 = 1 << 5;
-    /// It is known whether a memory cgroup is at its limit; without [`MEMCG`] none is.
-    pub const MEMCG_KNOWN: u32 = 1 << 6;
-    /// There was a zonelist: a node's memory ran out.
+    /// `memcg_id` and `memcg_hierarchy` are known. Without meaning where `memcg` is 0.
+    pub const MEMCG_IDENTITY: u32 = 1 << 6;
+    /// `zonelist` is known.
     pub const ZONELIST: u32 = 1 << 7;
-    /// It is known whether there was a zonelist.
-    pub const ZONELIST_KNOWN: u32 = 1 << 8;
 }
 
 record! {
@@ -208,37 +210,39 @@ record! {
         pub capacity_pages: u64,
         /// The chosen task's badness, pages.
         pub chosen_points: i64,
-        /// The memory cgroup at its limit.
+        /// The zones to allocate from; 0: there are none, no node's memory ran out.
+        pub zonelist: u64,
+        /// The memory cgroup at its limit, where the kernel keeps it; 0: none is.
+        pub memcg: u64,
+        /// Its id.
         pub memcg_id: u64,
         /// Its hierarchy.
         pub memcg_hierarchy: u32,
         /// Keeps the size a multiple of 8.
         pub reserved: u32,
-    } size 224
+    } size 240
 }
 
 /// Bits of [`Level::present`].
 pub mod level {
-    /// `id` is known.
+    /// `id` and `hierarchy` are known.
     pub const ID: u32 = 1;
-    /// `hierarchy` is known.
-    pub const HIERARCHY: u32 = 1 << 1;
-    /// `name` is known.
-    pub const NAME: u32 = 1 << 2;
+    /// `parent` is known: 0 there means that this is the root.
+    pub const PARENT: u32 = 1 << 1;
     /// `usage_pages` is known.
-    pub const USAGE: u32 = 1 << 3;
+    pub const USAGE: u32 = 1 << 2;
     /// `limit_pages` is known.
-    pub const LIMIT: u32 = 1 << 4;
+    pub const LIMIT: u32 = 1 << 3;
     /// `swap_usage_pages` is known.
-    pub const SWAP_USAGE: u32 = 1 << 5;
+    pub const SWAP_USAGE: u32 = 1 << 4;
     /// `swap_limit_pages` is known.
-    pub const SWAP_LIMIT: u32 = 1 << 6;
+    pub const SWAP_LIMIT: u32 = 1 << 5;
+    /// `memsw_usage_pages` is known.
+    pub const MEMSW_USAGE: u32 = 1 << 6;
+    /// `memsw_limit_pages` is known.
+    pub const MEMSW_LIMIT: u32 = 1 << 7;
     /// `oom_group` is known.
-    pub const OOM_GROUP: u32 = 1 << 7;
-    /// This is the hierarchy's root: the chain is complete.
-    pub const ROOT: u32 = 1 << 8;
-    /// The name was longer than the record holds.
-    pub const TRUNCATED: u32 = 1 << 9;
+    pub const OOM_GROUP: u32 = 1 << 8;
 }
 
 /// Whose chain of memory cgroups a [`Level`] belongs to (values of [`Level::chain`]).
@@ -266,21 +270,29 @@ record! {
         pub leaf_id: u64,
         /// Id of this cgroup.
         pub id: u64,
-        /// Memory charged, pages.
-        pub usage_pages: u64,
+        /// The next level's state in the kernel; 0: this is the root.
+        pub parent: u64,
+        /// Memory charged, pages. Like all counters of usage, it may be seen below 0 for an instant.
+        pub usage_pages: i64,
         /// Memory limit, pages.
         pub limit_pages: u64,
-        /// v2: swap charged; v1: memory and swap charged. Pages.
-        pub swap_usage_pages: u64,
-        /// v2: swap limit; v1: limit of memory and swap. Pages.
+        /// v2: swap charged, pages. It shares its memory with v1's counter: one of both means something.
+        pub swap_usage_pages: i64,
+        /// v2: swap limit, pages.
         pub swap_limit_pages: u64,
+        /// v1: memory and swap charged, pages.
+        pub memsw_usage_pages: i64,
+        /// v1: limit of memory and swap, pages.
+        pub memsw_limit_pages: u64,
         /// `memory.oom.group`.
-        pub oom_group: u32,
-        /// Length of `name`, bytes.
-        pub name_len: u32,
+        pub oom_group: u8,
+        /// Keeps what follows aligned.
+        pub reserved: [u8; 3],
+        /// Length of `name` with its NUL, bytes; negative: it could not be read. [`NAME_LEN`]: it may go on.
+        pub name_len: i32,
         /// Name of the directory, any bytes.
         pub name: [u8; 256],
-    } size 360
+    } size 384
 }
 
 record! {

@@ -18,6 +18,21 @@ static RECORDS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 #[map]
 static LOST: Array<u64> = Array::with_max_entries(8, 0);
 
+/// Not 0 once userspace has attached every program. Until then they see nothing, so that no incident is seen by
+/// some of them alone.
+#[map]
+static ARMED: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Whether every program is attached.
+#[inline(always)]
+pub fn armed() -> bool {
+    match ARMED.get_ptr(0) {
+        // SAFETY: an element lives as long as its map; userspace writes it as a whole.
+        Some(armed) => unsafe { ptr::read_volatile(armed) != 0 },
+        None => false,
+    }
+}
+
 /// An incident under way, as the headers of its records need it.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -53,11 +68,16 @@ pub fn now() -> u64 {
     unsafe { bpf_ktime_get_boot_ns() }
 }
 
-/// Sends a record, which `fill` completes; or counts it as lost.
+/// Sends a record, which `fill` completes, and returns `true`; or counts it as lost.
 ///
 /// `T` is a record of [`oomtrace_ebpf`]: it begins with a [`Header`] and is valid when zeroed.
 #[inline(always)]
-pub fn emit<T: 'static>(incident: &mut Incident, kind: RecordKind, wake: Wake, fill: impl FnOnce(&mut T)) {
+pub fn emit<T: 'static>(
+    incident: &mut Incident,
+    kind: RecordKind,
+    wake: Wake,
+    fill: impl FnOnce(&mut T),
+) -> bool {
     let header = Header {
         kind: kind as u16,
         size: size_of::<T>() as u16,
@@ -71,12 +91,16 @@ pub fn emit<T: 'static>(incident: &mut Incident, kind: RecordKind, wake: Wake, f
     let Some(mut entry) = RECORDS.reserve::<T>(0) else {
         incident.lost += 1;
         count_lost(kind);
-        return;
+        return false;
     };
     let record = entry.as_mut_ptr();
-    // SAFETY: the ring gave us the memory of one T, which is valid when zeroed and begins with a header.
+    // SAFETY: the ring gave us the memory of one T, aligned to 8, which is valid when zeroed and begins with a
+    // header. Zeroed word by word and volatile, since the compiler would call a memset() that goes byte by byte,
+    // and the verifier would follow it.
     unsafe {
-        ptr::write_bytes(record, 0, 1);
+        for word in 0..size_of::<T>() / 8 {
+            ptr::write_volatile(record.cast::<u64>().add(word), 0);
+        }
         ptr::write(record.cast::<Header>(), header);
         fill(&mut *record);
     }
@@ -84,6 +108,7 @@ pub fn emit<T: 'static>(incident: &mut Incident, kind: RecordKind, wake: Wake, f
         Wake::Later => BPF_RB_NO_WAKEUP,
         Wake::Now => BPF_RB_FORCE_WAKEUP,
     }));
+    true
 }
 
 #[inline(always)]

@@ -56,7 +56,6 @@ fn memcg_reclaim_raw_tp(ctx: RawTracePointContext) -> i32 {
         1 => ctx.arg(1),
         _ => ctx.arg::<u64>(2),
     };
-    let id = memcg::css(memcg).and_then(memcg::id);
-    begin(reclaim::MEMCG, id.unwrap_or(0));
+    begin(reclaim::MEMCG, memcg::id(memcg::css(memcg)));
     0
 }

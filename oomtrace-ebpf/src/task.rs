@@ -4,60 +4,46 @@ use oomtrace_ebpf::{ABSENT, TaskFacts, task};
 
 use crate::{
     memcg,
-    read::{constant, get, set},
+    read::{constant, copy, get, number},
 };
 
 /// Reads a task, or leaves it empty for NULL.
 #[inline(always)]
 pub fn read(facts: &mut TaskFacts, task: u64) {
-    let ids = get!(task, task_pid as u32).zip(get!(task, task_tgid as u32));
-    if let Some((tid, pid)) = ids {
-        facts.tid = tid;
-        facts.pid = pid;
-        facts.present |= task::IDS;
-    }
-    set!(facts.comm, get!(task, task_comm as [u8; 16]), task::COMM);
-    set!(facts.flags, get!(task, task_flags as u32), task::FLAGS);
+    copy!(facts.pid <- task, task_tgid, task::PID);
+    copy!(facts.tid <- task, task_pid, task::TID);
+    copy!(facts.comm <- task, task_comm, task::COMM);
+    copy!(facts.flags <- task, task_flags, task::FLAGS);
     // getppid() and the kernel's logs mean the real parent's process id.
-    let parent = get!(task, task_real_parent);
-    set!(facts.ppid, parent.and_then(|parent| get!(parent, task_tgid as u32)), task::PPID);
+    copy!(facts.ppid <- get!(task, task_real_parent), task_tgid, task::PPID);
     // get_task_cred() reads real_cred, and so do mark_victim and the log's UID (task_uid()).
-    let cred = get!(task, task_real_cred);
-    set!(facts.uid, cred.and_then(|cred| get!(cred, cred_uid as u32)), task::UID);
+    copy!(facts.uid <- get!(task, task_real_cred), cred_uid, task::UID);
     // A process starts with its first thread.
-    let leader = get!(task, task_group_leader);
-    set!(facts.start_boot_ns, leader.and_then(|leader| get!(leader, task_start_boottime as u64)), task::START);
-    if let Some(signal) = get!(task, task_signal) {
-        set!(facts.oom_score_adj, get!(signal, signal_oom_score_adj as i16).map(i32::from), task::ADJ);
-        set!(facts.threads, get!(signal, signal_nr_threads as u32), task::THREADS);
-    }
-    if let Some(css) = memory_css(task)
-        && let Some(id) = memcg::id(css)
-        && let Some(hierarchy) = memcg::hierarchy(css)
-    {
-        facts.memcg_id = id;
-        facts.memcg_hierarchy = hierarchy;
-        facts.present |= task::MEMCG;
-    }
+    copy!(facts.start_boot_ns <- get!(task, task_group_leader), task_start_boottime, task::START);
+    let signal = get!(task, task_signal);
+    copy!(facts.oom_score_adj <- signal, signal_oom_score_adj, task::ADJ);
+    copy!(facts.threads <- signal, signal_nr_threads, task::THREADS);
+    let css = memory_css(task);
+    facts.present |=
+        task::MEMCG * memcg::identity(css, &raw mut facts.memcg_id, &raw mut facts.memcg_hierarchy);
 }
 
-/// The state of the memory controller for the task: its memory cgroup.
+/// The state of the memory controller for the task: its memory cgroup. 0 if it cannot be read.
 #[inline(always)]
-pub fn memory_css(task: u64) -> Option<u64> {
+pub fn memory_css(task: u64) -> u64 {
     let index = constant!(PARAMS.memory_cgrp_id);
     let subsys = constant!(LAYOUT.css_set_subsys);
     if index == ABSENT || subsys == ABSENT {
-        return None;
+        return 0;
     }
-    let css_set = get!(task, task_cgroups)?;
-    crate::read::pointer(css_set, subsys + index * 8)
+    number(get!(task, task_cgroups), subsys + index * 8)
 }
 
 /// The address space of the task; of one that has left it, the one it was marked for.
 #[inline(always)]
-pub fn mm(task: u64) -> Option<u64> {
-    get!(task, task_mm).or_else(|| {
-        let signal = get!(task, task_signal)?;
-        get!(signal, signal_oom_mm)
-    })
+pub fn mm(task: u64) -> u64 {
+    match get!(task, task_mm) {
+        0 => get!(get!(task, task_signal), signal_oom_mm),
+        mm => mm,
+    }
 }

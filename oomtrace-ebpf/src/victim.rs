@@ -6,13 +6,13 @@ use aya_ebpf::{
     programs::{FEntryContext, ProbeContext, RawTracePointContext},
 };
 use aya_log_ebpf::debug;
-use oomtrace_ebpf::{Mark, RecordKind, chain};
+use oomtrace_ebpf::{Mark, RecordKind, chain, task as known};
 
 use crate::{
     memcg, mm,
     oom::{OPEN, Run, current, current_tid},
     read::{constant, get},
-    ring::{Incident, Wake, emit, now},
+    ring::{Incident, Wake, armed, emit, now},
     stall, task,
 };
 
@@ -35,6 +35,9 @@ const SIGKILL: i32 = 9;
 /// A kill of `task` begins in the context of the current thread: it is marked next, if it is not exiting.
 #[inline(always)]
 fn killing(task: u64) {
+    if !armed() {
+        return;
+    }
     let tid = current_tid();
     if let Some(run) = OPEN.get_ptr_mut(tid) {
         // SAFETY: the entry is this thread's own, and only this thread removes it.
@@ -51,54 +54,56 @@ fn killing(task: u64) {
 #[inline(always)]
 fn marked(task: u64) {
     let tid = current_tid();
-    if let Some(open) = OPEN.get_ptr_mut(tid) {
+    let open = OPEN.get_ptr_mut(tid);
+    let mut run = match open {
         // SAFETY: the entry is this thread's own, and only this thread removes it.
-        let open = unsafe { &mut *open };
-        open.marks += 1;
-        let killed = open.killing == task;
-        send(open, task, killed);
-        return;
+        Some(open) => unsafe { *open },
+        // No hook at the decision, or none was made: a task that is exiting by itself asked for memory.
+        None => undecided(tid, task),
+    };
+    run.marks += 1;
+    let killed = run.killing == task;
+    let own = if open.is_none() { task::memory_css(current()) } else { 0 };
+    let css = task::memory_css(task);
+    if own != css && own != 0 {
+        memcg::emit_chain(&mut run.incident, own, chain::TRIGGER);
     }
-    // No hook at the decision, or none was made: a task that is exiting by itself asked for memory.
-    let kill = KILLING.get_ptr(tid);
-    let mut killed = false;
-    let mut opened_ns = now();
-    if let Some(kill) = kill {
+    if css != run.sent && css != 0 {
+        memcg::emit_chain(&mut run.incident, css, chain::VICTIM);
+        run.sent = css;
+    }
+    send(&mut run, task, killed);
+    if let Some(open) = open {
+        // SAFETY: as above.
+        unsafe { *open = run };
+    }
+}
+
+/// A run of the OOM killer that begins with its mark, or with the kill just before.
+#[inline(always)]
+fn undecided(tid: u32, task: u64) -> Run {
+    let mut run = Run { incident: Incident::open(tid, now()), killing: 0, sent: 0, kills: 0, marks: 0 };
+    if let Some(kill) = KILLING.get_ptr(tid) {
         // SAFETY: a map's element may be reused but never unmapped; a reused one holds another task.
         let kill = unsafe { *kill };
         if kill.task == task {
-            killed = true;
-            opened_ns = kill.boot_ns;
+            run.killing = task;
+            run.incident.opened_ns = kill.boot_ns;
         }
         let _ = KILLING.remove(tid);
     }
-    let mut run =
-        Run { incident: Incident::open(tid, opened_ns), killing: 0, sent: 0, kills: 0, marks: 1 };
-    if let Some(css) = task::memory_css(current())
-        && Some(css) != task::memory_css(task)
-    {
-        memcg::emit_chain(&mut run.incident, css, chain::TRIGGER);
-    }
-    send(&mut run, task, killed);
+    run
 }
 
 #[inline(always)]
 fn send(run: &mut Run, task: u64, killed: bool) {
-    if let Some(css) = task::memory_css(task)
-        && css != run.sent
-    {
-        memcg::emit_chain(&mut run.incident, css, chain::VICTIM);
-        run.sent = css;
-    }
-    let run_tid = run.incident.trigger_tid;
+    let tid = run.incident.trigger_tid;
     emit(&mut run.incident, RecordKind::Mark, Wake::Now, |record: &mut Mark| {
         task::read(&mut record.trigger, current());
         task::read(&mut record.victim, task);
-        if let Some(mm) = task::mm(task) {
-            mm::read(&mut record.mm, mm);
-        }
+        mm::read(&mut record.mm, task::mm(task));
         record.killed = u32::from(killed);
-        (record.reclaim, record.reclaim_memcg_id) = stall::last(run_tid);
+        (record.reclaim, record.reclaim_memcg_id) = stall::last(tid);
     });
 }
 
@@ -106,8 +111,7 @@ fn send(run: &mut Run, task: u64, killed: bool) {
 /// once, but is called more often.
 #[inline(always)]
 fn about_to_mark(task: u64) {
-    let Some(signal) = get!(task, task_signal) else { return };
-    if get!(signal, signal_oom_mm).is_none() {
+    if armed() && get!(get!(task, task_signal), signal_oom_mm) == 0 {
         marked(task);
     }
 }
@@ -115,22 +119,25 @@ fn about_to_mark(task: u64) {
 /// `mark_victim(struct task_struct *task, uid_t uid)`, or `(int pid)` on older kernels, which is a thread id.
 #[raw_tracepoint(tracepoint = "mark_victim")]
 fn victim_raw_tp(ctx: RawTracePointContext) -> i32 {
+    if !armed() {
+        return 0;
+    }
     debug!(&ctx, "mark_victim by {}", current_tid());
-    if constant!(PARAMS.mark_passes_task) != 0 {
-        marked(ctx.arg(0));
+    let task = if constant!(PARAMS.mark_passes_task) != 0 { ctx.arg(0) } else { by_tid(ctx.arg(0)) };
+    if task != 0 {
+        marked(task);
     } else {
-        marked_by_tid(ctx.arg(0));
+        unidentified(ctx.arg(0));
     }
     0
 }
 
-/// The task of that thread id can only be the one that was just killed, or the current one.
+/// The task of that thread id can only be the current one, or the one that was just killed. 0: neither.
 #[inline(always)]
-fn marked_by_tid(victim: u32) {
+fn by_tid(victim: u32) -> u64 {
     let tid = current_tid();
     if tid == victim {
-        marked(current());
-        return;
+        return current();
     }
     let killing = match OPEN.get_ptr(tid) {
         // SAFETY: the entry is this thread's own, and only this thread removes it.
@@ -141,11 +148,7 @@ fn marked_by_tid(victim: u32) {
             None => 0,
         },
     };
-    if get!(killing, task_pid as u32) == Some(victim) {
-        marked(killing);
-    } else {
-        unidentified(victim);
-    }
+    if killing != 0 && get!(killing, task_pid as u32) == victim { killing } else { 0 }
 }
 
 /// A victim of which only the thread id is known. Userspace looks for the rest.
@@ -155,6 +158,7 @@ fn unidentified(victim: u32) {
     emit(&mut incident, RecordKind::Mark, Wake::Now, |record: &mut Mark| {
         task::read(&mut record.trigger, current());
         record.victim.tid = victim;
+        record.victim.present = known::TID;
     });
 }
 

@@ -176,8 +176,10 @@ pub struct HooksArgs {
 
 /// A size in bytes with an optional K, M or G (powers of 1024), such as `10M`, `1.5G`, `64KiB`.
 fn parse_size(text: &str) -> Result<u64, String> {
-    let bad = || format!("\"{text}\" is no size: write a number of bytes, or one with K, M or G, such as 10M");
-    let number_end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+    let bad =
+        || format!("\"{text}\" is no size: write a number of bytes, or one with K, M or G, such as 10M");
+    let number_end =
+        text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(number_end);
     let factor = match unit.to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b') {
         "" => 1_u64,
@@ -190,7 +192,8 @@ fn parse_size(text: &str) -> Result<u64, String> {
         return whole.checked_mul(factor).ok_or_else(bad);
     }
     // 2^53 bytes is as far as a fraction stays exact, and farther than any machine goes.
-    let bytes = number.parse::<f64>().map_err(|_| bad())? * f64::from(u32::try_from(factor).map_err(|_| bad())?);
+    let bytes =
+        number.parse::<f64>().map_err(|_| bad())? * f64::from(u32::try_from(factor).map_err(|_| bad())?);
     if !(0.0..=9_007_199_254_740_992.0).contains(&bytes) {
         return Err(bad());
     }
@@ -202,7 +205,9 @@ fn parse_size(text: &str) -> Result<u64, String> {
 fn parse_ring_size(text: &str) -> Result<u32, String> {
     let bytes = parse_size(text)?.max(u64::from(crate::host::page_bytes()));
     let bytes = bytes.checked_next_power_of_two().and_then(|bytes| u32::try_from(bytes).ok());
-    bytes.filter(|bytes| *bytes <= 1 << 30).ok_or_else(|| format!("a ring of {text} is too large: 1G is the most"))
+    bytes
+        .filter(|bytes| *bytes <= 1 << 30)
+        .ok_or_else(|| format!("a ring of {text} is too large: 1G is the most"))
 }
 
 #[cfg(test)]

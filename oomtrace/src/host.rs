@@ -38,11 +38,16 @@ impl Host {
             name: text("proc/sys/kernel/hostname").unwrap_or_else(|_| "localhost".to_owned()),
             boot_id: text("proc/sys/kernel/random/boot_id").ok(),
             kernel: text("proc/sys/kernel/osrelease").map_err(|error| {
-                io::Error::new(error.kind(), format!("The kernel's release cannot be read from /proc: {error}. Is /proc mounted?"))
+                io::Error::new(
+                    error.kind(),
+                    format!("The kernel's release cannot be read from /proc: {error}. Is /proc mounted?"),
+                )
             })?,
             page_bytes: page_bytes(),
-            cpus_possible: cpus(&text("sys/devices/system/cpu/possible").unwrap_or_default()).unwrap_or_else(configured_cpus),
-            cpus_online: count(&text("sys/devices/system/cpu/online").unwrap_or_default()).unwrap_or_else(configured_cpus),
+            cpus_possible: cpus(&text("sys/devices/system/cpu/possible").unwrap_or_default())
+                .unwrap_or_else(configured_cpus),
+            cpus_online: count(&text("sys/devices/system/cpu/online").unwrap_or_default())
+                .unwrap_or_else(configured_cpus),
             memory_bytes: meminfo_bytes(&meminfo, "MemTotal"),
             swap_bytes: meminfo_bytes(&meminfo, "SwapTotal"),
         })
@@ -70,7 +75,9 @@ fn cpus(list: &str) -> Option<u32> {
 
 /// How many CPUs are in a list like `0-3,8`.
 fn count(list: &str) -> Option<u32> {
-    ranges(list)?.into_iter().try_fold(0_u32, |sum, (first, last)| sum.checked_add(last.checked_sub(first)?.checked_add(1)?))
+    ranges(list)?
+        .into_iter()
+        .try_fold(0_u32, |sum, (first, last)| sum.checked_add(last.checked_sub(first)?.checked_add(1)?))
 }
 
 fn ranges(list: &str) -> Option<Vec<(u32, u32)>> {

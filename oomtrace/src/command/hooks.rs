@@ -59,8 +59,11 @@ fn table(host: &Host, attached: &Attached, kernel_rss: &KernelRss) -> String {
             let _ = writeln!(text, "          note: {}", role.note);
         }
         for refusal in &role.refused {
-            let hooks =
-                if refusal.hooks.is_empty() { "without a hook".to_owned() } else { refusal.hooks.join(" + ") };
+            let hooks = if refusal.hooks.is_empty() {
+                "without a hook".to_owned()
+            } else {
+                refusal.hooks.join(" + ")
+            };
             let _ = writeln!(text, "          refused: {hooks}: {}", refusal.reason);
         }
         for (field, reason) in &role.losses {
@@ -68,7 +71,9 @@ fn table(host: &Host, attached: &Attached, kernel_rss: &KernelRss) -> String {
         }
     }
     let rss = match kernel_rss {
-        KernelRss::Count => "rss_kernel: this kernel's OOM killer reads its counters without summing over CPUs",
+        KernelRss::Count => {
+            "rss_kernel: this kernel's OOM killer reads its counters without summing over CPUs"
+        }
         KernelRss::Sum => "rss_kernel: this kernel's OOM killer sums its counters over all CPUs",
         KernelRss::Unknown { .. } => "rss_kernel: only where both readings agree",
     };

@@ -48,7 +48,8 @@ impl Shown {
             Form::Json => Box::new(Json),
             Form::Human => Box::new(Human::new(colour(), TimeZone::system())),
         };
-        let queue = Queue::start(format, Box::new(stdout())).context("The output's thread cannot be started")?;
+        let queue =
+            Queue::start(format, Box::new(stdout())).context("The output's thread cannot be started")?;
         Ok(Self { queue, filter: Filter::new(filter), patient, counts: Counts::default() })
     }
 
@@ -168,7 +169,9 @@ impl Shown {
             Some(Closed::BrokenPipe) | None => {}
         }
         if !through {
-            eprintln!("oomtrace: The reader of the output took nothing for 2 s: what still waited is dropped.");
+            eprintln!(
+                "oomtrace: The reader of the output took nothing for 2 s: what still waited is dropped."
+            );
         }
         Ok(self.counts)
     }

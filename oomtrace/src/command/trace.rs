@@ -65,10 +65,15 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         begun.elapsed().as_millis(),
         host.kernel,
         attached.tier.name(),
-        if attached.roles.iter().all(|role| role.refused.is_empty()) { "" } else { " (see `oomtrace hooks`)" }
+        if attached.roles.iter().all(|role| role.refused.is_empty()) {
+            ""
+        } else {
+            " (see `oomtrace hooks`)"
+        }
     );
     let session = session(host, &mut attached);
-    let logger = args.verbose.then(|| EbpfLogger::init_with_logger(&mut attached.ebpf, KernelLog)).transpose();
+    let logger =
+        args.verbose.then(|| EbpfLogger::init_with_logger(&mut attached.ebpf, KernelLog)).transpose();
     let logger = logger.context("The kernel programs' log cannot be read")?;
     let mut recorder = record.map(|(path, file)| Recorder::start(path, file, &session)).transpose()?;
     let mut assembler = Assembler::new(session, Source::Ebpf);
@@ -115,7 +120,11 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
             begun.elapsed().as_secs(),
             counts.incidents,
             counts.victims,
-            if counts.filtered > 0 { format!(", {} left out by filters", counts.filtered) } else { String::new() },
+            if counts.filtered > 0 {
+                format!(", {} left out by filters", counts.filtered)
+            } else {
+                String::new()
+            },
             if counts.lost > 0 { format!(", {} records lost", counts.lost) } else { String::new() },
         );
     }
@@ -183,10 +192,16 @@ struct Ring {
 
 impl Ring {
     fn new(attached: &mut Attached) -> anyhow::Result<Self> {
-        let mut take = |name| attached.ebpf.take_map(name).with_context(|| format!("The eBPF object lacks the map {name}"));
+        let mut take = |name| {
+            attached.ebpf.take_map(name).with_context(|| format!("The eBPF object lacks the map {name}"))
+        };
         let records = RingBuf::try_from(take("RECORDS")?).context("The ring buffer cannot be mapped")?;
         let lost = Array::try_from(take("LOST")?).context("The loss counters cannot be read")?;
-        Ok(Self { records: watch(records).context("The ring buffer cannot be watched")?, lost, reported: [0; _] })
+        Ok(Self {
+            records: watch(records).context("The ring buffer cannot be watched")?,
+            lost,
+            reported: [0; _],
+        })
     }
 
     /// Waits until something is in the ring.
@@ -211,7 +226,9 @@ impl Ring {
         if !lost.is_empty() {
             let boot_ns = host::boot_ns();
             let total: u64 = lost.iter().map(|(_, count)| count).sum();
-            eprintln!("oomtrace: {total} records found no room in the ring buffer: use a larger --ring-size.");
+            eprintln!(
+                "oomtrace: {total} records found no room in the ring buffer: use a larger --ring-size."
+            );
             shown.lost(assembler, &lost, boot_ns, wall_clock_offset_ns);
             if let Some(recorder) = recorder {
                 recorder.send(Frame::Lost { boot_ns, wall_clock_offset_ns, counts: lost });
@@ -252,7 +269,8 @@ impl Recorder {
     const CAPACITY: usize = 8192;
 
     fn start(path: PathBuf, file: File, session: &Session) -> anyhow::Result<Self> {
-        let mut writer = Writer::new(file, session).with_context(|| format!("{} cannot be written to", path.display()))?;
+        let mut writer =
+            Writer::new(file, session).with_context(|| format!("{} cannot be written to", path.display()))?;
         let (frames, queue): (SyncSender<Frame>, Receiver<Frame>) = sync_channel(Self::CAPACITY);
         let thread = std::thread::Builder::new()
             .name("record".to_owned())
@@ -287,7 +305,10 @@ impl Recorder {
             ),
             Some(Err(_)) => anyhow::bail!("{path} is incomplete: its writer failed"),
             Some(Ok(Ok(()))) | None if self.refused.get() > 0 => {
-                anyhow::bail!("{path} is incomplete: {} records came faster than they could be written", self.refused.get())
+                anyhow::bail!(
+                    "{path} is incomplete: {} records came faster than they could be written",
+                    self.refused.get()
+                )
             }
             Some(Ok(Ok(()))) | None => Ok(()),
         }
@@ -295,9 +316,8 @@ impl Recorder {
 }
 
 fn create(path: &Path) -> anyhow::Result<(PathBuf, File)> {
-    let file = File::create(path).with_context(|| {
-        format!("The record file {} cannot be created", path.display())
-    })?;
+    let file = File::create(path)
+        .with_context(|| format!("The record file {} cannot be created", path.display()))?;
     Ok((path.to_owned(), file))
 }
 

@@ -122,9 +122,7 @@ impl Assembler {
             if let Some(run) = self.open.remove(&key.trigger_tid) {
                 events.extend(self.finish_announced(run, announce));
             }
-        } else if announce
-            && let Some(run) = self.open.get(&key.trigger_tid)
-        {
+        } else if announce && let Some(run) = self.open.get(&key.trigger_tid) {
             let incident = self.incident(run, 0);
             events.push(Event::Opened(Box::new(incident)));
         }
@@ -142,8 +140,12 @@ impl Assembler {
         if self.open.values().all(|run| run.deadline_ns > now_ns) {
             return Vec::new();
         }
-        let mut due: Vec<_> =
-            self.open.iter().filter(|(_, run)| run.deadline_ns <= now_ns).map(|(tid, run)| (run.opened_ns, *tid)).collect();
+        let mut due: Vec<_> = self
+            .open
+            .iter()
+            .filter(|(_, run)| run.deadline_ns <= now_ns)
+            .map(|(tid, run)| (run.opened_ns, *tid))
+            .collect();
         due.sort_unstable();
         due.into_iter()
             .filter_map(|(_, tid)| self.open.remove(&tid))
@@ -161,10 +163,17 @@ impl Assembler {
     /// Threads of a process that is dying are marked as they ask for memory, without a decision: the process has
     /// been reported.
     fn is_repeated(&self, key: &Key, mark: &Mark) -> bool {
-        let decided = self.open.get(&key.trigger_tid).is_some_and(|run| run.decision.is_some() || !run.marks.is_empty());
+        let decided = self
+            .open
+            .get(&key.trigger_tid)
+            .is_some_and(|run| run.decision.is_some() || !run.marks.is_empty());
         !decided
             && !mark.killed
-            && mark.victim.pid.zip(mark.victim.start_boot_ns).is_some_and(|victim| self.remembered.contains(&victim))
+            && mark
+                .victim
+                .pid
+                .zip(mark.victim.start_boot_ns)
+                .is_some_and(|victim| self.remembered.contains(&victim))
     }
 
     /// Whether a record begins a run, though its trigger has one open.
@@ -248,19 +257,31 @@ impl Assembler {
         }
     }
 
-    fn trigger(&self, run: &Run, task: &Task, chain: &Chain, missing: &mut BTreeMap<String, String>) -> Trigger {
+    fn trigger(
+        &self,
+        run: &Run,
+        task: &Task,
+        chain: &Chain,
+        missing: &mut BTreeMap<String, String>,
+    ) -> Trigger {
         let decision = run.decision.as_ref();
         if self.session.tier > crate::kernel::hooks::Tier::Tracepoint && decision.is_none() {
+            let reason = if run.marks.iter().any(|(_, mark)| mark.killed) {
+                "the OOM killer was at work already when tracing began"
+            } else {
+                "the kernel marked the task without a decision: it was exiting already"
+            };
             for field in ["trigger.gfp_mask", "trigger.gfp_flags", "trigger.order", "scope.constraint"] {
-                missing.insert(
-                    field.to_owned(),
-                    "the kernel marked the task without a decision: it was exiting already".to_owned(),
-                );
+                missing.insert(field.to_owned(), reason.to_owned());
             }
         }
         let cgroup = chain.path(0);
         note(missing, "trigger.cgroup", cgroup.as_ref().err().map(String::as_str));
-        unread(missing, "trigger", &[("comm", task.comm.is_none()), ("pid", task.pid.is_none()), ("uid", task.uid.is_none())]);
+        unread(
+            missing,
+            "trigger",
+            &[("comm", task.comm.is_none()), ("pid", task.pid.is_none()), ("uid", task.uid.is_none())],
+        );
         Trigger {
             pid: task.pid,
             tid: task.tid,
@@ -273,7 +294,12 @@ impl Assembler {
         }
     }
 
-    fn victims(&self, run: &Run, capacity_pages: Option<u64>, missing: &mut BTreeMap<String, String>) -> Vec<Victim> {
+    fn victims(
+        &self,
+        run: &Run,
+        capacity_pages: Option<u64>,
+        missing: &mut BTreeMap<String, String>,
+    ) -> Vec<Victim> {
         let mut victims: Vec<Victim> = Vec::new();
         for (_, mark) in &run.marks {
             // A hook at mark_oom_victim() may see the first of a group twice.
@@ -302,12 +328,23 @@ impl Assembler {
                 killed: false,
                 reclaim: None,
             };
-            victims.push(self.victim(run, &mark, Verdict::AlreadyExiting, true, &field, capacity_pages, missing));
+            victims.push(self.victim(
+                run,
+                &mark,
+                Verdict::AlreadyExiting,
+                true,
+                &field,
+                capacity_pages,
+                missing,
+            ));
         }
         victims
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is one fact about the victim, and this is the one caller's helper")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is one fact about the victim, and this is the one caller's helper"
+    )]
     fn victim(
         &self,
         run: &Run,
@@ -351,7 +388,8 @@ impl Assembler {
             ],
         );
         if points.is_none() {
-            missing.insert(format!("{field}.points"), "what the score is made of is not all known".to_owned());
+            missing
+                .insert(format!("{field}.points"), "what the score is made of is not all known".to_owned());
         }
         Victim {
             pid: task.pid,
@@ -415,7 +453,10 @@ impl Run {
 
     fn level(&mut self, level: Level) {
         let at = self.chains.iter().position(|chain| {
-            chain.levels().first().is_some_and(|first| first.leaf_id == level.leaf_id && first.whose == level.whose)
+            chain
+                .levels()
+                .first()
+                .is_some_and(|first| first.leaf_id == level.leaf_id && first.whose == level.whose)
         });
         match at.and_then(|at| self.chains.get_mut(at)) {
             // The same chain once more, for another victim.
@@ -431,7 +472,9 @@ impl Run {
     }
 
     fn is_group(&self) -> bool {
-        self.marks.first().is_some_and(|(_, mark)| mark.killed && self.chain(&mark.victim, Whose::Victim).kills_groups())
+        self.marks
+            .first()
+            .is_some_and(|(_, mark)| mark.killed && self.chain(&mark.victim, Whose::Victim).kills_groups())
     }
 
     fn tid(&self) -> u32 {
@@ -439,18 +482,26 @@ impl Run {
     }
 
     fn trigger(&self) -> Option<&Task> {
-        self.decision.as_ref().map(|decision| &decision.trigger).or_else(|| Some(&self.marks.first()?.1.trigger))
+        self.decision
+            .as_ref()
+            .map(|decision| &decision.trigger)
+            .or_else(|| Some(&self.marks.first()?.1.trigger))
     }
 
     fn victim(&self) -> Option<Task> {
-        self.marks.first().map(|(_, mark)| mark.victim.clone()).or_else(|| Some(self.decision.as_ref()?.chosen.clone()))
+        self.marks
+            .first()
+            .map(|(_, mark)| mark.victim.clone())
+            .or_else(|| Some(self.decision.as_ref()?.chosen.clone()))
     }
 
     /// The chain of a task's cgroups: its own if it was sent, else the one of another task in the same cgroup.
     fn chain(&self, task: &Task, whose: Whose) -> &Chain {
         static NONE: Chain = Chain::EMPTY;
         let of_task = |chain: &&Chain| task.memcg.is_some() && chain.leaf() == task.memcg;
-        let own = |chain: &&Chain| of_task(chain) && chain.levels().first().is_some_and(|level| level.whose == whose);
+        let own = |chain: &&Chain| {
+            of_task(chain) && chain.levels().first().is_some_and(|level| level.whose == whose)
+        };
         self.chains.iter().find(own).or_else(|| self.chains.iter().find(of_task)).unwrap_or(&NONE)
     }
 }
@@ -473,7 +524,9 @@ fn note(missing: &mut BTreeMap<String, String>, field: &str, reason: Option<&str
 fn unread(missing: &mut BTreeMap<String, String>, of: &str, fields: &[(&str, bool)]) {
     for (field, lacks) in fields {
         if *lacks {
-            missing.entry(format!("{of}.{field}")).or_insert_with(|| "it could not be read in the kernel".to_owned());
+            missing
+                .entry(format!("{of}.{field}"))
+                .or_insert_with(|| "it could not be read in the kernel".to_owned());
         }
     }
 }

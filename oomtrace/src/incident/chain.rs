@@ -41,7 +41,8 @@ impl Chain {
             return Err("its chain of cgroups came in incomplete".to_owned());
         }
         let mut path = String::new();
-        for level in self.levels.get(depth..).unwrap_or_default().iter().rev().skip_while(|level| level.root) {
+        for level in self.levels.get(depth..).unwrap_or_default().iter().rev().skip_while(|level| level.root)
+        {
             let name = level.name.as_deref().ok_or("the name of a cgroup could not be read")?;
             path.push('/');
             path.push_str(name);
@@ -128,7 +129,8 @@ pub(super) mod tests {
     /// Guards paths: leaf first in the records, last in the path; the root alone is "/".
     #[test]
     fn paths_run_from_the_root_to_the_cgroup() {
-        let whole = chain(&[level(0, 9, "app", 1, None), level(1, 5, "pod", 1, None), level(2, 1, "", 1, None)]);
+        let whole =
+            chain(&[level(0, 9, "app", 1, None), level(1, 5, "pod", 1, None), level(2, 1, "", 1, None)]);
         assert_eq!(whole.path(0).as_deref(), Ok("/pod/app"));
         assert_eq!(whole.path(1).as_deref(), Ok("/pod"));
         assert_eq!(whole.path(2).as_deref(), Ok("/"));

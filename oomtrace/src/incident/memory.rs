@@ -57,7 +57,12 @@ pub(super) fn as_kernel(mm: &Mm, session: &Session) -> Result<[i64; 4], String> 
 /// The kernel's own figures in bytes.
 pub(super) fn kernel_rss(pages: &[i64; 4], page_bytes: u32) -> RssKernel {
     let part = Parts::new(pages, page_bytes);
-    RssKernel { anon_bytes: part.anon, file_bytes: part.file, shmem_bytes: part.shmem, total_bytes: part.total() }
+    RssKernel {
+        anon_bytes: part.anon,
+        file_bytes: part.file,
+        shmem_bytes: part.shmem,
+        total_bytes: part.total(),
+    }
 }
 
 /// Memory in swap, bytes.

@@ -117,7 +117,8 @@ impl Evidence<'_> {
     /// last reclaim tells a node from a memory cgroup.
     fn inferred(&self, missing: &mut BTreeMap<String, String>) -> Scope {
         let flags = self.mark.map_or_else(Task::default, |mark| mark.trigger.clone()).flags.unwrap_or(0);
-        let nothing_reclaimed = "the trigger reclaimed nothing before, so what ran out is not known in this tier";
+        let nothing_reclaimed =
+            "the trigger reclaimed nothing before, so what ran out is not known in this tier";
         match self.mark.and_then(|mark| mark.reclaim) {
             Some(Reclaim::Memcg(id)) => self.memcg(id, missing),
             Some(Reclaim::Direct) => self.node(Some(Cause::Allocation), missing),
@@ -162,7 +163,10 @@ impl Evidence<'_> {
         let cause = if self.shared(level) { Cause::Allocation } else { Cause::LimitLowered };
         let capacity_bytes = self.capacity_pages(level).map(|pages| self.bytes(pages));
         if capacity_bytes.is_none() {
-            missing.insert("scope.capacity_bytes".to_owned(), "the cgroup's limits could not be read".to_owned());
+            missing.insert(
+                "scope.capacity_bytes".to_owned(),
+                "the cgroup's limits could not be read".to_owned(),
+            );
         }
         Scope {
             kind: Some(ScopeKind::Memcg),
@@ -205,9 +209,8 @@ impl Evidence<'_> {
     }
 
     fn cgroup(&self, id: CgroupId) -> Cgroup {
-        let path = [self.victim, self.trigger]
-            .into_iter()
-            .find_map(|chain| chain.path(chain.depth_of(id)?).ok());
+        let path =
+            [self.victim, self.trigger].into_iter().find_map(|chain| chain.path(chain.depth_of(id)?).ok());
         Cgroup { path, id: id.id, hierarchy: id.hierarchy }
     }
 

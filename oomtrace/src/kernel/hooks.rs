@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::btf::{Btf, TypeShape};
 
 /// The set of hooks in use, named after the strongest kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
     /// Tracepoints alone.
@@ -115,8 +117,7 @@ fn always(_: &Btf) -> Result<(), String> {
 }
 
 fn mark_passes_task(btf: &Btf) -> Result<(), String> {
-    let prototype =
-        btf.typedef_prototype("btf_trace_mark_victim").map_err(|missing| missing.to_string())?;
+    let prototype = btf.typedef_prototype("btf_trace_mark_victim").map_err(|missing| missing.to_string())?;
     // The first parameter is the tracing context.
     match prototype.params.get(1).map(|parameter| &parameter.type_) {
         Some(TypeShape::Pointer { to: Some(to) }) if to == "task_struct" => Ok(()),

@@ -131,18 +131,24 @@ fn controller(btf: &Btf, missing: &mut BTreeMap<&'static str, String>) -> u32 {
 /// Whether `mark_victim` passes the task: `(task, uid)` after the tracing context, instead of `(pid)`. It came
 /// with 6.9 and with stable updates of older series, so a version says nothing.
 fn mark_passes_task(btf: &Btf) -> bool {
-    btf.typedef_prototype("btf_trace_mark_victim")
-        .is_ok_and(|prototype| prototype.params.get(1).is_some_and(|parameter| points_to(&parameter.type_, "task_struct")))
+    btf.typedef_prototype("btf_trace_mark_victim").is_ok_and(|prototype| {
+        prototype.params.get(1).is_some_and(|parameter| points_to(&parameter.type_, "task_struct"))
+    })
 }
 
 fn reclaim_memcg_arg(btf: &Btf) -> u32 {
-    let Ok(prototype) = btf.typedef_prototype("btf_trace_mm_vmscan_memcg_reclaim_begin") else { return ABSENT };
+    let Ok(prototype) = btf.typedef_prototype("btf_trace_mm_vmscan_memcg_reclaim_begin") else {
+        return ABSENT;
+    };
     // The first parameter is the tracing context, which programs do not see.
-    let position = prototype.params.iter().skip(1).position(|parameter| points_to(&parameter.type_, "mem_cgroup"));
-    position.and_then(|position| u32::try_from(position).ok()).filter(|position| *position <= 2).unwrap_or(ABSENT)
+    let position =
+        prototype.params.iter().skip(1).position(|parameter| points_to(&parameter.type_, "mem_cgroup"));
+    position
+        .and_then(|position| u32::try_from(position).ok())
+        .filter(|position| *position <= 2)
+        .unwrap_or(ABSENT)
 }
 
 fn points_to(shape: &TypeShape, name: &str) -> bool {
     matches!(shape, TypeShape::Pointer { to: Some(to) } if to == name)
 }
-

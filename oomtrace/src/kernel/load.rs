@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader, Endianness, GlobalData, Pod, VerifierLogLevel,
+    maps::Array,
     programs::{FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint},
 };
 use oomtrace_ebpf::{Layout, Params};
@@ -136,8 +137,11 @@ pub fn attach(options: &Options) -> anyhow::Result<Attached> {
             }
         }
         if !filled {
-            let reasons: Vec<_> =
-                status.refused.iter().map(|refusal| format!("{}: {}", refusal.hooks.join("+"), refusal.reason)).collect();
+            let reasons: Vec<_> = status
+                .refused
+                .iter()
+                .map(|refusal| format!("{}: {}", refusal.hooks.join("+"), refusal.reason))
+                .collect();
             bail!(CannotTrace(format!(
                 "None of the hooks for the role \"{}\" ({}) can be had here:\n  {}\n{}",
                 role.name,
@@ -154,10 +158,19 @@ pub fn attach(options: &Options) -> anyhow::Result<Attached> {
     {
         bail!(CannotTrace(forced_in_vain(forced, &roles)));
     }
+    arm(&mut ebpf)?;
+    drop((btf, trampolines));
     // Parsing types leaves many small free blocks: give them back.
     // SAFETY: malloc_trim() takes no pointer and may be called at any time.
     unsafe { libc::malloc_trim(0) };
     Ok(Attached { ebpf, tier, roles, resolved })
+}
+
+/// From here on the programs see what happens: all of them at once.
+fn arm(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+    let map = ebpf.map_mut("ARMED").context("The eBPF object lacks the map ARMED")?;
+    let mut armed: Array<_, u32> = map.try_into().context("ARMED")?;
+    armed.set(0, 1, 0).context("The programs cannot be armed")
 }
 
 fn advice(options: &Options) -> String {
@@ -276,20 +289,25 @@ fn unload(program: &mut Program) {
     };
 }
 
-fn attach_hook(ebpf: &mut Ebpf, trampolines: &mut Trampolines, hook: &Hook, btf: &Path) -> Result<(), String> {
+fn attach_hook(
+    ebpf: &mut Ebpf,
+    trampolines: &mut Trampolines,
+    hook: &Hook,
+    btf: &Path,
+) -> Result<(), String> {
     let program = ebpf.program_mut(hook.program).ok_or("the eBPF object lacks the program")?;
     attach_program(program, trampolines, hook, btf).map_err(|error| {
         unload(program);
         match error {
             Refused::Program(error) => why(&error),
-            Refused::Types(reason) => reason,
+            Refused::Reason(reason) => reason,
         }
     })
 }
 
 enum Refused {
     Program(ProgramError),
-    Types(String),
+    Reason(String),
 }
 
 impl From<ProgramError> for Refused {
@@ -307,17 +325,21 @@ fn attach_program(
     match hook.kind {
         Kind::Fentry => {
             let program: &mut FEntry = program.try_into()?;
-            program.load(hook.target, trampolines.btf(btf).map_err(Refused::Types)?)?;
+            program.load(hook.target, trampolines.btf(btf).map_err(Refused::Reason)?)?;
             program.attach()?;
         }
         Kind::Fexit => {
             let program: &mut FExit = program.try_into()?;
-            program.load(hook.target, trampolines.btf(btf).map_err(Refused::Types)?)?;
+            program.load(hook.target, trampolines.btf(btf).map_err(Refused::Reason)?)?;
             program.attach()?;
         }
         Kind::Kprobe | Kind::Kretprobe => {
             let program: &mut KProbe = program.try_into()?;
             program.load()?;
+            // The kernel's kprobes without tracefs: where it has none, it does not have them at all.
+            if !Path::new("/sys/bus/event_source/devices/kprobe").exists() {
+                return Err(Refused::Reason("this kernel has no kprobes (CONFIG_KPROBE_EVENTS)".to_owned()));
+            }
             program.attach(hook.target, 0)?;
         }
         Kind::RawTracepoint => {
@@ -334,7 +356,8 @@ fn why(error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
-            let last = log.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("processed"));
+            let last =
+                log.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("processed"));
             match (io_error.raw_os_error(), last) {
                 (Some(libc::EPERM), None) => "the kernel does not permit programs of this type".to_owned(),
                 (_, Some(last)) => format!("the verifier refused the program ({io_error}): {}", last.trim()),

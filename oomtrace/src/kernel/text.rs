@@ -135,13 +135,16 @@ impl Symbols {
 fn read(ebpf: &mut Ebpf, address: u64) -> Result<Vec<u8>, String> {
     let program = ebpf.program_mut("kernel_text").ok_or("the eBPF object lacks the program kernel_text")?;
     let program: &mut RawTracePoint = program.try_into().map_err(|error| format!("kernel_text: {error}"))?;
-    program.load().map_err(|error| format!("the program that reads the kernel's code was refused: {error}"))?;
+    program
+        .load()
+        .map_err(|error| format!("the program that reads the kernel's code was refused: {error}"))?;
     let mut run = RawTracePointRunOptions::new();
     run.args[0] = address;
     let result = program.test_run(run);
     // It is of no further use.
     let _ = program.unload();
-    let result = result.map_err(|error| format!("the program that reads the kernel's code did not run: {error}"))?;
+    let result =
+        result.map_err(|error| format!("the program that reads the kernel's code did not run: {error}"))?;
     if result.return_value != 0 {
         return Err("the kernel's code cannot be read (lockdown?)".to_owned());
     }
@@ -200,7 +203,8 @@ mod tests {
             Symbols { score: 0xffff_ffff_8120_0000, score_len: 0x1c0, sum: 0xffff_ffff_8180_1230 }
         );
         // The other order.
-        let text = "ffffffff80801230 T __percpu_counter_sum\nffffffff81200000 T oom_badness\nffffffff812001c0 t z\n";
+        let text =
+            "ffffffff80801230 T __percpu_counter_sum\nffffffff81200000 T oom_badness\nffffffff812001c0 t z\n";
         assert_eq!(Symbols::find(text.as_bytes()).unwrap().score_len, 0x1c0);
     }
 
@@ -209,7 +213,11 @@ mod tests {
     fn hidden_and_lacking_symbols_are_told_apart() {
         let hidden = "0000000000000000 T oom_badness\n0000000000000000 T __percpu_counter_sum\n";
         assert!(Symbols::find(hidden.as_bytes()).unwrap_err().contains("hides"));
-        assert!(Symbols::find(&b"ffffffff81200000 T oom_badness\nffffffff81200100 T x\n"[..]).unwrap_err().contains(SUM));
+        assert!(
+            Symbols::find(&b"ffffffff81200000 T oom_badness\nffffffff81200100 T x\n"[..])
+                .unwrap_err()
+                .contains(SUM)
+        );
         assert!(Symbols::find(&b""[..]).unwrap_err().contains(SCORE));
     }
 }

@@ -34,7 +34,8 @@ impl Filter {
     /// Whether one victim of the incident passes every filter; without a filter, every incident does.
     #[must_use]
     pub fn passes(&self, incident: &Incident) -> bool {
-        let none = self.cgroup.is_none() && self.comm.is_none() && self.pid.is_none() && self.min_rss.is_none();
+        let none =
+            self.cgroup.is_none() && self.comm.is_none() && self.pid.is_none() && self.min_rss.is_none();
         none || incident.victims.iter().any(|victim| self.passes_victim(victim))
     }
 
@@ -71,7 +72,13 @@ mod tests {
             pid: Some(7),
             comm: Some("java".to_owned()),
             cgroup: Some("/kubepods/pod1/app".to_owned()),
-            rss: Some(Rss { anon_bytes: 1, file_bytes: 0, shmem_bytes: 0, total_bytes: 10 << 20, error_bytes: 0 }),
+            rss: Some(Rss {
+                anon_bytes: 1,
+                file_bytes: 0,
+                shmem_bytes: 0,
+                total_bytes: 10 << 20,
+                error_bytes: 0,
+            }),
             ..Victim::default()
         }
     }

@@ -46,14 +46,12 @@ impl Human {
             return format!("{time}  {what}  {}", scope(&incident.scope));
         };
         let exiting = victim.verdict == Some(Verdict::AlreadyExiting);
-        let what = if exiting {
-            self.paint(YELLOW, "OOM, ALREADY EXITING")
-        } else {
-            self.paint(RED, "OOM KILL")
-        };
+        let what =
+            if exiting { self.paint(YELLOW, "OOM, ALREADY EXITING") } else { self.paint(RED, "OOM KILL") };
         let adj = victim.oom_score_adj.map_or_else(String::new, |adj| format!(", adj {adj}"));
         let name = self.paint(BOLD, &name(victim.comm.as_deref()));
-        let cgroup = victim.cgroup.as_deref().map_or_else(String::new, |path| format!("  in {}", printable(path)));
+        let cgroup =
+            victim.cgroup.as_deref().map_or_else(String::new, |path| format!("  in {}", printable(path)));
         format!("{time}  {what}  {name} (pid {}{adj}){cgroup}   {}", id(victim.pid), scope(&incident.scope))
     }
 
@@ -80,7 +78,10 @@ impl Human {
             self.row(&mut to, "outcome", "nobody could be killed: the allocation failed");
         }
         if incident.lost_records > 0 {
-            let text = format!("{} records of this incident found no room: it may be incomplete", incident.lost_records);
+            let text = format!(
+                "{} records of this incident found no room: it may be incomplete",
+                incident.lost_records
+            );
             self.row(&mut to, &self.paint(YELLOW, "lost"), &text);
         }
         for (reason, fields) in unknown(incident) {
@@ -132,11 +133,11 @@ fn scope(scope: &Scope) -> String {
     let lowered = scope.cause == Some(Cause::LimitLowered);
     match (scope.kind, &scope.memcg) {
         (Some(ScopeKind::Memcg), Some(memcg)) => {
-            let level = memcg.path.as_deref().and_then(|path| scope.limits.iter().find(|level| level.path == path));
-            let limit = level.and_then(|level| level.limit_bytes).map_or_else(
-                || "memory cgroup's limit".to_owned(),
-                |limit| format!("limit {}", size(limit)),
-            );
+            let level =
+                memcg.path.as_deref().and_then(|path| scope.limits.iter().find(|level| level.path == path));
+            let limit = level
+                .and_then(|level| level.limit_bytes)
+                .map_or_else(|| "memory cgroup's limit".to_owned(), |limit| format!("limit {}", size(limit)));
             let own = scope.limits.first().map(|level| level.path.as_str()) == memcg.path.as_deref();
             let of = match memcg.path.as_deref() {
                 Some(path) if !own => format!(" of {}", printable(path)),
@@ -238,9 +239,9 @@ fn why(victim: &Victim, scope: &Scope) -> Option<String> {
             of.push(format!("page tables {}", size(tables)));
         }
         if adj != 0 {
-            let share = scope.capacity_bytes.map_or_else(String::new, |capacity| {
-                format!(" ({adj}/1000 of {})", size(capacity))
-            });
+            let share = scope
+                .capacity_bytes
+                .map_or_else(String::new, |capacity| format!(" ({adj}/1000 of {})", size(capacity)));
             of.push(format!("oom_score_adj {adj}{share}"));
         }
         // Writing to a String cannot fail.

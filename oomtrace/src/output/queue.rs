@@ -117,7 +117,10 @@ impl Queue {
         match patience {
             None => self.done.recv().is_err(),
             Some(patience) => {
-                matches!(self.done.recv_timeout(patience), Err(std::sync::mpsc::RecvTimeoutError::Disconnected))
+                matches!(
+                    self.done.recv_timeout(patience),
+                    Err(std::sync::mpsc::RecvTimeoutError::Disconnected)
+                )
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Bytes to records.
 
 use oomtrace_ebpf::{
-    self as abi, Header, MmFacts, NO_LIMIT_PAGES, RecordKind, TaskFacts, chain, decision, level, mm, reclaim, task,
+    self as abi, Header, MmFacts, NAME_LEN, NO_LIMIT_PAGES, RecordKind, TaskFacts, chain, decision, level,
+    mm, reclaim, task,
 };
 use zerocopy::FromBytes;
 
@@ -55,7 +56,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         }
         RecordKind::Close => {
             let raw: abi::Close = exactly(kind, bytes)?;
-            let close = Close { kills: raw.kills, marks: raw.marks, verdict: raw.verdict == abi::close::TRUE };
+            let close =
+                Close { kills: raw.kills, marks: raw.marks, verdict: raw.verdict == abi::close::TRUE };
             Record::Close(key(&raw.header), close)
         }
     })
@@ -63,8 +65,11 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
 
 /// The ring pads records to 8 bytes, and so are they made: the size is exact.
 fn exactly<T: FromBytes>(kind: RecordKind, bytes: &[u8]) -> Result<T, DecodeError> {
-    T::read_from_bytes(bytes)
-        .map_err(|_| DecodeError::Size { kind, size: bytes.len(), expected: size_of::<T>() })
+    T::read_from_bytes(bytes).map_err(|_| DecodeError::Size {
+        kind,
+        size: bytes.len(),
+        expected: size_of::<T>(),
+    })
 }
 
 fn key(header: &Header) -> Key {
@@ -88,22 +93,16 @@ fn limit(present: u32, bit: u32, pages: u64) -> Option<Option<u64>> {
 }
 
 fn task(raw: &TaskFacts) -> Task {
-    let known_ids = raw.present & task::IDS != 0;
     Task {
-        pid: known_ids.then_some(raw.pid),
-        // Of a victim that the tracepoint names by its thread id alone, that id is all there is.
-        tid: (known_ids || raw.tid != 0).then_some(raw.tid),
+        pid: known(raw.present, task::PID, raw.pid),
+        tid: known(raw.present, task::TID, raw.tid),
         ppid: known(raw.present, task::PPID, raw.ppid),
         uid: known(raw.present, task::UID, raw.uid),
         flags: known(raw.present, task::FLAGS, raw.flags),
         threads: known(raw.present, task::THREADS, raw.threads),
-        oom_score_adj: known(raw.present, task::ADJ, raw.oom_score_adj),
+        oom_score_adj: known(raw.present, task::ADJ, i32::from(raw.oom_score_adj)),
         start_boot_ns: known(raw.present, task::START, raw.start_boot_ns),
-        memcg: known(
-            raw.present,
-            task::MEMCG,
-            CgroupId { hierarchy: raw.memcg_hierarchy, id: raw.memcg_id },
-        ),
+        memcg: known(raw.present, task::MEMCG, CgroupId { hierarchy: raw.memcg_hierarchy, id: raw.memcg_id }),
         comm: known(raw.present, task::COMM, text::from_kernel(&raw.comm)),
     }
 }
@@ -118,8 +117,11 @@ fn mm(raw: &MmFacts) -> Mm {
 }
 
 fn decision(raw: &abi::Decision) -> Decision {
-    let memcg = CgroupId { hierarchy: raw.memcg_hierarchy, id: raw.memcg_id };
-    let at_limit = known(raw.present, decision::MEMCG, memcg);
+    let identity = known(
+        raw.present,
+        decision::MEMCG_IDENTITY,
+        CgroupId { hierarchy: raw.memcg_hierarchy, id: raw.memcg_id },
+    );
     Decision {
         trigger: task(&raw.trigger),
         chosen: task(&raw.chosen),
@@ -128,25 +130,39 @@ fn decision(raw: &abi::Decision) -> Decision {
         constraint: known(raw.present, decision::CONSTRAINT, raw.constraint),
         capacity_pages: known(raw.present, decision::CAPACITY, raw.capacity_pages),
         chosen_points: known(raw.present, decision::POINTS, raw.chosen_points),
-        memcg: known(raw.present, decision::MEMCG_KNOWN, at_limit),
-        zonelist: known(raw.present, decision::ZONELIST_KNOWN, raw.present & decision::ZONELIST != 0),
+        memcg: match known(raw.present, decision::MEMCG, raw.memcg) {
+            Some(0) => Some(None),
+            Some(_) => identity.map(Some),
+            None => None,
+        },
+        zonelist: known(raw.present, decision::ZONELIST, raw.zonelist != 0),
     }
 }
 
 fn level(raw: &abi::Level) -> Level {
-    let id = raw.present & (level::ID | level::HIERARCHY) == level::ID | level::HIERARCHY;
+    let id = known(raw.present, level::ID, CgroupId { hierarchy: raw.hierarchy, id: raw.id });
+    let unified = id.is_some_and(|id| id.hierarchy == 0);
+    let (usage_bit, usage, limit_bit, swap_limit) = if unified {
+        (level::SWAP_USAGE, raw.swap_usage_pages, level::SWAP_LIMIT, raw.swap_limit_pages)
+    } else {
+        (level::MEMSW_USAGE, raw.memsw_usage_pages, level::MEMSW_LIMIT, raw.memsw_limit_pages)
+    };
+    // A counter may be seen below 0 for an instant (page_counter_cancel(), mm/page_counter.c).
+    let pages = |pages: i64| u64::try_from(pages).unwrap_or(0);
+    let name_len = usize::try_from(raw.name_len).ok().filter(|len| *len > 0);
     Level {
         whose: if raw.chain == chain::TRIGGER { Whose::Trigger } else { Whose::Victim },
         leaf_id: raw.leaf_id,
         depth: raw.depth,
-        id: id.then_some(CgroupId { hierarchy: raw.hierarchy, id: raw.id }),
-        name: known(raw.present, level::NAME, text::from_kernel(&raw.name)),
-        name_truncated: raw.present & level::TRUNCATED != 0,
-        root: raw.present & level::ROOT != 0,
-        usage_pages: known(raw.present, level::USAGE, raw.usage_pages),
+        id,
+        name: name_len.map(|_| text::from_kernel(&raw.name)),
+        // A full buffer may hold a name that goes on.
+        name_truncated: name_len.is_some_and(|len| len >= NAME_LEN),
+        root: known(raw.present, level::PARENT, raw.parent == 0) == Some(true),
+        usage_pages: known(raw.present, level::USAGE, pages(raw.usage_pages)),
         limit_pages: limit(raw.present, level::LIMIT, raw.limit_pages),
-        swap_usage_pages: known(raw.present, level::SWAP_USAGE, raw.swap_usage_pages),
-        swap_limit_pages: limit(raw.present, level::SWAP_LIMIT, raw.swap_limit_pages),
+        swap_usage_pages: known(raw.present, usage_bit, pages(usage)),
+        swap_limit_pages: limit(raw.present, limit_bit, swap_limit),
         oom_group: known(raw.present, level::OOM_GROUP, raw.oom_group != 0),
     }
 }
@@ -159,7 +175,9 @@ fn mark(raw: &abi::Mark) -> Mark {
         killed: raw.killed != 0,
         reclaim: match raw.reclaim {
             reclaim::DIRECT => Some(Reclaim::Direct),
-            reclaim::MEMCG => Some(Reclaim::Memcg((raw.reclaim_memcg_id != 0).then_some(raw.reclaim_memcg_id))),
+            reclaim::MEMCG => {
+                Some(Reclaim::Memcg((raw.reclaim_memcg_id != 0).then_some(raw.reclaim_memcg_id)))
+            }
             _ => None,
         },
     }

@@ -29,7 +29,9 @@ pub enum FileError {
         found: u32,
     },
     /// It ends in the middle.
-    #[error("The record file ends in the middle of {what} after {records} whole records: what came before it was shown.")]
+    #[error(
+        "The record file ends in the middle of {what} after {records} whole records: what came before it was shown."
+    )]
     Truncated {
         /// What was being read.
         what: &'static str,
@@ -37,7 +39,9 @@ pub enum FileError {
         records: u64,
     },
     /// A checksum or a length is wrong.
-    #[error("The record file is damaged in {what} after {records} whole records: what came before it was shown.")]
+    #[error(
+        "The record file is damaged in {what} after {records} whole records: what came before it was shown."
+    )]
     Damaged {
         /// What was being read.
         what: &'static str,
@@ -122,7 +126,8 @@ impl<W: Write> Writer<W> {
 }
 
 fn length(bytes: usize) -> Result<u32, FileError> {
-    u32::try_from(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a frame is too long").into())
+    u32::try_from(bytes)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a frame is too long").into())
 }
 
 /// Reads a stream.
