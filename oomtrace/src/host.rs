@@ -84,8 +84,8 @@ fn ranges(list: &str) -> Option<Vec<(u32, u32)>> {
     list.trim()
         .split(',')
         .map(|range| {
-            let (first, last) = range.split_once('-').unwrap_or((range, range));
-            Some((first.parse().ok()?, last.parse().ok()?))
+            let (low, high) = range.split_once('-').unwrap_or((range, range));
+            Some((low.parse().ok()?, high.parse().ok()?))
         })
         .collect()
 }

@@ -104,12 +104,12 @@ impl Assembler {
         if self.starts_another(&key, &record)
             && let Some(earlier) = self.open.remove(&key.trigger_tid)
         {
-            events.extend(self.finish(earlier));
+            events.extend(self.finish(&earlier));
         }
         if self.open.len() >= OPEN_LIMIT && !self.open.contains_key(&key.trigger_tid) {
             let oldest = self.open.iter().min_by_key(|(_, run)| run.opened_ns).map(|(tid, _)| *tid);
             if let Some(run) = oldest.and_then(|tid| self.open.remove(&tid)) {
-                events.extend(self.finish(run));
+                events.extend(self.finish(&run));
             }
         }
         let run = self.open.entry(key.trigger_tid).or_insert_with(|| Run::new(&key));
@@ -120,7 +120,7 @@ impl Assembler {
         let complete = run.complete();
         if complete {
             if let Some(run) = self.open.remove(&key.trigger_tid) {
-                events.extend(self.finish_announced(run, announce));
+                events.extend(self.finish_announced(&run, announce));
             }
         } else if announce && let Some(run) = self.open.get(&key.trigger_tid) {
             let incident = self.incident(run, 0);
@@ -151,7 +151,7 @@ impl Assembler {
             .filter_map(|(_, tid)| self.open.remove(&tid))
             .collect::<Vec<_>>()
             .into_iter()
-            .flat_map(|run| self.finish(run))
+            .flat_map(|run| self.finish(&run))
             .collect()
     }
 
@@ -188,18 +188,17 @@ impl Assembler {
         !(undecided && run.is_group())
     }
 
-    fn finish(&mut self, run: Run) -> Vec<Event> {
-        let announced = run.announced;
-        self.finish_announced(run, !announced)
+    fn finish(&mut self, run: &Run) -> Vec<Event> {
+        self.finish_announced(run, !run.announced)
     }
 
-    fn finish_announced(&mut self, run: Run, announce: bool) -> Vec<Event> {
+    fn finish_announced(&mut self, run: &Run, announce: bool) -> Vec<Event> {
         // Cgroups alone are no decision: the record that they belong to was lost, and is counted as such.
         if run.decision.is_none() && run.marks.is_empty() {
             return Vec::new();
         }
         self.seq += 1;
-        let incident = self.incident(&run, self.seq);
+        let incident = self.incident(run, self.seq);
         for (_, mark) in &run.marks {
             if let Some(victim) = mark.victim.pid.zip(mark.victim.start_boot_ns) {
                 if self.remembered.len() >= REMEMBERED {
@@ -217,7 +216,7 @@ impl Assembler {
         let mut missing = session.missing.clone();
         let empty = Chain::default();
         let mark = run.marks.first().map(|(_, mark)| mark);
-        let victim = run.victim().map(|task| run.chain(&task, Whose::Victim)).unwrap_or(&empty);
+        let victim = run.victim().map_or(&empty, |task| run.chain(&task, Whose::Victim));
         let trigger = run.trigger().cloned().unwrap_or_default();
         let trigger_chain = run.chain(&trigger, Whose::Trigger);
         let evidence =

@@ -1,7 +1,7 @@
 //! Chains of memory cgroups, from a task's own up to the root.
 
 use super::types::Limit;
-use crate::record::{CgroupId, Level};
+use crate::record::{Ceiling, CgroupId, Level};
 
 /// The levels of one chain, as they come in.
 #[derive(Clone, Debug, Default)]
@@ -71,13 +71,13 @@ impl Chain {
     /// Usage and limits at every level.
     pub fn limits(&self, page_bytes: u32) -> Result<Vec<Limit>, String> {
         let bytes = |pages: u64| pages.saturating_mul(u64::from(page_bytes));
-        let limit = |pages: Option<Option<u64>>| pages.flatten().map(bytes);
+        let limit = |limit: Option<Ceiling>| limit.and_then(Ceiling::pages).map(bytes);
         self.levels
             .iter()
             .enumerate()
             .map(|(depth, level)| {
                 let unified = level.id.is_none_or(|id| id.hierarchy == 0);
-                let swap = (level.swap_usage_pages.map(bytes), limit(level.swap_limit_pages));
+                let swap = (level.swap_usage_pages.map(bytes), limit(level.swap_limit));
                 // The root's own counters count nothing of use: tasks in it are not charged.
                 if level.root {
                     return Ok(Limit { path: self.path(depth)?, ..Limit::default() });
@@ -86,7 +86,7 @@ impl Chain {
                 Ok(Limit {
                     path: self.path(depth)?,
                     usage_bytes: level.usage_pages.map(bytes),
-                    limit_bytes: limit(level.limit_pages),
+                    limit_bytes: limit(level.limit),
                     swap_usage_bytes: v2.0,
                     swap_limit_bytes: v2.1,
                     memsw_usage_bytes: v1.0,
@@ -114,9 +114,9 @@ pub(super) mod tests {
             name_truncated: false,
             root: name.is_empty(),
             usage_pages: Some(usage),
-            limit_pages: Some(limit),
+            limit: Some(limit.map_or(Ceiling::Unlimited, Ceiling::Pages)),
             swap_usage_pages: Some(0),
-            swap_limit_pages: Some(None),
+            swap_limit: Some(Ceiling::Unlimited),
             oom_group: Some(false),
         }
     }

@@ -8,7 +8,7 @@ use super::{
     types::{Cause, Cgroup, Scope, ScopeKind},
 };
 use crate::{
-    record::{CgroupId, Decision, Level, Mark, Reclaim, Task},
+    record::{Ceiling, CgroupId, Decision, Level, Mark, Reclaim, Task},
     session::Session,
 };
 
@@ -184,14 +184,14 @@ impl Evidence<'_> {
 
     fn at_limit(&self, level: &Level) -> bool {
         let slack = STOCK_PAGES_PER_CPU * u64::from(self.session.host.cpus_online);
-        let reached = |usage: Option<u64>, limit: Option<Option<u64>>| match (usage, limit.flatten()) {
-            (Some(usage), Some(limit)) => usage.saturating_add(slack) >= limit,
+        let reached = |usage: Option<u64>, limit: Option<Ceiling>| match (usage, limit) {
+            (Some(usage), Some(Ceiling::Pages(limit))) => usage.saturating_add(slack) >= limit,
             _ => false,
         };
         // v1: memory and swap together have a limit of their own. v2's swap limit makes no charge fail.
-        let memsw = level.id.is_some_and(|id| id.hierarchy != 0)
-            && reached(level.swap_usage_pages, level.swap_limit_pages);
-        reached(level.usage_pages, level.limit_pages) || memsw
+        let memsw =
+            level.id.is_some_and(|id| id.hierarchy != 0) && reached(level.swap_usage_pages, level.swap_limit);
+        reached(level.usage_pages, level.limit) || memsw
     }
 
     /// `mem_cgroup_get_max()` (mm/memcontrol.c): the limit, and what swap may be used beyond it.
@@ -200,10 +200,10 @@ impl Evidence<'_> {
         let machine_swap = self.session.host.swap_bytes? / page;
         // Without a limit of its own, a counter's limit is PAGE_COUNTER_MAX.
         let max = i64::MAX.cast_unsigned() / page;
-        let memory = level.limit_pages?.unwrap_or(max);
+        let memory = level.limit?.pages().unwrap_or(max);
         let swap = match level.id?.hierarchy {
-            0 => level.swap_limit_pages.flatten().unwrap_or(max),
-            _ => level.swap_limit_pages.flatten().unwrap_or(max).saturating_sub(memory),
+            0 => level.swap_limit.and_then(Ceiling::pages).unwrap_or(max),
+            _ => level.swap_limit.and_then(Ceiling::pages).unwrap_or(max).saturating_sub(memory),
         };
         memory.checked_add(swap.min(machine_swap))
     }

@@ -84,13 +84,16 @@ pub struct Hook {
 /// A field of the output that a choice costs, and why.
 pub type Loss = (&'static str, &'static str);
 
+/// A question to a kernel's types, and why the answer is no.
+pub type Test = fn(&Btf) -> Result<(), String>;
+
 /// One way to fill a role.
 #[derive(Clone, Copy, Debug)]
 pub struct Choice {
     /// Attached together or not at all. None: the role is done without a hook.
     pub hooks: &'static [Hook],
     /// Whether this kernel offers it, beyond having the functions and tracepoints.
-    pub offered: fn(&Btf) -> Result<(), String>,
+    pub offered: Option<Test>,
     /// What the output lacks by it.
     pub losses: &'static [Loss],
     /// How the role is filled where it has no hook; what to know about it where it has.
@@ -110,10 +113,6 @@ pub struct Role {
 
 const fn hook(program: &'static str, kind: Kind, target: &'static str) -> Hook {
     Hook { program, kind, target }
-}
-
-fn always(_: &Btf) -> Result<(), String> {
-    Ok(())
 }
 
 fn mark_passes_task(btf: &Btf) -> Result<(), String> {
@@ -138,7 +137,7 @@ pub const ROLES: &[Role] = &[
             choice(&[hook("outcome_kretprobe", Kind::Kretprobe, "out_of_memory")]),
             Choice {
                 hooks: &[],
-                offered: always,
+                offered: None,
                 losses: &[],
                 note: "an incident ends with its victim, or 50 ms after the last of a group",
             },
@@ -164,7 +163,7 @@ pub const ROLES: &[Role] = &[
                     hook("direct_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_direct_reclaim_begin"),
                     hook("memcg_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_memcg_reclaim_begin"),
                 ],
-                offered: always,
+                offered: None,
                 losses: &[
                     ("scope.constraint", NO_DECISION),
                     ("trigger.gfp_mask", NO_DECISION),
@@ -182,7 +181,7 @@ pub const ROLES: &[Role] = &[
         choices: &[
             Choice {
                 hooks: &[hook("victim_raw_tp", Kind::RawTracepoint, "mark_victim")],
-                offered: mark_passes_task,
+                offered: Some(mark_passes_task),
                 losses: &[],
                 note: "",
             },
@@ -190,7 +189,7 @@ pub const ROLES: &[Role] = &[
             choice(&[hook("victim_kprobe", Kind::Kprobe, "mark_oom_victim")]),
             Choice {
                 hooks: &[hook("victim_raw_tp", Kind::RawTracepoint, "mark_victim")],
-                offered: always,
+                offered: None,
                 losses: &[],
                 note: "the tracepoint passes a thread id: the task is the one that was just killed; of one that \
                        was exiting already, the id alone is known",
@@ -200,7 +199,7 @@ pub const ROLES: &[Role] = &[
 ];
 
 const fn choice(hooks: &'static [Hook]) -> Choice {
-    Choice { hooks, offered: always, losses: &[], note: "" }
+    Choice { hooks, offered: None, losses: &[], note: "" }
 }
 
 impl Choice {
@@ -215,7 +214,7 @@ impl Choice {
             }
             .map_err(|missing| missing.to_string())?;
         }
-        (self.offered)(btf)
+        self.offered.map_or(Ok(()), |offered| offered(btf))
     }
 
     /// Whether the choice may be taken in a tier that the user forces (`None`: any).

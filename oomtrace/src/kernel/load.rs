@@ -401,5 +401,5 @@ fn tier(roles: &[RoleStatus]) -> Tier {
 /// Whether an error means that this machine does not let us trace.
 #[must_use]
 pub fn cannot_trace(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<CannotTrace>())
+    error.chain().any(<dyn std::error::Error>::is::<CannotTrace>)
 }

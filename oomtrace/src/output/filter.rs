@@ -83,8 +83,8 @@ mod tests {
         }
     }
 
-    fn passes(args: FilterArgs) -> bool {
-        Filter::new(&args).passes_victim(&victim())
+    fn passes(args: &FilterArgs) -> bool {
+        Filter::new(args).passes_victim(&victim())
     }
 
     /// Guards what each filter lets through, and what it does not.
@@ -92,16 +92,16 @@ mod tests {
     fn filters_look_at_the_victim() {
         let none = FilterArgs::default;
         for cgroup in ["/kubepods/pod1/app", "/kubepods", "/kubepods/", "/kubepods/pod*", "*app", "/"] {
-            assert!(passes(FilterArgs { cgroup: Some(cgroup.to_owned()), ..none() }), "{cgroup}");
+            assert!(passes(&FilterArgs { cgroup: Some(cgroup.to_owned()), ..none() }), "{cgroup}");
         }
         for cgroup in ["/kube", "/kubepods/pod1/ap", "/pod1", ""] {
-            let shown = passes(FilterArgs { cgroup: Some(cgroup.to_owned()), ..none() });
+            let shown = passes(&FilterArgs { cgroup: Some(cgroup.to_owned()), ..none() });
             assert_eq!(shown, cgroup.is_empty(), "{cgroup}");
         }
-        assert!(passes(FilterArgs { comm: Some("ja*".to_owned()), pid: Some(7), ..none() }));
-        assert!(!passes(FilterArgs { comm: Some("jav".to_owned()), ..none() }));
-        assert!(!passes(FilterArgs { pid: Some(8), ..none() }));
-        assert!(passes(FilterArgs { min_rss: Some(10 << 20), ..none() }));
-        assert!(!passes(FilterArgs { min_rss: Some((10 << 20) + 1), ..none() }));
+        assert!(passes(&FilterArgs { comm: Some("ja*".to_owned()), pid: Some(7), ..none() }));
+        assert!(!passes(&FilterArgs { comm: Some("jav".to_owned()), ..none() }));
+        assert!(!passes(&FilterArgs { pid: Some(8), ..none() }));
+        assert!(passes(&FilterArgs { min_rss: Some(10 << 20), ..none() }));
+        assert!(!passes(&FilterArgs { min_rss: Some((10 << 20) + 1), ..none() }));
     }
 }

@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(size(512 << 20), "512.0 MiB");
         assert_eq!(size((498 << 20) + (1 << 18)), "498.2 MiB");
         assert_eq!(size(3 << 29), "1.5 GiB");
-        assert_eq!(size(u64::MAX), "16384.0 PiB");
+        assert_eq!(size(u64::MAX), "16383.9 PiB");
     }
 
     /// Guards the thousands' marks.

@@ -87,6 +87,7 @@ impl Queue {
     }
 
     /// Messages refused since the last call.
+    #[must_use]
     pub fn take_refused(&self) -> u64 {
         self.refused.swap(0, Ordering::Relaxed)
     }

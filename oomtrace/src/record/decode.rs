@@ -6,7 +6,7 @@ use oomtrace_ebpf::{
 };
 use zerocopy::FromBytes;
 
-use super::types::{CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Task, Whose};
+use super::types::{Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Task, Whose};
 use crate::text;
 
 /// Why bytes are no record.
@@ -87,9 +87,8 @@ fn known<T>(present: u32, bit: u32, value: T) -> Option<T> {
     (present & bit != 0).then_some(value)
 }
 
-/// A limit, if it was read; and within, if there is one.
-fn limit(present: u32, bit: u32, pages: u64) -> Option<Option<u64>> {
-    known(present, bit, (pages < NO_LIMIT_PAGES).then_some(pages))
+fn limit(present: u32, bit: u32, pages: u64) -> Option<Ceiling> {
+    known(present, bit, if pages < NO_LIMIT_PAGES { Ceiling::Pages(pages) } else { Ceiling::Unlimited })
 }
 
 fn task(raw: &TaskFacts) -> Task {
@@ -160,9 +159,9 @@ fn level(raw: &abi::Level) -> Level {
         name_truncated: name_len.is_some_and(|len| len >= NAME_LEN),
         root: known(raw.present, level::PARENT, raw.parent == 0) == Some(true),
         usage_pages: known(raw.present, level::USAGE, pages(raw.usage_pages)),
-        limit_pages: limit(raw.present, level::LIMIT, raw.limit_pages),
+        limit: limit(raw.present, level::LIMIT, raw.limit_pages),
         swap_usage_pages: known(raw.present, usage_bit, pages(usage)),
-        swap_limit_pages: limit(raw.present, limit_bit, swap_limit),
+        swap_limit: limit(raw.present, limit_bit, swap_limit),
         oom_group: known(raw.present, level::OOM_GROUP, raw.oom_group != 0),
     }
 }
@@ -180,5 +179,75 @@ fn mark(raw: &abi::Mark) -> Mark {
             }
             _ => None,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oomtrace_ebpf::Close as RawClose;
+    use zerocopy::{FromZeros as _, IntoBytes as _};
+
+    use super::*;
+
+    fn close() -> RawClose {
+        let mut close = RawClose::new_zeroed();
+        close.header.kind = RecordKind::Close as u16;
+        close.header.trigger_tid = 7;
+        close.kills = 2;
+        close.verdict = 1;
+        close
+    }
+
+    /// Guards the edge: a record is taken only in the size of its kind, and never beyond its end.
+    #[test]
+    fn only_whole_records_of_known_kinds_are_taken() {
+        let record = close();
+        let bytes = record.as_bytes();
+        let Ok(Record::Close(key, close)) = decode(bytes) else { panic!("{:?}", decode(bytes)) };
+        assert_eq!((key.trigger_tid, close.kills, close.verdict), (7, 2, true));
+        for len in 0..bytes.len() {
+            assert!(decode(&bytes[..len]).is_err(), "{len} bytes");
+        }
+        assert!(decode(&[bytes, &[0]].concat()).is_err());
+        let mut unknown = record;
+        unknown.header.kind = 99;
+        assert_eq!(decode(unknown.as_bytes()), Err(DecodeError::UnknownKind { kind: 99 }));
+    }
+
+    /// Guards absence: what was not read is no value, least of all 0.
+    #[test]
+    fn what_was_not_read_is_absent() {
+        let mut mark = abi::Mark::new_zeroed();
+        mark.header.kind = RecordKind::Mark as u16;
+        mark.victim.present = task::TID | task::ADJ;
+        mark.victim.tid = 42;
+        mark.victim.oom_score_adj = -1000;
+        let Ok(Record::Mark(_, mark)) = decode(mark.as_bytes()) else { panic!("no mark") };
+        assert_eq!(mark.victim, Task { tid: Some(42), oom_score_adj: Some(-1000), ..Task::default() });
+        assert_eq!(mark.mm, Mm::default());
+        assert_eq!(mark.reclaim, None);
+    }
+
+    /// Guards limits: "max" is no limit, an unread limit is no limit either and told apart, v1 and v2 share memory.
+    #[test]
+    fn limits_are_told_from_their_absence() {
+        let mut raw = abi::Level::new_zeroed();
+        raw.header.kind = RecordKind::Level as u16;
+        raw.present = level::ID | level::LIMIT | level::MEMSW_LIMIT | level::MEMSW_USAGE | level::USAGE;
+        raw.hierarchy = 4;
+        raw.limit_pages = i64::MAX.cast_unsigned() / 4096;
+        raw.memsw_limit_pages = 10;
+        raw.memsw_usage_pages = -3;
+        raw.name_len = 4;
+        raw.name[..4].copy_from_slice(b"app\0");
+        let Ok(Record::Level(_, level)) = decode(raw.as_bytes()) else { panic!("no level") };
+        assert_eq!(level.limit, Some(Ceiling::Unlimited));
+        assert_eq!(level.swap_limit, Some(Ceiling::Pages(10)));
+        assert_eq!(level.swap_usage_pages, Some(0));
+        assert_eq!(level.name.as_deref(), Some("app"));
+        assert!(!level.root, "the parent was not read");
+        raw.hierarchy = 0;
+        let Ok(Record::Level(_, level)) = decode(raw.as_bytes()) else { panic!("no level") };
+        assert_eq!(level.swap_limit, None, "v2 has another counter");
     }
 }

@@ -239,3 +239,118 @@ fn parse(content: &[u8]) -> Option<Frame> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        host::Host,
+        kernel::{hooks::Tier, text::KernelRss},
+    };
+
+    fn session() -> Session {
+        Session {
+            host: Host {
+                name: "host".to_owned(),
+                boot_id: None,
+                kernel: "6.1".to_owned(),
+                page_bytes: 4096,
+                cpus_possible: 2,
+                cpus_online: 2,
+                memory_bytes: None,
+                swap_bytes: None,
+            },
+            tier: Tier::Kprobe,
+            rss_counters: None,
+            kernel_rss: KernelRss::Unknown { reason: "no reason".to_owned() },
+            missing: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
+        }
+    }
+
+    fn frames() -> Vec<Frame> {
+        vec![
+            Frame::Record { wall_clock_offset_ns: -5, bytes: Bytes::from_static(b"record") },
+            Frame::Lost { boot_ns: 9, wall_clock_offset_ns: 8, counts: vec![(3, 4), (1, u64::MAX)] },
+        ]
+    }
+
+    fn file() -> Vec<u8> {
+        let mut file = Vec::new();
+        let mut writer = Writer::new(&mut file, &session()).unwrap();
+        for frame in frames() {
+            writer.write(&frame).unwrap();
+        }
+        file
+    }
+
+    fn read(file: &[u8]) -> (Vec<Frame>, Result<(), FileError>) {
+        let mut frames = Vec::new();
+        let (_, mut reader) = match Reader::new(file) {
+            Ok(opened) => opened,
+            Err(error) => return (frames, Err(error)),
+        };
+        loop {
+            match reader.next_frame() {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => return (frames, Ok(())),
+                Err(error) => return (frames, Err(error)),
+            }
+        }
+    }
+
+    /// Guards the format: what is written comes back.
+    #[test]
+    fn a_file_gives_back_what_was_written() {
+        let file = file();
+        let (opened, _) = Reader::new(&file[..]).unwrap();
+        assert_eq!(opened, session());
+        let (read, end) = read(&file);
+        assert_eq!(read, frames());
+        end.unwrap();
+    }
+
+    /// Guards a recording cut short anywhere: whole records come out, and the cut is said unless it is between two.
+    #[test]
+    fn a_cut_is_said_and_loses_no_whole_record() {
+        let file = file();
+        for len in 0..file.len() {
+            let (read, end) = read(&file[..len]);
+            assert!(read.len() < 2);
+            assert_eq!(read, frames()[..read.len()]);
+            match end {
+                Ok(()) => assert!([1, 0].contains(&read.len())),
+                Err(FileError::NotARecordFile) => assert!(len < 8),
+                Err(FileError::Truncated { records, .. }) => assert_eq!(records, read.len() as u64),
+                Err(error) => panic!("{len}: {error}"),
+            }
+        }
+    }
+
+    /// Guards against damage: no flipped bit goes by unnoticed.
+    #[test]
+    fn damage_is_noticed_wherever_it_is() {
+        let file = file();
+        for at in 0..file.len() {
+            let mut damaged = file.clone();
+            damaged[at] ^= 0x10;
+            let (read, end) = read(&damaged);
+            assert!(end.is_err(), "byte {at} of {}", file.len());
+            assert_eq!(read, frames()[..read.len()]);
+        }
+    }
+
+    /// Guards the words for files of other versions and other programs.
+    #[test]
+    fn other_versions_and_other_files_are_refused_in_words() {
+        let mut newer = file();
+        newer[8] = 2;
+        let error = read(&newer).1.unwrap_err().to_string();
+        assert!(error.contains("version 2") && error.contains("newer"), "{error}");
+        newer[8] = 0;
+        let error = read(&newer).1.unwrap_err().to_string();
+        assert!(error.contains("version 0") && error.contains("older"), "{error}");
+        assert!(matches!(read(b"\x7fELF\x02\x01\x01\0\0").1, Err(FileError::NotARecordFile)));
+    }
+}

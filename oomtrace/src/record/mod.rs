@@ -6,4 +6,4 @@ mod types;
 
 pub use decode::{DecodeError, decode};
 pub use file::{FileError, Frame, Reader, Writer};
-pub use types::{CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Task, Whose};
+pub use types::{Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Task, Whose};

@@ -94,6 +94,26 @@ pub enum Whose {
     Trigger,
 }
 
+/// A counter's limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ceiling {
+    /// It has none ("max").
+    Unlimited,
+    /// So many pages.
+    Pages(u64),
+}
+
+impl Ceiling {
+    /// The limit in pages, if there is one.
+    #[must_use]
+    pub fn pages(self) -> Option<u64> {
+        match self {
+            Self::Unlimited => None,
+            Self::Pages(pages) => Some(pages),
+        }
+    }
+}
+
 /// One memory cgroup of a chain from a task's own up to the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Level {
@@ -113,12 +133,12 @@ pub struct Level {
     pub root: bool,
     /// Memory charged, pages.
     pub usage_pages: Option<u64>,
-    /// Limit, pages; `Some(None)`: there is none.
-    pub limit_pages: Option<Option<u64>>,
+    /// Its limit.
+    pub limit: Option<Ceiling>,
     /// v2: swap charged; v1: memory and swap charged. Pages.
     pub swap_usage_pages: Option<u64>,
-    /// Its limit, pages; `Some(None)`: there is none.
-    pub swap_limit_pages: Option<Option<u64>>,
+    /// Its limit.
+    pub swap_limit: Option<Ceiling>,
     /// Whether the group is killed as a whole.
     pub oom_group: Option<bool>,
 }
