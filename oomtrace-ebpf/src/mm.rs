@@ -8,7 +8,7 @@
 use aya_ebpf::{helpers::generated::bpf_map_lookup_percpu_elem, macros::map, maps::PerCpuArray};
 use oomtrace_ebpf::{ABSENT, MmFacts, mm};
 
-use crate::read::{constant, copy, into, number};
+use crate::read::{constant, copy, forget, into, number};
 
 /// Never written: where the kernel puts its elements is what is of interest.
 #[map]
@@ -52,7 +52,7 @@ fn sum(facts: &mut MmFacts, mm: u64, stride: u32) -> u32 {
         return 0;
     }
     let mut anchor = 0_u64;
-    let mut read = into(&raw mut anchor, scalar(&raw const ANCHOR as u64), constant!(LAYOUT.bpf_array_pptrs));
+    let mut read = into(&raw mut anchor, forget(&raw const ANCHOR as u64), constant!(LAYOUT.bpf_array_pptrs));
     facts.rss_sum = facts.rss_count;
     facts.cpus = cpus;
     for cpu in 0..MAX_CPUS {
@@ -82,11 +82,5 @@ fn element(cpu: u32) -> u64 {
     let element = unsafe {
         bpf_map_lookup_percpu_elem((&raw const ANCHOR).cast_mut().cast(), (&raw const key).cast(), cpu)
     };
-    scalar(element as u64)
-}
-
-/// A pointer as a number: the verifier forgets what a value was once a helper has copied it.
-#[inline(always)]
-fn scalar(pointer: u64) -> u64 {
-    number(&raw const pointer as u64, 0)
+    forget(element as u64)
 }

@@ -57,6 +57,14 @@ pub fn number<T: Copy>(base: u64, offset: u32) -> T {
     unsafe { number.assume_init() }
 }
 
+/// The same number, of which the verifier knows nothing any more: it forgets what a value was once a helper has
+/// copied it. Without this it would walk what follows anew for every value that a counter can have, and older
+/// verifiers give up; and of a pointer this makes a number to calculate with.
+#[inline(always)]
+pub fn forget<T: Copy>(number: T) -> T {
+    self::number(&raw const number as u64, 0)
+}
+
 /// Reads the field `$name` of [`LAYOUT`] in the structure at `$base`: a pointer, or what `as` says; 0 where that
 /// fails.
 macro_rules! get {

@@ -28,7 +28,7 @@ impl RecordKind {
 /// Longest cgroup directory name that a [`Level`] holds, with its NUL. NAME_MAX is 255.
 pub const NAME_LEN: usize = 256;
 /// Levels of memory cgroups that are sent at most, from a task's own upwards.
-pub const MAX_LEVELS: u32 = 24;
+pub const MAX_LEVELS: u32 = 16;
 /// `PAGE_COUNTER_MAX` (include/linux/page_counter.h): `LONG_MAX / PAGE_SIZE` pages is "max", no limit. The
 /// smallest such value, for pages of 64 KiB; no machine has a limit that high.
 pub const NO_LIMIT_PAGES: u64 = i64::MAX as u64 / 65536;

@@ -10,6 +10,8 @@ use aya_ebpf::{
 };
 use oomtrace_ebpf::{Header, RecordKind};
 
+use crate::read::forget;
+
 /// Records, kernel half to userspace. Userspace sets the size.
 #[map]
 static RECORDS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
@@ -87,9 +89,9 @@ pub fn emit<T: 'static>(
         index: incident.index,
         lost: incident.lost,
     };
-    incident.index += 1;
+    incident.index = forget(incident.index + 1);
     let Some(mut entry) = RECORDS.reserve::<T>(0) else {
-        incident.lost += 1;
+        incident.lost = forget(incident.lost + 1);
         count_lost(kind);
         return false;
     };

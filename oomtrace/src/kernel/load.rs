@@ -207,7 +207,7 @@ fn load(options: &Options, resolved: &Resolved) -> anyhow::Result<Ebpf> {
     let mut loader = EbpfLoader::new();
     let mut loader = loader
         .btf(None)
-        .verifier_log_level(VerifierLogLevel::DISABLE)
+        .verifier_log_level(VerifierLogLevel::DEBUG)
         .override_global("LAYOUT", GlobalData::from(&layout), true)
         .override_global("PARAMS", GlobalData::from(&params), true)
         .override_global(aya_log::LEVEL, GlobalData::from(&level), true)
