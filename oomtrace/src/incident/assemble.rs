@@ -529,3 +529,7 @@ fn unread(missing: &mut BTreeMap<String, String>, of: &str, fields: &[(&str, boo
         }
     }
 }
+
+#[cfg(test)]
+#[path = "assemble_tests.rs"]
+mod tests;

@@ -1,0 +1,313 @@
+//! Records to incidents, case by case.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{
+    host::Host,
+    incident::{
+        chain::tests::level,
+        types::{Cause, ScopeKind},
+    },
+    kernel::{hooks::Tier, layout::RssCounters, text::KernelRss},
+    record::{CgroupId, Mm, Reclaim},
+};
+
+const APP: u64 = 9;
+const ROOT: u64 = 1;
+
+fn session(tier: Tier) -> Session {
+    Session {
+        host: Host {
+            name: "host".to_owned(),
+            boot_id: Some("01234567-89ab".to_owned()),
+            kernel: "6.12".to_owned(),
+            page_bytes: 4096,
+            cpus_possible: 2,
+            cpus_online: 2,
+            memory_bytes: Some(1 << 30),
+            swap_bytes: Some(0),
+        },
+        tier,
+        rss_counters: Some(RssCounters::PerCpu),
+        kernel_rss: KernelRss::Count,
+        missing: BTreeMap::new(),
+    }
+}
+
+fn assembler(tier: Tier) -> Assembler {
+    Assembler::new(session(tier), Source::Ebpf)
+}
+
+fn task(pid: u32) -> Task {
+    Task {
+        pid: Some(pid),
+        tid: Some(pid),
+        ppid: Some(1),
+        uid: Some(0),
+        flags: Some(0),
+        threads: Some(1),
+        oom_score_adj: Some(0),
+        start_boot_ns: Some(1000 + u64::from(pid)),
+        memcg: Some(CgroupId { hierarchy: 0, id: APP }),
+        comm: Some(format!("task{pid}")),
+    }
+}
+
+/// Builds the records of one run of the OOM killer.
+struct Kernel {
+    trigger: u32,
+    opened_ns: u64,
+    index: u32,
+}
+
+impl Kernel {
+    fn run(trigger: u32, opened_ns: u64) -> Self {
+        Self { trigger, opened_ns, index: 0 }
+    }
+
+    fn key(&mut self) -> Key {
+        let key = Key {
+            trigger_tid: self.trigger,
+            opened_ns: self.opened_ns,
+            boot_ns: self.opened_ns + u64::from(self.index),
+            index: self.index,
+            lost: 0,
+        };
+        self.index += 1;
+        key
+    }
+
+    fn decision(&mut self, chosen: u32) -> Record {
+        let decision = Decision {
+            trigger: task(self.trigger),
+            chosen: task(chosen),
+            gfp_mask: Some(0xcc0),
+            order: Some(0),
+            constraint: Some(3),
+            capacity_pages: Some(8192),
+            chosen_points: Some(4242),
+            memcg: Some(Some(CgroupId { hierarchy: 0, id: APP })),
+            zonelist: Some(false),
+        };
+        Record::Decision(self.key(), Box::new(decision))
+    }
+
+    fn levels(&mut self, group: bool) -> Vec<Record> {
+        [level(0, APP, "app", 8190, Some(8192)), level(1, ROOT, "", 0, None)]
+            .into_iter()
+            .map(|level| {
+                let level = Level { leaf_id: APP, oom_group: Some(group && !level.root), ..level };
+                Record::Level(self.key(), Box::new(level))
+            })
+            .collect()
+    }
+
+    fn mark(&mut self, victim: u32, killed: bool) -> Record {
+        let mm = Mm {
+            total_vm_pages: Some(9000),
+            pgtables_bytes: Some(8192),
+            rss_count: Some([3, 8000, 0, 5]),
+            rss_sum: Some([4, 8010, 0, 5]),
+        };
+        let mark = Mark {
+            trigger: task(self.trigger),
+            victim: task(victim),
+            mm,
+            killed,
+            reclaim: Some(Reclaim::Memcg(None)),
+        };
+        Record::Mark(self.key(), Box::new(mark))
+    }
+
+    fn close(&mut self, kills: u32, marks: u32) -> Record {
+        Record::Close(self.key(), Close { kills, marks, verdict: true })
+    }
+}
+
+fn feed(assembler: &mut Assembler, records: impl IntoIterator<Item = Record>) -> Vec<Event> {
+    records.into_iter().flat_map(|record| assembler.record(record, 0)).collect()
+}
+
+fn closed(events: &[Event]) -> Vec<&Incident> {
+    let closed = |event| match event {
+        &Event::Closed(ref incident) => Some(&**incident),
+        &Event::Opened(_) => None,
+    };
+    events.iter().filter_map(closed).collect()
+}
+
+fn verdicts(incident: &Incident) -> Vec<(u32, Verdict)> {
+    incident.victims.iter().map(|victim| (victim.pid.unwrap(), victim.verdict.unwrap())).collect()
+}
+
+/// Guards the plain case with a hook at the decision: one incident, the kernel's own score, nothing missing.
+#[test]
+fn a_decision_a_mark_and_an_end_are_one_incident() {
+    let mut assembler = assembler(Tier::Trampoline);
+    let mut kernel = Kernel::run(7, 100);
+    let mut records = vec![kernel.decision(8)];
+    records.extend(kernel.levels(false));
+    records.push(kernel.mark(8, true));
+    let events = feed(&mut assembler, records);
+    assert!(matches!(&events[..], [Event::Opened(_)]), "the first line comes with the mark");
+    let events = feed(&mut assembler, [kernel.close(1, 1)]);
+    let [incident] = closed(&events)[..] else { panic!("{events:?}") };
+    assert_eq!(verdicts(incident), [(8, Verdict::Killed)]);
+    assert_eq!(incident.trigger.pid, Some(7));
+    assert_eq!(incident.victims[0].points, Some(4242), "the kernel's own");
+    assert_eq!(incident.victims[0].cgroup.as_deref(), Some("/app"));
+    assert_eq!(incident.scope.kind, Some(ScopeKind::Memcg));
+    assert_eq!(incident.scope.memcg.as_ref().and_then(|memcg| memcg.path.as_deref()), Some("/app"));
+    assert_eq!(incident.scope.capacity_bytes, Some(8192 * 4096));
+    assert_eq!(incident.missing, BTreeMap::new());
+    assert_eq!(incident.lost_records, 0);
+    let victim = &incident.victims[0];
+    assert_eq!(victim.rss.unwrap().anon_bytes, 8010 * 4096, "summed");
+    assert_eq!(victim.rss_kernel.unwrap().anon_bytes, 8000 * 4096, "as this kernel reads it");
+    assert!(assembler.deadline_ns().is_none(), "nothing waits");
+}
+
+/// Guards the tracepoint tier: scope and score follow from the limits, and the incident ends with its mark.
+#[test]
+fn a_mark_alone_is_an_incident_where_no_hook_shows_the_decision() {
+    let mut assembler = assembler(Tier::Tracepoint);
+    let mut kernel = Kernel::run(7, 100);
+    let mut records = kernel.levels(false);
+    records.push(kernel.mark(8, true));
+    let events = feed(&mut assembler, records);
+    let [incident] = closed(&events)[..] else { panic!("{events:?}") };
+    assert_eq!(incident.scope.kind, Some(ScopeKind::Memcg));
+    assert_eq!(incident.scope.cause, Some(Cause::Allocation));
+    assert_eq!(incident.scope.capacity_bytes, Some(8192 * 4096));
+    assert_eq!(incident.victims[0].points, Some(8000 + 3 + 5 + 2));
+    assert_eq!(incident.trigger.gfp_mask, None);
+}
+
+/// Guards a group: one incident, the rest killed with the first, though each mark has a beginning of its own.
+#[test]
+fn a_group_without_a_decision_is_one_incident() {
+    let mut assembler = assembler(Tier::Tracepoint);
+    let mut events = Vec::new();
+    for (victim, opened_ns) in [(8, 100), (9, 1000), (10, 2000)] {
+        let mut kernel = Kernel::run(7, opened_ns);
+        let mut records = kernel.levels(true);
+        records.push(kernel.mark(victim, true));
+        events.extend(feed(&mut assembler, records));
+    }
+    assert!(closed(&events).is_empty(), "the group may go on");
+    let deadline_ns = assembler.deadline_ns().unwrap();
+    assert!((2000..2100 + GROUP_NS).contains(&deadline_ns));
+    assert!(assembler.expire(deadline_ns - 1).is_empty());
+    let events = assembler.expire(deadline_ns);
+    let [incident] = closed(&events)[..] else { panic!("{events:?}") };
+    let expected = [(8, Verdict::Killed), (9, Verdict::GroupKilled), (10, Verdict::GroupKilled)];
+    assert_eq!(verdicts(incident), expected);
+    assert_eq!(incident.lost_records, 0);
+}
+
+/// Guards against merging: one thread that kills twice in a row is two incidents.
+#[test]
+fn two_runs_of_one_trigger_stay_apart() {
+    for tier in [Tier::Tracepoint, Tier::Trampoline] {
+        let mut assembler = assembler(tier);
+        let mut events = Vec::new();
+        for (victim, opened_ns) in [(8, 100), (9, 1000)] {
+            let mut kernel = Kernel::run(7, opened_ns);
+            if tier == Tier::Trampoline {
+                events.extend(feed(&mut assembler, [kernel.decision(victim)]));
+            }
+            let mut records = kernel.levels(false);
+            records.push(kernel.mark(victim, true));
+            events.extend(feed(&mut assembler, records));
+        }
+        // The end of the trampolines' second run was lost.
+        events.extend(assembler.end());
+        let pids: Vec<_> = closed(&events).iter().map(|incident| verdicts(incident)).collect();
+        assert_eq!(pids, [[(8, Verdict::Killed)], [(9, Verdict::Killed)]], "{tier:?}");
+        let ids: Vec<_> = closed(&events).iter().map(|incident| incident.id.clone()).collect();
+        assert_ne!(ids[0], ids[1]);
+    }
+}
+
+/// Guards interleaved triggers: each record goes to its own run.
+#[test]
+fn records_of_two_triggers_do_not_mix() {
+    let mut assembler = assembler(Tier::Trampoline);
+    let (mut a, mut b) = (Kernel::run(7, 100), Kernel::run(17, 100));
+    let mut records = vec![a.decision(8), b.decision(18)];
+    for (x, y) in a.levels(false).into_iter().zip(b.levels(false)) {
+        records.extend([x, y]);
+    }
+    records.extend([b.mark(18, true), a.mark(8, true), a.close(1, 1), b.close(1, 1)]);
+    let events = feed(&mut assembler, records);
+    let found: Vec<_> =
+        closed(&events).iter().map(|incident| (incident.trigger.pid, verdicts(incident))).collect();
+    assert_eq!(found, [(Some(7), vec![(8, Verdict::Killed)]), (Some(17), vec![(18, Verdict::Killed)])]);
+}
+
+/// Guards the victim that was exiting by itself, by mark and by kill.
+#[test]
+fn a_task_that_was_exiting_is_not_called_killed() {
+    let mut assembler = assembler(Tier::Trampoline);
+    let mut kernel = Kernel::run(7, 100);
+    let events = feed(&mut assembler, [kernel.decision(8), kernel.mark(8, false), kernel.close(0, 1)]);
+    assert_eq!(verdicts(closed(&events)[0]), [(8, Verdict::AlreadyExiting)]);
+
+    // "OOM victim is already exiting": the kill found no memory left, and nothing was marked.
+    let mut kernel = Kernel::run(7, 1000);
+    let events = feed(&mut assembler, [kernel.decision(9), kernel.close(1, 0)]);
+    assert_eq!(verdicts(closed(&events)[0]), [(9, Verdict::AlreadyExiting)]);
+    assert!(closed(&events)[0].missing.contains_key("victims[0].rss"));
+
+    let mut kernel = Kernel::run(7, 2000);
+    let mut nobody = vec![kernel.decision(10)];
+    nobody.push(kernel.close(0, 0));
+    let events = feed(&mut assembler, nobody);
+    assert_eq!(closed(&events)[0].outcome, Some(Outcome::NoVictim));
+}
+
+/// Guards against a second incident for the threads of a victim that is dying: they are marked as they ask for
+/// memory.
+#[test]
+fn further_threads_of_a_victim_are_no_incident() {
+    let mut assembler = assembler(Tier::Trampoline);
+    let mut kernel = Kernel::run(7, 100);
+    let events = feed(&mut assembler, [kernel.decision(8), kernel.mark(8, true), kernel.close(1, 1)]);
+    assert_eq!(closed(&events).len(), 1);
+    let mut kernel = Kernel::run(8, 1000);
+    let mut records = kernel.levels(false);
+    records.push(kernel.mark(8, false));
+    assert_eq!(feed(&mut assembler, records), []);
+    assert_eq!(assembler.end(), []);
+}
+
+/// Guards the count of what was lost on the way: gaps show in the records' numbers.
+#[test]
+fn a_gap_is_counted_and_its_fields_are_missing() {
+    let mut assembler = assembler(Tier::Trampoline);
+    let mut kernel = Kernel::run(7, 100);
+    let decision = kernel.decision(8);
+    let levels = kernel.levels(false);
+    let records = [decision, levels[1].clone(), kernel.mark(8, true), kernel.close(1, 1)];
+    let events = feed(&mut assembler, records);
+    let incident = closed(&events)[0];
+    assert_eq!(incident.lost_records, 1);
+    assert_eq!(incident.victims[0].cgroup, None);
+    assert!(incident.missing.contains_key("victims[0].cgroup"));
+    assert!(incident.missing.contains_key("scope.memcg.path"));
+}
+
+/// Guards memory: runs that never end do not pile up.
+#[test]
+fn runs_without_an_end_are_bounded_and_all_told() {
+    let mut assembler = assembler(Tier::Trampoline);
+    let mut events = Vec::new();
+    for trigger in 0..1000 {
+        let mut kernel = Kernel::run(trigger, 100 + u64::from(trigger));
+        events.extend(feed(&mut assembler, [kernel.decision(5000), kernel.mark(5000, true)]));
+        assert!(assembler.open.len() <= OPEN_LIMIT);
+    }
+    events.extend(assembler.end());
+    assert_eq!(closed(&events).len(), 1000);
+}
