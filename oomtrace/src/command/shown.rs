@@ -110,7 +110,8 @@ impl Shown {
             return;
         }
         self.counts.lost = self.counts.lost.saturating_add(total);
-        let common = assembler.common(boot_ns, offset_ns);
+        let seq = assembler.next_seq();
+        let common = assembler.common(seq, boot_ns, offset_ns);
         let loss = Loss { schema: SchemaName::V1, r#type: LossTag::Loss, common, place, counts };
         if self.patient {
             self.queue.send_waiting(Message::Loss(loss));
@@ -131,7 +132,7 @@ impl Shown {
         let status = Status {
             schema: SchemaName::V1,
             r#type: StatusTag::Status,
-            common: assembler.common(boot_ns, offset_ns),
+            common: assembler.common(assembler.seq(), boot_ns, offset_ns),
             state,
             hooks,
             incidents: self.counts.incidents,

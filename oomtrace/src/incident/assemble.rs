@@ -69,18 +69,24 @@ impl Assembler {
         Self { session, source, open: HashMap::new(), remembered: VecDeque::new(), seq: 0 }
     }
 
-    /// What holds for the stream.
+    /// Reports so far.
     #[must_use]
-    pub fn session(&self) -> &Session {
-        &self.session
+    pub fn seq(&self) -> u64 {
+        self.seq
     }
 
-    /// The head of the next line, about something that happened at `boot_ns`.
-    pub fn common(&mut self, boot_ns: u64, wall_clock_offset_ns: i64) -> Common {
+    /// Counts one more report.
+    pub fn next_seq(&mut self) -> u64 {
         self.seq += 1;
+        self.seq
+    }
+
+    /// The head of a line about something that happened at `boot_ns`.
+    #[must_use]
+    pub fn common(&self, seq: u64, boot_ns: u64, wall_clock_offset_ns: i64) -> Common {
         let host = &self.session.host;
         Common {
-            seq: self.seq,
+            seq,
             time: wall(boot_ns, wall_clock_offset_ns),
             boot_ns,
             host: host.name.clone(),
@@ -197,8 +203,8 @@ impl Assembler {
         if run.decision.is_none() && run.marks.is_empty() {
             return Vec::new();
         }
-        self.seq += 1;
-        let incident = self.incident(run, self.seq);
+        let seq = self.next_seq();
+        let incident = self.incident(run, seq);
         for (_, mark) in &run.marks {
             if let Some(victim) = mark.victim.pid.zip(mark.victim.start_boot_ns) {
                 if self.remembered.len() >= REMEMBERED {
@@ -237,16 +243,7 @@ impl Assembler {
             schema: SchemaName::V1,
             r#type: OomTag::Oom,
             id: id(host.boot_id.as_deref(), run.opened_ns, run.tid()),
-            common: Common {
-                seq,
-                time: wall(boot_ns, run.offset_ns),
-                boot_ns,
-                host: host.name.clone(),
-                boot_id: host.boot_id.clone(),
-                kernel: host.kernel.clone(),
-                tier: session.tier,
-                source: self.source,
-            },
+            common: self.common(seq, boot_ns, run.offset_ns),
             scope,
             trigger,
             outcome,

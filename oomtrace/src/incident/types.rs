@@ -91,7 +91,7 @@ impl JsonSchema for WallTime {
 /// What every line tells.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Common {
-    /// Number of the line within this run of oomtrace, from 1.
+    /// Number of the incident or loss within this run of oomtrace, from 1. A status has that of the last one.
     pub seq: u64,
     /// When it happened, by the wall clock.
     pub time: WallTime,
@@ -156,7 +156,7 @@ pub struct Scope {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity_bytes: Option<u64>,
     /// Every memory cgroup from the victim's own up to the root.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<Limit>,
 }
 
@@ -393,7 +393,7 @@ pub struct Status {
     /// Which of both.
     pub state: StatusState,
     /// Hooks in use, as `kind:target`, by role. A role without a hook has none.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hooks: BTreeMap<&'static str, Vec<String>>,
     /// Incidents reported so far.
     pub incidents: u64,
