@@ -393,7 +393,8 @@ impl Assembler {
             ppid: task.ppid,
             comm: task.comm.clone(),
             uid: task.uid,
-            threads: task.threads,
+            // Counted before the kill, where a hook shows the decision: threads end as soon as the signal is sent.
+            threads: decided.and_then(|decision| decision.chosen.threads).or(task.threads),
             verdict: Some(verdict),
             oom_score_adj: task.oom_score_adj,
             points,
@@ -455,7 +456,8 @@ impl Run {
                 .is_some_and(|first| first.leaf_id == level.leaf_id && first.whose == level.whose)
         });
         match at.and_then(|at| self.chains.get_mut(at)) {
-            // The same chain once more, for another victim.
+            // The same chain once more, for another victim of a group: the first tells how it was at the decision.
+            Some(chain) if chain.whole() => {}
             Some(chain) if level.depth == 0 => *chain = Chain::default().with(level),
             Some(chain) => chain.push(level),
             None => self.chains.push(Chain::default().with(level)),

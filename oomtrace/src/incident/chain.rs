@@ -30,7 +30,7 @@ impl Chain {
     }
 
     /// Whether no level lacks between the first and the root.
-    fn whole(&self) -> bool {
+    pub fn whole(&self) -> bool {
         self.levels.last().is_some_and(|level| level.root)
             && self.levels.iter().zip(0..).all(|(level, depth)| level.depth == depth)
     }

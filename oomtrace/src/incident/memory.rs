@@ -9,9 +9,10 @@ use crate::{
     session::Session,
 };
 
-/// Pages that a thread keeps to itself before it adds them to the process's counters, at most: the kernel flushes
-/// them every `TASK_RSS_EVENTS_THRESH` page faults (mm/memory.c, 6.1 and before).
-const PAGES_PER_THREAD: u64 = 64;
+/// Pages that a thread keeps to itself before it adds them to the process's counters, at most: check_sync_rss_stat()
+/// (mm/memory.c, 6.1 and before) hands them in at the first page fault after more than `TASK_RSS_EVENTS_THRESH` (64)
+/// were counted, which is after the 66th.
+const PAGES_PER_THREAD: u64 = 66;
 
 /// The best figure: exact over per-CPU counters where that was possible, with its bound otherwise.
 pub(super) fn best(mm: &Mm, threads: Option<u32>, session: &Session) -> Option<Rss> {

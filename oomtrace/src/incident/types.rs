@@ -299,7 +299,8 @@ pub struct Victim {
     /// Real user id in the initial user namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// Threads of the process.
+    /// Threads of the process: before the kill in the trampoline and kprobe tiers; otherwise, and for the others of
+    /// a group, when it was marked, by when some may have ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<u32>,
     /// What became of it.
