@@ -175,11 +175,15 @@ fn figures(victim: &Victim, incident: &Incident, named: bool) -> String {
                 size(rss.file_bytes),
                 size(rss.shmem_bytes)
             ));
-            if let Some(capacity) = incident.scope.capacity_bytes.filter(|capacity| *capacity > 0)
-                && let Some(per_cent) = (rss.total_bytes.saturating_mul(100)).checked_div(capacity)
+            // Not its file pages: others may be charged for them.
+            let own = rss.anon_bytes + rss.shmem_bytes;
+            if let Some(per_cent) = incident
+                .scope
+                .capacity_bytes
+                .and_then(|capacity| own.saturating_mul(100).checked_div(capacity))
             {
                 let of = if incident.scope.kind == Some(ScopeKind::Memcg) { "limit" } else { "capacity" };
-                parts.push(format!("{per_cent} % of the {of}"));
+                parts.push(format!("anon and shmem {per_cent} % of the {of}"));
             }
         }
         None => parts.push("memory not known".to_owned()),

@@ -1,0 +1,151 @@
+//! Recorded streams of real incidents through the program, as a user runs it: what it prints is compared with
+//! golden files, and what it says of bad input is checked.
+//!
+//! `OOMTRACE_BLESS=1 cargo test -p oomtrace --test replay` writes the golden files anew.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+fn tests_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests")
+}
+
+fn stream(name: &str) -> PathBuf {
+    tests_dir().join("fixtures/streams").join(name)
+}
+
+fn oomtrace() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oomtrace"));
+    command.env("TZ", "UTC").env_remove("NO_COLOR");
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    oomtrace().args(args).output().expect("the program was built")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Recordings: one a kernel, each of the same scenarios, and one of the tracepoint tier.
+const STREAMS: [&str; 5] =
+    ["5.10-trampoline", "6.1-trampoline", "6.12-trampoline", "7.2-trampoline", "6.18-tracepoint"];
+
+/// Guards both forms of output, to the letter, for real incidents of five kernels.
+#[test]
+fn recorded_streams_come_out_as_the_golden_files_say() {
+    for name in STREAMS {
+        let file = stream(&format!("{name}.oomtrace"));
+        for (form, ending) in [("human", "txt"), ("json", "jsonl")] {
+            let output = oomtrace().args(["replay", "--output", form]).arg(&file).output().unwrap();
+            assert!(output.status.success(), "{name}: {}", stderr(&output));
+            let golden = tests_dir().join("golden").join(format!("{name}.{ending}"));
+            if std::env::var_os("OOMTRACE_BLESS").is_some() {
+                fs::write(&golden, &output.stdout).unwrap();
+            }
+            let expected = fs::read(&golden).unwrap_or_default();
+            assert!(
+                output.stdout == expected,
+                "{} differs from what is printed now:\n{}",
+                golden.display(),
+                String::from_utf8_lossy(&output.stdout)
+            );
+        }
+    }
+}
+
+/// Guards the promise that a name cannot reach the terminal as control: golden files of people hold none.
+#[test]
+fn blocks_for_people_hold_no_control_characters() {
+    for name in STREAMS {
+        let text = fs::read_to_string(tests_dir().join("golden").join(format!("{name}.txt"))).unwrap();
+        assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control()), "{name}");
+        assert!(text.contains("OOM KILL"), "{name}");
+    }
+}
+
+/// Guards the filters in the whole program: what passes is what is asked for.
+#[test]
+fn filters_apply_to_replays() {
+    let file = stream("6.12-trampoline.oomtrace");
+    let file = file.to_str().unwrap();
+    let lines = |args: &[&str]| {
+        let output = run(&[&["replay", "--json", file], args].concat());
+        String::from_utf8(output.stdout).unwrap().lines().count()
+    };
+    assert_eq!(lines(&[]), 6);
+    assert_eq!(lines(&["--comm", "big-sleeper"]), 1);
+    assert_eq!(lines(&["--comm", "member-two"]), 1, "any victim of a group");
+    assert_eq!(lines(&["--min-rss", "60M"]), 2);
+    assert_eq!(lines(&["--cgroup", "*/limited"]), 1);
+    assert_eq!(lines(&["--pid", "4000000"]), 0);
+}
+
+/// Guards the words and the exit statuses for files that are none, are cut, are damaged.
+#[test]
+fn bad_record_files_are_refused_in_words_with_status_1() {
+    let folder = std::env::temp_dir().join(format!("oomtrace-replay-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let good = fs::read(stream("6.12-trampoline.oomtrace")).unwrap();
+    let mut damaged = good.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    let mut newer = good.clone();
+    newer[8] = 77;
+    for (name, bytes, words) in [
+        ("foreign", &b"#!/bin/sh\n"[..], "not a record file"),
+        ("empty", b"", "not a record file"),
+        ("cut", &good[..good.len() - 3], "ends in the middle"),
+        ("damaged", &damaged[..], "damaged"),
+        ("newer", &newer[..], "version 77"),
+    ] {
+        let file = folder.join(name);
+        fs::write(&file, bytes).unwrap();
+        let output = run(&["replay", "--json", file.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        assert!(stderr(&output).contains(words), "{name}: {}", stderr(&output));
+        assert!(!stderr(&output).contains("panicked"), "{name}");
+        let shown = !output.stdout.is_empty();
+        assert_eq!(shown, ["cut", "damaged"].contains(&name), "{name}: what is whole is shown");
+    }
+    let output = run(&["replay", folder.join("absent").to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("cannot be opened"), "{}", stderr(&output));
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Guards the exit statuses of the command line: wrong usage, help, a reader that goes away, a full disk.
+#[test]
+fn exit_statuses_are_as_documented() {
+    assert_eq!(run(&["--tier", "sideways"]).status.code(), Some(2));
+    assert!(stderr(&run(&["--tier", "sideways"])).contains("tracepoint"), "it says what there is");
+    assert_eq!(run(&["--no-such-option"]).status.code(), Some(2));
+    assert_eq!(run(&["--min-rss", "lots"]).status.code(), Some(2));
+    assert_eq!(run(&["--help"]).status.code(), Some(0));
+    assert_eq!(run(&["schema"]).status.code(), Some(0));
+    let file = stream("6.12-trampoline.oomtrace");
+    for args in [vec!["schema"], vec!["replay", "--json", file.to_str().unwrap()]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = oomtrace().args(&args).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", stderr(&output));
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = oomtrace().args(&args).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
+        assert_eq!(stderr(&output), "", "{args:?}");
+    }
+}
+
+/// Guards the refusal to trace where that cannot be: status 3, and what to do about it.
+#[test]
+fn tracing_where_it_cannot_be_ends_with_status_3() {
+    let absent = run(&["--btf", "/nonexistent/btf"]);
+    assert_eq!(absent.status.code(), Some(3), "{}", stderr(&absent));
+    let words = stderr(&absent);
+    // A build without the eBPF object says that instead.
+    assert!(words.contains("--btf FILE") || words.contains("cargo xtask build"), "{words}");
+}
