@@ -10,7 +10,7 @@ use crate::{
         types::{Cause, ScopeKind},
     },
     kernel::{hooks::Tier, layout::RssCounters, text::KernelRss},
-    record::{CgroupId, Mm, Reclaim},
+    record::{Ceiling, CgroupId, Mm, Reclaim},
 };
 
 const APP: u64 = 9;
@@ -182,6 +182,27 @@ fn a_mark_alone_is_an_incident_where_no_hook_shows_the_decision() {
     assert_eq!(incident.scope.capacity_bytes, Some(8192 * 4096));
     assert_eq!(incident.victims[0].points, Some(8000 + 3 + 5 + 2));
     assert_eq!(incident.trigger.gfp_mask, None);
+}
+
+/// Guards the scope where a reclaim went unseen: a limit that trigger and victim share and have reached is enough,
+/// and without one nothing is claimed.
+#[test]
+fn an_unseen_reclaim_leaves_the_limits_to_tell() {
+    for (limit, kind) in [(Some(8192), Some(ScopeKind::Memcg)), (None, None)] {
+        let mut assembler = assembler(Tier::Tracepoint);
+        let mut kernel = Kernel::run(7, 100);
+        let mut records = kernel.levels(false);
+        for record in &mut records {
+            let Record::Level(_, level) = record else { panic!("{record:?}") };
+            level.limit = Some(limit.map_or(Ceiling::Unlimited, Ceiling::Pages));
+        }
+        let Record::Mark(key, mut mark) = kernel.mark(8, true) else { panic!("no mark") };
+        mark.reclaim = None;
+        records.push(Record::Mark(key, mark));
+        let events = feed(&mut assembler, records);
+        assert_eq!(closed(&events)[0].scope.kind, kind);
+        assert_eq!(closed(&events)[0].missing.contains_key("scope.kind"), kind.is_none());
+    }
 }
 
 /// Guards a group: one incident, the rest killed with the first, though each mark has a beginning of its own.

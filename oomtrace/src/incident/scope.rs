@@ -122,6 +122,11 @@ impl Evidence<'_> {
         match self.mark.and_then(|mark| mark.reclaim) {
             Some(Reclaim::Memcg(id)) => self.memcg(id, missing),
             Some(Reclaim::Direct) => self.node(Some(Cause::Allocation), missing),
+            // A program that is preempted on its CPU by another run of itself misses that run, so a reclaim may go
+            // unseen. A limit that both have reached speaks for itself.
+            None if self.victim.levels().iter().any(|level| self.shared(level) && self.at_limit(level)) => {
+                self.memcg(None, missing)
+            }
             None if flags & PF_KSWAPD != 0 => self.node(Some(Cause::Mglru), missing),
             None if flags & PF_WQ_WORKER != 0 => self.node(Some(Cause::Sysrq), missing),
             None => {

@@ -1,0 +1,148 @@
+//! The command line of `scenarios`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::{Args, Parser, Subcommand};
+use serde_json::json;
+
+use crate::eat::{self, Eat};
+use crate::machine::Machine;
+use crate::results::Results;
+use crate::runner::Plan;
+use crate::scenario::{ALL, Scenario};
+use crate::tracer::Program;
+
+/// Provokes real OOM kills in throwaway cgroups and compares what oomtrace says with independent witnesses.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the scenarios: what each guards, and where it can run.
+    List {
+        /// As JSON, one object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run scenarios as root. Exit status 1 when one failed.
+    Run(Run),
+    /// Eat memory: the process that a scenario has killed.
+    #[command(hide = true)]
+    Eat(Eat),
+}
+
+/// Which scenarios, with which oomtrace.
+#[derive(Debug, Args)]
+struct Run {
+    /// The oomtrace to test.
+    #[arg(long, default_value = "oomtrace")]
+    oomtrace: PathBuf,
+    /// Do not run oomtrace: try out the scenarios and their witnesses alone.
+    #[arg(long, conflicts_with_all = ["oomtrace", "tier"])]
+    witnesses: bool,
+    /// Insist on this tier of oomtrace's.
+    #[arg(long)]
+    tier: Option<String>,
+    /// Run only these scenarios.
+    #[arg(long, value_delimiter = ',', value_parser = find)]
+    only: Vec<&'static Scenario>,
+    /// Write each result as a line of JSON to this file.
+    #[arg(long)]
+    results: Option<PathBuf>,
+    /// Keep the kernel log and oomtrace's output of each scenario in this folder.
+    #[arg(long)]
+    keep: Option<PathBuf>,
+    /// Seconds that one scenario may take.
+    #[arg(long, default_value_t = 120)]
+    limit: u64,
+    /// The machine was made for these tests: it may run out of memory as a whole. Assumed of one that runs from an
+    /// initramfs.
+    #[arg(long)]
+    disposable: bool,
+}
+
+/// Runs the command line's command.
+#[must_use]
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::List { json } => {
+            list(json);
+            Ok(true)
+        }
+        Command::Run(run) => run.run(),
+        Command::Eat(eat) => eat::run(&eat).map(|()| true),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("scenarios: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Run {
+    /// Runs what was asked for. Gives whether none failed.
+    fn run(self) -> Result<bool> {
+        let machine = Machine::look(self.disposable)?;
+        let program = (!self.witnesses).then_some(Program { path: self.oomtrace, tier: self.tier });
+        let scenarios = if self.only.is_empty() { ALL.iter().collect() } else { self.only };
+        let plan = Plan { scenarios, program, keep: self.keep, limit: Duration::from_secs(self.limit) };
+        plan.run(&machine, &mut Results::new(self.results.as_deref())?)
+    }
+}
+
+/// Lists the scenarios.
+fn list(as_json: bool) {
+    for scenario in ALL {
+        let (name, guards, runs) = (scenario.name, scenario.guards, scenario.needs.describe());
+        if as_json {
+            println!("{}", json!({"scenario": name, "guards": guards, "runs_on": runs}));
+        } else {
+            println!("{name}\n    {guards}\n    runs on {runs}");
+        }
+    }
+}
+
+/// Finds a scenario by its name.
+fn find(name: &str) -> Result<&'static Scenario> {
+    let Some(scenario) = ALL.iter().find(|scenario| scenario.name == name) else {
+        let names: Vec<_> = ALL.iter().map(|scenario| scenario.name).collect();
+        bail!("there is no scenario {name:?}; there are {}", names.join(", "))
+    };
+    Ok(scenario)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Guards the command line against clashes that only show when it is parsed.
+    #[test]
+    fn command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    /// Guards the names that other tools call scenarios by.
+    #[test]
+    fn scenarios_are_found_by_name() {
+        let cli = Cli::try_parse_from(["scenarios", "run", "--only", "memcg_self,group"]).unwrap();
+        let Command::Run(run) = cli.command else { panic!("run is parsed as {:?}", cli.command) };
+        assert_eq!(
+            run.only.iter().map(|scenario| scenario.name).collect::<Vec<_>>(),
+            ["memcg_self", "group"]
+        );
+        assert!(find("memcg").unwrap_err().to_string().contains("memcg_self"));
+    }
+}

@@ -1,0 +1,179 @@
+//! A process that eats memory, as the scenario that started it sees it.
+
+use std::env::current_exe;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+
+use crate::deadline::Deadline;
+use crate::eat::{Eat, word};
+use crate::lines::Lines;
+use crate::process::{end, wait_exit};
+use crate::witness::cgroup::Cgroup;
+use crate::witness::procfs::{self, Process, Walked};
+
+/// A running eater. Dropping it kills it.
+#[derive(Debug)]
+pub struct Eater {
+    child: Child,
+    orders: Option<ChildStdin>,
+    words: Lines,
+    /// What is known of it.
+    pub facts: Facts,
+}
+
+/// What is known of an eater without oomtrace.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Its comm.
+    pub name: Vec<u8>,
+    /// The cgroup that it joined.
+    pub cgroup: Option<Cgroup>,
+    /// What /proc said when it was ready.
+    pub before: Process,
+    /// What a walk of its page tables found when it had filled its memory and slept.
+    pub held: Option<Walked>,
+    /// The wall clock before and after it was started.
+    pub started: (SystemTime, SystemTime),
+}
+
+impl Eater {
+    /// Starts an eater in `cgroup` and waits until it is ready.
+    pub fn start(
+        name: impl AsRef<[u8]>,
+        eat: &Eat,
+        cgroup: Option<&Cgroup>,
+        deadline: Deadline,
+    ) -> Result<Self> {
+        let name = name.as_ref().to_vec();
+        let before = SystemTime::now();
+        let mut child = command(&name, eat, cgroup)?.spawn().context("cannot start an eater")?;
+        let orders = child.stdin.take();
+        let words = Lines::follow(child.stdout.take().context("an eater has no standard output")?);
+        let pid = u64::from(child.id());
+        let started = (before, SystemTime::now());
+        let facts = Facts { name, cgroup: cgroup.cloned(), before: Process::default(), held: None, started };
+        let mut eater = Self { child, orders, words, facts };
+        eater.hear(word::READY, deadline)?;
+        eater.facts.before = procfs::process(pid)?;
+        Ok(eater)
+    }
+
+    /// Its pid.
+    #[must_use]
+    pub fn pid(&self) -> u64 {
+        self.facts.pid()
+    }
+
+    /// Lets it go on to the step `order`, without waiting. What it held before is no measure of it any more.
+    pub fn order(&mut self, order: &str) -> Result<()> {
+        self.facts.held = None;
+        let orders = self.orders.as_mut().context("an eater has no standard input")?;
+        writeln!(orders, "{order}").with_context(|| format!("cannot tell {} to {order}", self.facts.label()))
+    }
+
+    /// Has it fill its memory and waits until it sleeps again; then walks its page tables.
+    pub fn fill_and_hold(&mut self, deadline: Deadline) -> Result<()> {
+        self.order(word::FILL)?;
+        self.hear(word::FULL, deadline)?;
+        self.facts.held = Some(procfs::walk(self.pid())?);
+        Ok(())
+    }
+
+    /// Waits until it has filled what it was told to, or has been killed over it. Gives whether it survived.
+    pub fn survived(&mut self, deadline: Deadline) -> Result<bool> {
+        let what = format!("{} to be done", self.facts.label());
+        match self.words.next(deadline, &what)? {
+            Some(word) if word == word::FULL.as_bytes() => Ok(true),
+            Some(word) => bail!("{} said {:?}", self.facts.label(), word.escape_ascii().to_string()),
+            None => self.killed(deadline).map(|()| false),
+        }
+    }
+
+    /// Waits until it has been killed; an error if it ended in another way.
+    pub fn killed(&mut self, deadline: Deadline) -> Result<()> {
+        let what = format!("{} to be killed", self.facts.label());
+        while let Some(word) = self.words.next(deadline, &what)? {
+            if word == word::FULL.as_bytes() {
+                bail!("{} filled all its memory and should have been killed before", self.facts.label());
+            }
+        }
+        let status = wait_exit(&mut self.child, deadline, &what)?;
+        if status.signal() == Some(9) {
+            Ok(())
+        } else {
+            bail!("{} ended with {status}, not by SIGKILL", self.facts.label())
+        }
+    }
+
+    /// Waits for one word.
+    fn hear(&mut self, expected: &str, deadline: Deadline) -> Result<()> {
+        let what = format!("{} to say {expected}", self.facts.label());
+        match self.words.next(deadline, &what)? {
+            Some(word) if word == expected.as_bytes() => Ok(()),
+            Some(word) => bail!(
+                "{} said {:?} instead of {expected}",
+                self.facts.label(),
+                word.escape_ascii().to_string()
+            ),
+            None => {
+                let status = wait_exit(&mut self.child, deadline, &what)?;
+                bail!("{} ended with {status} before it said {expected}", self.facts.label())
+            }
+        }
+    }
+}
+
+impl Facts {
+    /// Its pid.
+    #[must_use]
+    pub fn pid(&self) -> u64 {
+        self.before.pid
+    }
+
+    /// The number of its threads.
+    #[must_use]
+    pub fn threads(&self) -> u64 {
+        self.before.tids.len() as u64
+    }
+
+    /// Its name for messages.
+    #[must_use]
+    pub fn label(&self) -> String {
+        self.name.escape_ascii().to_string()
+    }
+}
+
+impl Drop for Eater {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// The command line of an eater.
+fn command(name: &[u8], eat: &Eat, cgroup: Option<&Cgroup>) -> Result<Command> {
+    use std::os::unix::ffi::OsStrExt;
+
+    let mut command = Command::new(current_exe().context("cannot find the scenarios' own binary")?);
+    command.arg("eat").stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.arg("--name").arg(std::ffi::OsStr::from_bytes(name));
+    for (option, bytes) in
+        [("--anon", eat.anon), ("--file", eat.file), ("--shmem", eat.shmem), ("--more", eat.more)]
+    {
+        command.arg(option).arg(bytes.to_string());
+    }
+    command.arg("--threads").arg(eat.threads.max(1).to_string());
+    if let Some(adj) = eat.adj {
+        command.arg("--adj").arg(adj.to_string());
+    }
+    if let Some(uid) = eat.uid {
+        command.arg("--uid").arg(uid.to_string());
+    }
+    if let Some(cgroup) = cgroup {
+        command.arg("--cgroup-procs").arg(cgroup.procs_file()?);
+    }
+    Ok(command)
+}

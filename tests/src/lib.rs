@@ -1,0 +1,30 @@
+//! Scenarios that provoke real OOM kills in throwaway cgroups, run oomtrace on them and compare every
+//! shared figure with witnesses that oomtrace has no part in: the kernel log, the kernel's counters,
+//! /proc and the cgroup's own files.
+//!
+//! * [`scenario`]: what is provoked; one file each.
+//! * [`witness`]: what the kernel itself says of it.
+//! * [`tracer`] and [`incident`]: what oomtrace says of it.
+//! * [`compare`], [`schema`] and [`floor`]: whether the two agree, and whether enough was said.
+//! * [`stage`]: what a scenario works with, and what cleans up after it.
+
+pub mod checks;
+pub mod cli;
+pub mod compare;
+pub mod deadline;
+pub mod eat;
+pub mod eater;
+pub mod floor;
+pub mod incident;
+pub mod lines;
+pub mod machine;
+pub mod process;
+pub mod results;
+pub mod runner;
+pub mod scenario;
+pub mod schema;
+pub mod size;
+pub mod stage;
+pub mod tracer;
+pub mod watch;
+pub mod witness;

@@ -1,0 +1,87 @@
+//! Waiting for children with a deadline, and ending them.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus};
+
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, set_parent_process_death_signal};
+
+use crate::deadline::Deadline;
+
+/// Waits until `fd` is readable.
+pub fn wait_readable(fd: impl AsFd, deadline: Deadline, what: &str) -> Result<()> {
+    loop {
+        let left = Timespec::try_from(deadline.left(what)?).context("a time limit is out of range")?;
+        match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&left)) {
+            Ok(0) => bail!("the time limit passed while waiting for {what}"),
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot wait for {what}")),
+        }
+    }
+}
+
+/// Waits until `child` has ended, and reaps it.
+pub fn wait_exit(child: &mut Child, deadline: Deadline, what: &str) -> Result<ExitStatus> {
+    if let Some(status) = child.try_wait().context("cannot ask whether a child has ended")? {
+        return Ok(status);
+    }
+    let fd = pidfd_open(pid_of(child)?, PidfdFlags::empty()).context("cannot open a pidfd of a child")?;
+    wait_readable(fd, deadline, what)?;
+    child.wait().context("cannot reap a child")
+}
+
+/// Has the child that `command` starts end when this process does, however that comes about.
+pub fn die_with_us(command: &mut Command) {
+    let ask = || Ok(set_parent_process_death_signal(Some(Signal::TERM))?);
+    // SAFETY: between fork and exec only async-signal-safe things may be done; this is one system call.
+    unsafe { command.pre_exec(ask) };
+}
+
+/// Asks `child` to end (SIGTERM). One that has ended already is no error.
+pub fn terminate(child: &Child) -> Result<()> {
+    match kill_process(pid_of(child)?, Signal::TERM) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(error) => Err(error).context("cannot send SIGTERM to a child"),
+    }
+}
+
+/// Kills `child` and reaps it: for guards, which have nobody to report an error to.
+pub fn end(child: &mut Child) {
+    if matches!(child.try_wait(), Ok(None)) {
+        let _gone_is_fine = child.kill();
+        let _reaped = child.wait();
+    }
+}
+
+/// The child's pid in rustix's type.
+fn pid_of(child: &Child) -> Result<Pid> {
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("a child has no valid pid")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Guards that a child that never ends costs a time limit and not the run.
+    #[test]
+    fn waiting_ends_at_the_deadline() {
+        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        let error = wait_exit(&mut child, Deadline::after(Duration::from_millis(50)), "sleep").unwrap_err();
+        end(&mut child);
+        assert!(error.to_string().contains("while waiting for sleep"), "{error}");
+    }
+
+    /// Guards that the end of a child is seen as an event, with its status.
+    #[test]
+    fn waiting_gives_the_status() {
+        let mut child = Command::new("sh").args(["-c", "exit 3"]).spawn().unwrap();
+        let status = wait_exit(&mut child, Deadline::after(Duration::from_secs(30)), "sh").unwrap();
+        assert_eq!(status.code(), Some(3));
+    }
+}

@@ -1,0 +1,126 @@
+//! The scenarios, one file each, and where each can run.
+
+mod adj_decides;
+mod ancestor_limit;
+mod filters;
+mod global;
+mod group;
+mod hostile_name;
+mod limit_lowered;
+mod memcg_other;
+mod memcg_self;
+mod record_replay;
+mod sysrq;
+mod threads;
+mod two_cgroups;
+
+use anyhow::Result;
+
+use crate::machine::Machine;
+use crate::size::MIB;
+use crate::stage::Stage;
+
+/// One thing that is provoked and looked at.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Its name.
+    pub name: &'static str,
+    /// What it guards, in one sentence.
+    pub guards: &'static str,
+    /// Where it can run.
+    pub needs: Needs,
+    /// How many OOM headers it has the kernel print.
+    pub kills: usize,
+    /// Provokes, watches and compares. What it finds goes to the stage's checks; an error is what kept it from
+    /// finding anything.
+    pub run: fn(&mut Stage<'_>) -> Result<()>,
+}
+
+/// Where a scenario can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Wherever there is a memory controller.
+    Memcg,
+    /// Where the memory controller is in the version 2 hierarchy.
+    Unified,
+    /// On a machine made for it, since the whole of it is concerned.
+    Disposable,
+    /// On such a machine with little memory, which fills soon.
+    SmallDisposable,
+}
+
+/// The most memory that a small machine has.
+const SMALL: u64 = 512 * MIB;
+
+/// Every scenario, in the order in which they run.
+pub static ALL: &[Scenario] = &[
+    memcg_self::SCENARIO,
+    memcg_other::SCENARIO,
+    adj_decides::SCENARIO,
+    ancestor_limit::SCENARIO,
+    threads::SCENARIO,
+    two_cgroups::SCENARIO,
+    hostile_name::SCENARIO,
+    record_replay::SCENARIO,
+    filters::SCENARIO,
+    group::SCENARIO,
+    limit_lowered::SCENARIO,
+    sysrq::SCENARIO,
+    global::SCENARIO,
+];
+
+impl Needs {
+    /// Where it can run, in words.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Memcg => "any machine with a memory controller, version 1 or 2",
+            Self::Unified => "a machine with the memory controller in the version 2 hierarchy",
+            Self::Disposable => {
+                "a machine made for these tests: one that runs from an initramfs, or --disposable"
+            }
+            Self::SmallDisposable => "a machine made for these tests, with at most 512 MiB of memory",
+        }
+    }
+
+    /// What of it this machine does not have.
+    pub(crate) fn unmet(self, machine: &Machine) -> Option<String> {
+        let met = match self {
+            Self::Memcg => machine.hierarchy.is_some(),
+            Self::Unified => machine.unified(),
+            Self::Disposable => machine.disposable,
+            Self::SmallDisposable => machine.disposable && machine.memory_bytes <= SMALL,
+        };
+        (!met).then(|| format!("it can run on {}", self.describe()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::machine::tests::machine;
+
+    /// Guards the host against scenarios that would take the whole machine down.
+    #[test]
+    fn only_machines_made_for_it_run_out_as_a_whole() {
+        let large = Machine { disposable: true, memory_bytes: 1024 * MIB, ..machine() };
+        let small = Machine { disposable: true, ..machine() };
+        assert!(Needs::SmallDisposable.unmet(&machine()).is_some());
+        assert!(Needs::SmallDisposable.unmet(&large).is_some());
+        assert!(Needs::SmallDisposable.unmet(&small).is_none());
+        assert!(Needs::Disposable.unmet(&machine()).is_some());
+        assert!(Needs::Disposable.unmet(&large).is_none());
+        for name in ["global", "sysrq"] {
+            let scenario = ALL.iter().find(|scenario| scenario.name == name).unwrap();
+            assert!(scenario.needs.unmet(&machine()).is_some(), "{name}");
+        }
+    }
+
+    /// Guards the names: one each.
+    #[test]
+    fn names_are_distinct() {
+        assert_eq!(ALL.iter().map(|scenario| scenario.name).collect::<BTreeSet<_>>().len(), ALL.len());
+    }
+}

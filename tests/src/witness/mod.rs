@@ -1,0 +1,10 @@
+//! What the kernel itself says of a kill, by ways that oomtrace has no part in.
+
+pub mod cgroup;
+pub mod comm;
+pub mod counters;
+pub mod klog;
+pub mod kmsg;
+pub mod line;
+pub mod procfs;
+pub mod tree;

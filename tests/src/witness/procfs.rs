@@ -1,0 +1,119 @@
+//! What /proc says of a process before it is killed.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+/// A process as /proc shows it, its memory in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Its pid (thread group id).
+    pub pid: u64,
+    /// Its parent.
+    pub ppid: u64,
+    /// The ids of its threads.
+    pub tids: Vec<u64>,
+    /// Its real uid.
+    pub uid: u64,
+    /// Its adjustment.
+    pub oom_score_adj: i64,
+    /// Its address space.
+    pub total_vm_bytes: u64,
+    /// When it started, in clock ticks after boot.
+    pub start_ticks: u64,
+}
+
+/// Memory found by walking a process's page tables: exact, whatever the kernel's counters say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Walked {
+    /// All resident memory.
+    pub rss_bytes: u64,
+    /// Its anonymous part.
+    pub anon_bytes: u64,
+}
+
+/// Reads process `pid`.
+pub fn process(pid: u64) -> Result<Process> {
+    let status = read(pid, "status")?;
+    let stat = read(pid, "stat")?;
+    let threads =
+        fs::read_dir(path(pid, "task")).with_context(|| format!("cannot list the threads of {pid}"))?;
+    Ok(Process {
+        pid,
+        ppid: field(&status, "PPid:").context("/proc/PID/status has no PPid")?,
+        tids: threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect(),
+        uid: field(&status, "Uid:").context("/proc/PID/status has no Uid")?,
+        oom_score_adj: read(pid, "oom_score_adj")?.trim().parse().context("oom_score_adj is no number")?,
+        total_vm_bytes: kilobytes(&status, "VmSize:").context("/proc/PID/status has no VmSize")?,
+        start_ticks: start_ticks(&stat).context("/proc/PID/stat has no start time")?,
+    })
+}
+
+/// Walks the page tables of process `pid` (`smaps_rollup`, 4.14 and later).
+pub fn walk(pid: u64) -> Result<Walked> {
+    walked(&read(pid, "smaps_rollup")?).context("/proc/PID/smaps_rollup has no Rss or Anonymous line")
+}
+
+/// Parses `smaps_rollup`.
+fn walked(text: &str) -> Option<Walked> {
+    Some(Walked { rss_bytes: kilobytes(text, "Rss:")?, anon_bytes: kilobytes(text, "Anonymous:")? })
+}
+
+/// The first number after `key`.
+fn field(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok())
+}
+
+/// A field given in kB, in bytes.
+fn kilobytes(text: &str, key: &str) -> Option<u64> {
+    field(text, key)?.checked_mul(1024)
+}
+
+/// Field 22 of /proc/PID/stat, counted from behind the name, which may itself have spaces and parentheses.
+fn start_ticks(stat: &str) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    after_name.split(' ').nth(19)?.parse().ok()
+}
+
+/// Reads one of the files of a process. A name in it need not be UTF-8.
+fn read(pid: u64, file: &str) -> Result<String> {
+    let path = path(pid, file);
+    let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Where one of the files of a process is.
+fn path(pid: u64, file: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/{file}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the start time against a name that looks like the fields after it.
+    #[test]
+    fn start_time_behind_a_hostile_name() {
+        let stat = "42 (a) R 1 (b) S 1 42 42 0 -1 4194304 100 0 0 0 1 2 0 0 20 0 1 0 8812 1000 200 18446744073709551615";
+        assert_eq!(start_ticks(stat), Some(8812));
+    }
+
+    /// Guards units and keys of the memory fields.
+    #[test]
+    fn memory_fields() {
+        let text =
+            "Rss:               24576 kB\nPss:    1 kB\nAnonymous:         20480 kB\nAnonHugePages:  0 kB\n";
+        assert_eq!(walked(text), Some(Walked { rss_bytes: 24_576 * 1024, anon_bytes: 20_480 * 1024 }));
+        assert_eq!(walked("Rss: 1 kB\n"), None);
+        assert_eq!(field("Uid:\t1234\t0\t0\t0\n", "Uid:"), Some(1234));
+    }
+
+    /// Guards that this very process is read with values that can be known otherwise.
+    #[test]
+    fn reads_a_living_process() {
+        let own = process(u64::from(std::process::id())).unwrap();
+        assert_eq!(own.ppid, u64::from(std::os::unix::process::parent_id()));
+        assert!(own.tids.contains(&own.pid) && own.total_vm_bytes > 0 && own.start_ticks > 0);
+    }
+}

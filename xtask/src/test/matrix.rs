@@ -1,0 +1,203 @@
+//! The matrix: every scenario on this machine, and on every kernel in every tier.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::table::{Cell, Status, parse};
+use crate::build::Built;
+use crate::setup;
+use crate::vm::kernel::Wanted;
+use crate::vm::{self, End, Guest, Output, Report};
+use crate::{progress, scratch, workspace};
+
+/// A kernel to boot, and what to run there.
+struct Plan {
+    kernel: &'static str,
+    /// 256 MiB are quickly exhausted; per-CPU memory of many processors takes more.
+    memory: u32,
+    cpus: u32,
+    /// The tiers in which the scenarios run, one after the other.
+    tiers: &'static [&'static str],
+}
+
+const EVERY_TIER: &[&str] = &["trampoline", "kprobe", "tracepoint"];
+
+/// What is booted. `auto` comes to trampolines on all of these; each tier is forced in turn, so that all must tell
+/// the same.
+const PLANS: [Plan; 7] = [
+    // mark_victim passes the thread id alone here.
+    Plan { kernel: "5.10.223", memory: 256, cpus: 2, tiers: EVERY_TIER },
+    Plan { kernel: "5.10", memory: 256, cpus: 2, tiers: EVERY_TIER },
+    Plan { kernel: "6.1", memory: 256, cpus: 2, tiers: EVERY_TIER },
+    Plan { kernel: "6.12", memory: 256, cpus: 2, tiers: EVERY_TIER },
+    Plan { kernel: "7.2", memory: 256, cpus: 2, tiers: EVERY_TIER },
+    // The counters of a process are per-CPU: with many, what each holds back matters.
+    Plan { kernel: "6.12", memory: 512, cpus: 16, tiers: &["auto"] },
+    Plan { kernel: "7.2", memory: 512, cpus: 16, tiers: &["auto"] },
+];
+
+/// A guest may take this long: TCG on two processors needs a minute for three tiers.
+const TIMEOUT: Duration = Duration::from_mins(10);
+
+impl Plan {
+    /// What heads its columns.
+    fn column(&self, tier: &str) -> String {
+        let cpus = if self.cpus == 2 { String::new() } else { format!(" {} CPUs", self.cpus) };
+        format!("{}{cpus} {tier}", self.kernel)
+    }
+
+    fn guest(&self, built: &Built, artifacts: &Path, only: &[String]) -> Result<Guest> {
+        let wanted: Wanted = self.kernel.parse().map_err(anyhow::Error::msg)?;
+        let only = if only.is_empty() { String::new() } else { format!("--only {}", only.join(",")) };
+        let script: Vec<_> = self
+            .tiers
+            .iter()
+            .map(|tier| {
+                format!("scenarios run --tier {tier} --results /artifacts/{tier}.jsonl --keep /artifacts/{tier} {only}")
+            })
+            .collect();
+        // Each tier is judged by its results: what one exits with must not end the others.
+        let command = ["sh", "-c", &format!("{}; exit 0", script.join("; "))].map(OsString::from).to_vec();
+        Ok(Guest {
+            kernel: setup::kernel(&wanted, false)?,
+            memory: self.memory,
+            cpus: self.cpus,
+            icount: false,
+            append: Vec::new(),
+            qemu: Vec::new(),
+            timeout: TIMEOUT,
+            copies: vec![
+                (built.oomtrace.clone(), "/usr/bin/oomtrace".into()),
+                (built.scenarios.clone(), "/usr/bin/scenarios".into()),
+            ],
+            packages: Vec::new(),
+            modules: Vec::new(),
+            artifacts: Some(artifacts.to_owned()),
+            expect_panic: false,
+            command,
+        })
+    }
+}
+
+/// The scenarios on this machine.
+pub fn live(built: &Built, only: &[String]) -> Result<Vec<Cell>> {
+    let folder = scratch::folder_in(&workspace::target_dir().join("test"))?;
+    let results = folder.path().join("live.jsonl");
+    let mut scenarios = Command::new(&built.scenarios);
+    scenarios.arg("run").arg("--oomtrace").arg(&built.oomtrace).arg("--results").arg(&results);
+    if !only.is_empty() {
+        scenarios.args(["--only", &only.join(",")]);
+    }
+    eprintln!("scenarios on this machine");
+    let status = scenarios.status().context("the scenarios cannot be started")?;
+    let text = fs::read_to_string(&results).unwrap_or_default();
+    Ok(judged("live", &text, if status.success() { None } else { Some("the scenarios failed".to_owned()) }))
+}
+
+/// The scenarios in virtual machines.
+pub fn guests(built: &Built, only: &[String], jobs: usize) -> Result<Vec<Cell>> {
+    let machine = setup::virtual_machine()?;
+    let folder = workspace::target_dir().join("test");
+    let cells = vm::for_each(&PLANS, jobs, |plan| {
+        let artifacts = folder.join(format!("{}-{}", plan.kernel, plan.cpus));
+        // Results of an earlier run must not pass for this one's.
+        if artifacts.exists() {
+            fs::remove_dir_all(&artifacts)
+                .with_context(|| format!("cannot clear {}", artifacts.display()))?;
+        }
+        let guest = match plan.guest(built, &artifacts, only) {
+            Ok(guest) => guest,
+            Err(error) => return Ok(unavailable(plan, &format!("{error:#}"))),
+        };
+        let label = format!("Linux {} with {} CPUs", guest.kernel.version, plan.cpus);
+        let report = progress::step(&label, || guest.run(&machine, &Output::Capture));
+        Ok(outcome(plan, &artifacts, &report))
+    });
+    cells.into_iter().collect::<Result<Vec<_>>>().map(|cells| cells.into_iter().flatten().collect())
+}
+
+/// A kernel that cannot be had: every column of its is skipped, loudly.
+fn unavailable(plan: &Plan, reason: &str) -> Vec<Cell> {
+    let cell = |tier: &&str| Cell {
+        row: "all scenarios".to_owned(),
+        column: plan.column(tier),
+        status: Status::Skipped,
+        reason: reason.to_owned(),
+    };
+    plan.tiers.iter().map(cell).collect()
+}
+
+fn outcome(plan: &Plan, artifacts: &Path, report: &Result<Report>) -> Vec<Cell> {
+    let failure = match report {
+        Ok(Report { end: End::Exited(_), .. }) => None,
+        Ok(report) => report.status().err().map(|error| format!("{error:#}")),
+        Err(error) => Some(format!("{error:#}")),
+    };
+    let mut cells = Vec::new();
+    for tier in plan.tiers {
+        let text = fs::read_to_string(artifacts.join(format!("{tier}.jsonl"))).unwrap_or_default();
+        cells.extend(judged(&plan.column(tier), &text, failure.clone()));
+    }
+    if let Ok(report) = report {
+        let clean = report.splats.is_empty();
+        cells.push(Cell {
+            row: "no kernel splat".to_owned(),
+            column: plan.column(plan.tiers.first().unwrap_or(&"auto")),
+            status: if clean { Status::Passed } else { Status::Failed },
+            reason: report.splats.first().cloned().unwrap_or_default(),
+        });
+    }
+    cells
+}
+
+/// Cells of a column from its results. A run that ended badly, or without any result, has failed whatever they say.
+fn judged(column: &str, results: &str, failure: Option<String>) -> Vec<Cell> {
+    let mut cells = parse(column, results);
+    let told = cells.iter().any(|cell| cell.status == Status::Failed);
+    let reason = match failure {
+        Some(reason) if !told => Some(reason),
+        None if cells.is_empty() => Some("there are no results".to_owned()),
+        _ => None,
+    };
+    if let Some(reason) = reason {
+        cells.push(Cell {
+            row: "the run".to_owned(),
+            column: column.to_owned(),
+            status: Status::Failed,
+            reason,
+        });
+    }
+    cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSED: &str = r#"{"scenario":"a","status":"passed","reason":"","millis":1,"details":{}}"#;
+    const FAILED: &str = r#"{"scenario":"b","status":"failed","reason":"why","millis":1,"details":{}}"#;
+
+    /// Guards against a column that passes because nothing ran, or because a crash left only what passed before it.
+    #[test]
+    fn a_column_without_results_or_with_a_crash_has_failed() {
+        let failed = |cells: Vec<Cell>| cells.iter().filter(|cell| cell.status == Status::Failed).count();
+        assert_eq!(failed(judged("x", PASSED, None)), 0);
+        assert_eq!(failed(judged("x", "", None)), 1);
+        assert_eq!(failed(judged("x", PASSED, Some("crashed".to_owned()))), 1);
+        assert_eq!(failed(judged("x", FAILED, Some("exit status 1".to_owned()))), 1, "said once");
+    }
+
+    /// Guards the plans: each names a kernel in a form that setup takes.
+    #[test]
+    fn plans_name_kernels() {
+        for plan in PLANS {
+            assert!(plan.kernel.parse::<Wanted>().is_ok(), "{}", plan.kernel);
+            assert!(!plan.tiers.is_empty());
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `cargo xtask test`: format, lints, unit tests, and the scenarios, live and in virtual machines.
+
+mod checks;
+mod matrix;
+mod table;
+
+use std::env;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::{build, vm};
+use table::{Cell, Status, Table};
+
+/// What `cargo xtask test` can be told.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A skipped test is a failure; so it is where CI=true
+    #[arg(long)]
+    strict: bool,
+    /// Leave out the virtual machines: quicker, and no verdict on other kernels
+    #[arg(long)]
+    no_vm: bool,
+    /// Run only these scenarios, and no other checks
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+/// Runs the tests, prints the matrix, and fails if one test did.
+pub fn main(args: &Args) -> Result<ExitCode> {
+    let started = Instant::now();
+    let strict = args.strict || env::var_os("CI").is_some_and(|value| value == "true");
+    let mut table = Table::default();
+    if args.only.is_empty() {
+        for check in checks::ALL {
+            table.add(check.run());
+        }
+    }
+    let built = build::build(false)?;
+    for cell in matrix::live(&built, &args.only)? {
+        table.add(cell);
+    }
+    if args.no_vm {
+        table.add(Cell {
+            row: "all scenarios".to_owned(),
+            column: "VMs".to_owned(),
+            status: Status::Skipped,
+            reason: "--no-vm was given: leave it out to run them".to_owned(),
+        });
+    } else {
+        for cell in matrix::guests(&built, &args.only, vm::jobs())? {
+            table.add(cell);
+        }
+    }
+    println!("{}", table.render());
+    println!("tested in {} s", started.elapsed().as_secs());
+    let counts = table.counts();
+    println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
+    let bad = counts.failed > 0 || (strict && counts.skipped > 0);
+    if strict && counts.failed == 0 && counts.skipped > 0 {
+        eprintln!(
+            "error: tests were skipped, and here that is a failure: see above what would make them run"
+        );
+    }
+    Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
