@@ -3,6 +3,8 @@
 //!
 //! `OOMTRACE_BLESS=1 cargo test -p oomtrace --test replay` writes the golden files anew.
 
+#![expect(clippy::expect_used, reason = "what a test needs and does not get is a failed test")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -38,6 +38,17 @@ pub enum Event {
     Closed(Box<Incident>),
 }
 
+impl Event {
+    /// The incident, if it is complete.
+    #[must_use]
+    pub fn closed(&self) -> Option<&Incident> {
+        match self {
+            Self::Closed(incident) => Some(incident),
+            Self::Opened(_) => None,
+        }
+    }
+}
+
 /// See the module.
 pub struct Assembler {
     session: Session,

@@ -130,11 +130,7 @@ fn feed(assembler: &mut Assembler, records: impl IntoIterator<Item = Record>) ->
 }
 
 fn closed(events: &[Event]) -> Vec<&Incident> {
-    let closed = |event| match event {
-        &Event::Closed(ref incident) => Some(&**incident),
-        &Event::Opened(_) => None,
-    };
-    events.iter().filter_map(closed).collect()
+    events.iter().filter_map(Event::closed).collect()
 }
 
 fn verdicts(incident: &Incident) -> Vec<(u32, Verdict)> {

@@ -49,7 +49,7 @@ pub enum FileError {
         records: u64,
     },
     /// The file system says no.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
 }
 
