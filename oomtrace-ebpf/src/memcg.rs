@@ -45,8 +45,9 @@ pub fn emit_chain(incident: &mut Incident, leaf: u64, chain: u32) {
     }
 }
 
+/// Reads the memory cgroup of a css.
 #[inline(always)]
-fn fill(record: &mut Level, css: u64) {
+pub fn fill(record: &mut Level, css: u64) {
     record.present |= level::ID * identity(css, &raw mut record.id, &raw mut record.hierarchy);
     let kn = get!(get!(css, css_cgroup), cgroup_kn);
     let name = get!(kn, kernfs_name) as *const core::ffi::c_void;

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use aya::{
-    Btf as AyaBtf, Ebpf, EbpfLoader, Endianness, GlobalData, Pod, VerifierLogLevel,
+    Btf as AyaBtf, Ebpf, EbpfLoader, GlobalData, Pod, VerifierLogLevel,
     maps::Array,
     programs::{FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint},
 };
@@ -18,6 +18,7 @@ use super::{
     btf::Btf,
     hooks::{Choice, Hook, Kind, ROLES, Tier},
     layout::{self, Resolved},
+    mirror, trampoline,
 };
 
 /// The programs, where this build has them.
@@ -112,6 +113,14 @@ pub fn attach(options: &Options) -> anyhow::Result<Attached> {
     })?;
     let resolved = layout::resolve(&btf, options.cpus);
     let mut ebpf = load(options, &resolved)?;
+    let page_bytes = crate::host::page_bytes();
+    if let Err(differences) = mirror::check(&mut ebpf, page_bytes, options.cpus) {
+        bail!(CannotTrace(format!(
+            "The type information in {} is not this kernel's: read by it, {differences}. Leave out --btf, or give \
+             the file that belongs to the running kernel.",
+            options.btf.display()
+        )));
+    }
     let mut trampolines = Trampolines::Untried;
     let mut roles = Vec::new();
     for role in ROLES {
@@ -228,7 +237,7 @@ fn load(options: &Options, resolved: &Resolved) -> anyhow::Result<Ebpf> {
     })
 }
 
-/// The kernel's types as aya wants them for trampolines: parsed only if one is tried, since it takes 20 MB.
+/// The kernel's functions as aya wants them for trampolines: made only if one is tried.
 enum Trampolines {
     Untried,
     Ready(Box<AyaBtf>),
@@ -236,9 +245,9 @@ enum Trampolines {
 }
 
 impl Trampolines {
-    fn btf(&mut self, path: &Path) -> Result<&AyaBtf, String> {
+    fn btf(&mut self, btf: &Btf) -> Result<&AyaBtf, String> {
         if matches!(self, Self::Untried) {
-            *self = match AyaBtf::parse_file(path, Endianness::default()) {
+            *self = match trampoline::substitute(btf) {
                 Ok(btf) => Self::Ready(Box::new(btf)),
                 Err(error) => Self::Refused(chain(&error)),
             };
@@ -265,7 +274,7 @@ fn take(
     }
     choice.check(btf)?;
     for (done, hook) in choice.hooks.iter().enumerate() {
-        if let Err(reason) = attach_hook(ebpf, trampolines, hook, &options.btf) {
+        if let Err(reason) = attach_hook(ebpf, trampolines, hook, btf) {
             for earlier in &choice.hooks[..done] {
                 if let Some(program) = ebpf.program_mut(earlier.program) {
                     unload(program);
@@ -289,12 +298,7 @@ fn unload(program: &mut Program) {
     };
 }
 
-fn attach_hook(
-    ebpf: &mut Ebpf,
-    trampolines: &mut Trampolines,
-    hook: &Hook,
-    btf: &Path,
-) -> Result<(), String> {
+fn attach_hook(ebpf: &mut Ebpf, trampolines: &mut Trampolines, hook: &Hook, btf: &Btf) -> Result<(), String> {
     let program = ebpf.program_mut(hook.program).ok_or("the eBPF object lacks the program")?;
     attach_program(program, trampolines, hook, btf).map_err(|error| {
         unload(program);
@@ -320,7 +324,7 @@ fn attach_program(
     program: &mut Program,
     trampolines: &mut Trampolines,
     hook: &Hook,
-    btf: &Path,
+    btf: &Btf,
 ) -> Result<(), Refused> {
     match hook.kind {
         Kind::Fentry => {

@@ -4,4 +4,6 @@ pub mod btf;
 pub mod hooks;
 pub mod layout;
 pub mod load;
+mod mirror;
 pub mod text;
+mod trampoline;

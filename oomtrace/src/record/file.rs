@@ -158,7 +158,11 @@ impl<R: Read> Reader<R> {
         if reader.number("the head")? != crc32fast::hash(&session) {
             return Err(reader.damaged("the head"));
         }
-        let session = serde_json::from_slice(&session).map_err(|_| reader.damaged("the head"))?;
+        let session: Session = serde_json::from_slice(&session).map_err(|_| reader.damaged("the head"))?;
+        // Sizes are divided by it.
+        if !session.host.page_bytes.is_power_of_two() {
+            return Err(reader.damaged("the head"));
+        }
         Ok((session, reader))
     }
 
@@ -339,6 +343,16 @@ mod tests {
             assert!(end.is_err(), "byte {at} of {}", file.len());
             assert_eq!(read, frames()[..read.len()]);
         }
+    }
+
+    /// Guards the arithmetic behind it: sizes in pages mean nothing without a page's size.
+    #[test]
+    fn a_session_without_a_page_size_is_refused() {
+        let mut session = session();
+        session.host.page_bytes = 0;
+        let mut file = Vec::new();
+        Writer::new(&mut file, &session).unwrap();
+        assert!(matches!(Reader::new(&file[..]), Err(FileError::Damaged { what: "the head", records: 0 })));
     }
 
     /// Guards the words for files of other versions and other programs.

@@ -77,6 +77,14 @@ impl Btf {
         self.one_prototype(name, "function", Kind::Function)
     }
 
+    /// The id of the function with this name, which is what trampolines attach by: the first, where there are
+    /// several.
+    pub fn function_id(&self, name: &str) -> Result<u32, Missing> {
+        let found = self.all(name, |kind| kind == Kind::Function, &mut Budget::new())?;
+        let first = found.first().map(|(id, _)| *id);
+        first.ok_or_else(|| Missing::Type { what: "function", name: name.to_owned() })
+    }
+
     /// What a pointer-to-function typedef takes and returns, such as `btf_trace_mark_victim`, which describes
     /// the arguments of the tracepoint `mark_victim` behind the `void *` that its probe gets first.
     pub fn typedef_prototype(&self, name: &str) -> Result<Prototype, Missing> {
