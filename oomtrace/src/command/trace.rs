@@ -48,7 +48,6 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
     // Before anything is attached: from here on a signal ends tracing cleanly.
     let mut interrupt = Stop::new()?;
-    survive();
     let host = Host::read(Path::new("/"))?;
     // Found unwritable before anything happens rather than after.
     let record = args.record.as_ref().map(|path| create(path)).transpose()?;
@@ -60,6 +59,8 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         cpus: host.cpus_possible,
     };
     let mut attached = load::attach(&options)?;
+    // Not before: locked memory cannot be given back, and loading takes more than tracing does.
+    survive();
     eprintln!(
         "oomtrace: armed in {} ms on Linux {}, tier {}{}. Ctrl-C ends.",
         begun.elapsed().as_millis(),

@@ -59,6 +59,7 @@ pub struct Assembler {
 }
 
 struct Run {
+    tid: u32,
     opened_ns: u64,
     decision: Option<Decision>,
     chains: Vec<Chain>,
@@ -197,7 +198,8 @@ impl Assembler {
     fn starts_another(&self, key: &Key, record: &Record) -> bool {
         let Some(run) = self.open.get(&key.trigger_tid) else { return false };
         if run.opened_ns == key.opened_ns {
-            return false;
+            // A run decides once.
+            return run.decision.is_some() && matches!(record, Record::Decision(..));
         }
         // Without a hook at the decision every mark, with its cgroups, has a beginning of its own; those of a
         // group belong together.
@@ -253,7 +255,7 @@ impl Assembler {
         Incident {
             schema: SchemaName::V1,
             r#type: OomTag::Oom,
-            id: id(host.boot_id.as_deref(), run.opened_ns, run.tid()),
+            id: id(host.boot_id.as_deref(), run.opened_ns, run.tid),
             common: self.common(seq, boot_ns, run.offset_ns),
             scope,
             trigger,
@@ -423,6 +425,7 @@ impl Assembler {
 impl Run {
     fn new(key: &Key) -> Self {
         Self {
+            tid: key.trigger_tid,
             opened_ns: key.opened_ns,
             decision: None,
             chains: Vec::new(),
@@ -450,6 +453,9 @@ impl Run {
             Record::Mark(key, mark) => {
                 if self.marks.len() < VICTIM_LIMIT {
                     self.marks.push((key, *mark));
+                } else {
+                    // One too many counts among the lost.
+                    self.records = self.records.saturating_sub(1);
                 }
                 if self.decision.is_none() {
                     self.deadline_ns = key.boot_ns.saturating_add(GROUP_NS);
@@ -484,10 +490,6 @@ impl Run {
         self.marks
             .first()
             .is_some_and(|(_, mark)| mark.killed && self.chain(&mark.victim, Whose::Victim).kills_groups())
-    }
-
-    fn tid(&self) -> u32 {
-        self.trigger().and_then(|task| task.tid).unwrap_or(0)
     }
 
     fn trigger(&self) -> Option<&Task> {

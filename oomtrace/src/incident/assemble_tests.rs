@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::tz::TimeZone;
+
 use super::*;
 use crate::{
     host::Host,
@@ -10,6 +12,7 @@ use crate::{
         types::{Cause, ScopeKind},
     },
     kernel::{hooks::Tier, layout::RssCounters, text::KernelRss},
+    output::{Format as _, Human, Message},
     record::{Ceiling, CgroupId, Mm, Reclaim},
 };
 
@@ -327,4 +330,67 @@ fn runs_without_an_end_are_bounded_and_all_told() {
     }
     events.extend(assembler.end());
     assert_eq!(closed(&events).len(), 1000);
+}
+
+/// Guards the id that joins the records of an incident: what the first line says, the rest says too, though a
+/// decision that comes in late names another task.
+#[test]
+fn an_incident_keeps_its_id() {
+    let mut assembler = assembler(Tier::Tracepoint);
+    let mut kernel = Kernel::run(7, 100);
+    let mut records = kernel.levels(true);
+    records.push(kernel.mark(8, true));
+    let Record::Decision(key, mut decision) = kernel.decision(8) else { panic!("no decision") };
+    decision.trigger.tid = None;
+    records.extend([Record::Decision(key, decision), kernel.close(1, 1)]);
+    let events = feed(&mut assembler, records);
+    let [Event::Opened(opened), Event::Closed(closed)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(opened.id, closed.id);
+}
+
+/// Guards decisions against each other: a second one of the same instant is an incident of its own.
+#[test]
+fn every_decision_is_an_incident() {
+    let mut assembler = assembler(Tier::Trampoline);
+    let mut kernel = Kernel::run(7, 100);
+    let mut events = feed(&mut assembler, [kernel.decision(8), kernel.decision(9)]);
+    events.extend(assembler.end());
+    assert_eq!(closed(&events).len(), 2);
+}
+
+/// Guards the bound on victims: those beyond it are counted as lost.
+#[test]
+fn victims_beyond_the_limit_are_counted() {
+    let mut assembler = assembler(Tier::Trampoline);
+    let mut kernel = Kernel::run(7, 100);
+    feed(&mut assembler, [kernel.decision(1)]);
+    for victim in 1..=20_000 {
+        assembler.record(kernel.mark(victim, true), 0);
+    }
+    let events = feed(&mut assembler, [kernel.close(20_000, 20_000)]);
+    let incident = closed(&events)[0];
+    assert_eq!(incident.victims.len(), VICTIM_LIMIT);
+    assert_eq!(incident.lost_records, 20_000 - VICTIM_LIMIT as u64);
+}
+
+/// Guards the arithmetic of a whole incident against figures that no machine has, as a damaged record file may.
+#[test]
+fn impossible_figures_are_survived() {
+    let mut session = session(Tier::Tracepoint);
+    session.host.memory_bytes = Some(u64::MAX);
+    session.host.swap_bytes = Some(u64::MAX);
+    session.host.cpus_online = u32::MAX;
+    let mut assembler = Assembler::new(session, Source::Replay);
+    let mut kernel = Kernel::run(7, 100);
+    let Record::Mark(key, mut mark) = kernel.mark(8, true) else { panic!("no mark") };
+    mark.reclaim = Some(Reclaim::Direct);
+    mark.victim.memcg = None;
+    mark.mm.rss_count = Some([i64::MAX; 4]);
+    mark.mm.rss_sum = None;
+    let events = feed(&mut assembler, [Record::Mark(key, mark)]);
+    let mut text = Vec::new();
+    for event in events {
+        Human::new(false, TimeZone::UTC).format(&Message::Incident(event), &mut text);
+    }
+    assert!(String::from_utf8(text).unwrap().contains("anon and shmem 1 % of the capacity"));
 }

@@ -1,5 +1,7 @@
 //! Chains of memory cgroups, from a task's own up to the root.
 
+use oomtrace_ebpf::MAX_LEVELS;
+
 use super::types::Limit;
 use crate::record::{Ceiling, CgroupId, Level};
 
@@ -19,9 +21,12 @@ impl Chain {
         self
     }
 
-    /// Adds a level. They come in order; one that does not fit is a gap, which [`Self::whole`] notices.
+    /// Adds a level. They come in order; one that does not fit is a gap, which [`Self::whole`] notices. More than
+    /// are ever sent are not kept.
     pub fn push(&mut self, level: Level) {
-        self.levels.push(level);
+        if self.levels.len() < MAX_LEVELS as usize {
+            self.levels.push(level);
+        }
     }
 
     /// Id of the task's own cgroup.
@@ -134,6 +139,15 @@ pub(super) mod tests {
         assert_eq!(whole.path(0).as_deref(), Ok("/pod/app"));
         assert_eq!(whole.path(1).as_deref(), Ok("/pod"));
         assert_eq!(whole.path(2).as_deref(), Ok("/"));
+    }
+
+    /// Guards memory and output against a chain without an end: each level's path repeats all that are above it.
+    #[test]
+    fn a_chain_is_bounded() {
+        let levels = (0..1000).map(|depth| level(depth, 9, if depth == 999 { "" } else { "app" }, 1, None));
+        let endless = levels.fold(Chain::default(), Chain::with);
+        assert_eq!(endless.levels().len(), 16);
+        assert!(endless.path(0).is_err());
     }
 
     /// Guards against a path that looks whole and is not, when a record was lost.

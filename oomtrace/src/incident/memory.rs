@@ -18,7 +18,9 @@ const PAGES_PER_THREAD: u64 = 66;
 pub(super) fn best(mm: &Mm, threads: Option<u32>, session: &Session) -> Option<Rss> {
     let (pages, error_pages) = match (mm.rss_sum, session.rss_counters) {
         (Some(sum), _) => (sum, 0),
-        (None, Some(RssCounters::PerCpu)) => (mm.rss_count?, 3 * per_cpu_bound(session.host.cpus_online)),
+        (None, Some(RssCounters::PerCpu)) => {
+            (mm.rss_count?, per_cpu_bound(session.host.cpus_online).saturating_mul(3))
+        }
         (None, _) => (mm.rss_count?, 3 * PAGES_PER_THREAD * u64::from(threads.unwrap_or(1))),
     };
     let part = Parts::new(&pages, session.host.page_bytes);
@@ -33,9 +35,9 @@ pub(super) fn best(mm: &Mm, threads: Option<u32>, session: &Session) -> Option<R
 
 /// Pages that all CPUs together may hold back of one counter (`percpu_counter_batch`, lib/percpu_counter.c:
 /// the larger of 32 and twice the CPUs online).
-fn per_cpu_bound(cpus: u32) -> u64 {
+pub(crate) fn per_cpu_bound(cpus: u32) -> u64 {
     let cpus = u64::from(cpus);
-    cpus * (u64::max(32, 2 * cpus) - 1)
+    cpus.saturating_mul(u64::max(32, 2 * cpus) - 1)
 }
 
 /// What the kernel itself goes by, or why that is not known.
@@ -87,7 +89,7 @@ impl Parts {
     }
 
     fn total(&self) -> u64 {
-        self.anon + self.file + self.shmem
+        self.anon.saturating_add(self.file).saturating_add(self.shmem)
     }
 }
 
@@ -105,7 +107,7 @@ pub(super) fn points(
     capacity_pages: Option<u64>,
     page_bytes: u32,
 ) -> Option<i64> {
-    let resident: i64 = pages.iter().map(|pages| (*pages).max(0)).sum();
+    let resident = pages.iter().map(|pages| (*pages).max(0)).try_fold(0_i64, i64::checked_add)?;
     let tables = i64::try_from(pgtables_bytes / u64::from(page_bytes)).ok()?;
     let adjustment = match oom_score_adj {
         0 => 0,
@@ -136,5 +138,14 @@ mod tests {
         assert_eq!(points(&pages, 8192, 800, Some(16_384), 4096), Some(1019 + 800 * 16));
         assert_eq!(points(&pages, 8192, -500, Some(999), 4096), Some(1019));
         assert_eq!(points(&pages, 8192, 1, None, 4096), None);
+    }
+
+    /// Guards figures that no memory has: they end at the largest number, and a score beyond it is not known.
+    #[test]
+    fn impossible_figures_do_not_overflow() {
+        let most = [i64::MAX; 4];
+        assert_eq!(Parts::new(&most, 4096).total(), u64::MAX);
+        assert_eq!(points(&most, 0, 0, None, 4096), None);
+        assert_eq!(per_cpu_bound(u32::MAX), u64::MAX);
     }
 }

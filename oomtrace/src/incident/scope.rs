@@ -142,7 +142,8 @@ impl Evidence<'_> {
         // A cpuset or a memory policy would show in the decision only; the kernel's totalpages is that of the
         // machine otherwise (constrained_alloc(), mm/oom_kill.c).
         let host = &self.session.host;
-        let capacity_bytes = host.memory_bytes.zip(host.swap_bytes).map(|(memory, swap)| memory + swap);
+        let capacity_bytes =
+            host.memory_bytes.zip(host.swap_bytes).map(|(memory, swap)| memory.saturating_add(swap));
         if capacity_bytes.is_none() {
             missing.insert("scope.capacity_bytes".to_owned(), "/proc/meminfo could not be read".to_owned());
         }

@@ -98,6 +98,10 @@ unsafe impl Pod for Table<Params> {}
 ///
 /// Errors are [`CannotTrace`] where the machine does not let us.
 pub fn attach(options: &Options) -> anyhow::Result<Attached> {
+    // What loading takes is large and short-lived: mapped by itself it goes back to the system at once. (glibc would
+    // raise this bound with the first such piece that is freed.)
+    // SAFETY: mallopt() takes no pointer, and there is one thread.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 64 * 1024) };
     if OBJECT.is_empty() {
         bail!(CannotTrace(
             "This oomtrace was built without its eBPF programs, so it can replay but not trace. Build it with \
@@ -210,10 +214,28 @@ fn prefix(tier: Tier) -> &'static str {
     }
 }
 
+/// A loader that has not read the kernel's type information. aya's reads and parses all of it first thing, 20 MB,
+/// also for a program that has no use for it and says so next; an open() that fails is the one thing that keeps it
+/// from that. Nothing else opens files meanwhile: oomtrace has one thread until it traces.
+fn loader() -> EbpfLoader<'static> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a rlimit of ours.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+    let none = libc::rlimit { rlim_cur: 0, ..limit };
+    // SAFETY: as above. Lowering a soft limit and raising it again up to the hard one takes no privilege.
+    let lowered = known && unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const none) } == 0;
+    let loader = EbpfLoader::new();
+    if lowered {
+        // SAFETY: as above.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    }
+    loader
+}
+
 fn load(options: &Options, resolved: &Resolved) -> anyhow::Result<Ebpf> {
     let (layout, params) = (Table(resolved.layout), Table(resolved.params));
     let level = if options.verbose { aya_log::Level::Debug as u8 } else { 0 };
-    let mut loader = EbpfLoader::new();
+    let mut loader = loader();
     let mut loader = loader
         .btf(None)
         .verifier_log_level(VerifierLogLevel::DEBUG)

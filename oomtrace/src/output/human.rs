@@ -1,6 +1,6 @@
 //! Blocks for people. The first line appears when the victim is marked; the rest when it is known.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use jiff::tz::TimeZone;
 
@@ -84,8 +84,8 @@ impl Human {
             );
             self.row(&mut to, &self.paint(YELLOW, "lost"), &text);
         }
-        for (reason, fields) in unknown(incident) {
-            self.row(&mut to, "unknown", &format!("{}: {reason}", fields.join(", ")));
+        for reason in unknown(&incident.missing) {
+            self.row(&mut to, "unknown", &reason);
         }
         to
     }
@@ -176,7 +176,7 @@ fn figures(victim: &Victim, incident: &Incident, named: bool) -> String {
                 size(rss.shmem_bytes)
             ));
             // Not its file pages: others may be charged for them.
-            let own = rss.anon_bytes + rss.shmem_bytes;
+            let own = rss.anon_bytes.saturating_add(rss.shmem_bytes);
             if let Some(per_cent) = incident
                 .scope
                 .capacity_bytes
@@ -274,16 +274,19 @@ fn level(level: &Limit) -> String {
     format!("{}: {memory}{swap}", printable(&level.path))
 }
 
-/// Fields that are not known, by reason.
-fn unknown(incident: &Incident) -> Vec<(&str, Vec<&str>)> {
+/// Fields that are not known, by reason. In a replay both are whatever the record file says.
+fn unknown(missing: &BTreeMap<String, String>) -> Vec<String> {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (field, reason) in &incident.missing {
+    for (field, reason) in missing {
         match reasons.iter_mut().find(|(known, _)| *known == reason.as_str()) {
             Some((_, fields)) => fields.push(field),
             None => reasons.push((reason, vec![field])),
         }
     }
     reasons
+        .into_iter()
+        .map(|(reason, fields)| printable(&format!("{}: {reason}", fields.join(", "))))
+        .collect()
 }
 
 fn name(comm: Option<&str>) -> String {
@@ -347,5 +350,16 @@ mod tests {
         assert_eq!(grouped(0), "0");
         assert_eq!(grouped(127_530), "127,530");
         assert_eq!(grouped(-1_000), "-1,000");
+    }
+
+    /// Guards the terminal against the texts of a record file that someone else made.
+    #[test]
+    fn reasons_are_escaped() {
+        let missing = BTreeMap::from([
+            ("a\nb".to_owned(), "\u{1b}[2J".to_owned()),
+            ("c".to_owned(), "\u{1b}[2J".to_owned()),
+            ("d".to_owned(), "unread".to_owned()),
+        ]);
+        assert_eq!(unknown(&missing), ["a\\nb, c: \\u{1b}[2J", "d: unread"]);
     }
 }
