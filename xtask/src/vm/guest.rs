@@ -83,6 +83,7 @@ impl Guest {
             }
             let why = booted.stopped.as_deref().unwrap_or("it reset itself");
             let name = &self.kernel.name;
+            keep_log(&logs, name, &format!("failed-boot-{attempt}.log"), &console);
             eprintln!("[{name}] died before its init started (boot {attempt} of {ATTEMPTS}): {why}");
             if attempt == ATTEMPTS {
                 let console = process::last_lines(&console, 25);
