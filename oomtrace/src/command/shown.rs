@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{IsTerminal as _, stdout},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -18,12 +18,19 @@ use crate::{
     record::{DecodeError, decode},
 };
 
+/// The place of losses in the output's queue.
+const OUTPUT: &str = "output";
+/// How long the last lines may take to find room when tracing ends.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Standard output and what goes there.
 pub struct Shown {
     queue: Queue,
     filter: Filter,
     /// Whether to wait for the output rather than lose something: nothing else has to be read meanwhile.
     patient: bool,
+    /// Losses that have not been told yet, by place and kind.
+    untold: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     /// Numbers for the summary.
     pub counts: Counts,
 }
@@ -31,7 +38,7 @@ pub struct Shown {
 /// What was seen.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
-    /// Incidents shown.
+    /// Incidents handed to the output.
     pub incidents: u64,
     /// Victims in them.
     pub victims: u64,
@@ -50,7 +57,13 @@ impl Shown {
         };
         let queue =
             Queue::start(format, Box::new(stdout())).context("The output's thread cannot be started")?;
-        Ok(Self { queue, filter: Filter::new(filter), patient, counts: Counts::default() })
+        Ok(Self {
+            queue,
+            filter: Filter::new(filter),
+            patient,
+            untold: BTreeMap::new(),
+            counts: Counts::default(),
+        })
     }
 
     /// Takes a record: decodes, assembles, shows.
@@ -69,16 +82,16 @@ impl Shown {
         for event in events {
             let (Event::Opened(incident) | Event::Closed(incident)) = &event;
             let passes = self.filter.passes(incident);
-            if let Event::Closed(incident) = &event {
-                if passes {
-                    self.counts.incidents += 1;
-                    self.counts.victims += incident.victims.len() as u64;
-                } else {
-                    self.counts.filtered += 1;
-                }
-            }
+            let complete = matches!(event, Event::Closed(_));
+            let victims = incident.victims.len() as u64;
             if passes {
-                self.send(assembler, Message::Incident(event), offset_ns);
+                let told = self.send(assembler, Message::Incident(event), offset_ns);
+                if told && complete {
+                    self.counts.incidents += 1;
+                    self.counts.victims += victims;
+                }
+            } else if complete {
+                self.counts.filtered += 1;
             }
         }
     }
@@ -106,26 +119,66 @@ impl Shown {
             return;
         }
         self.counts.lost = self.counts.lost.saturating_add(total);
-        let seq = assembler.next_seq();
-        let common = assembler.common(seq, boot_ns, offset_ns);
-        let loss = Loss { schema: SchemaName::V1, r#type: LossTag::Loss, common, place, counts };
-        if self.patient {
-            self.queue.send_waiting(Message::Loss(loss));
-        } else {
-            self.queue.send(Message::Loss(loss));
-        }
+        add(self.untold.entry(place).or_default(), counts);
+        self.tell_losses(assembler, boot_ns, offset_ns);
     }
 
-    /// Says that tracing began or ended.
-    pub fn status(
+    /// Tells of losses as far as there is room. `false`: some are still untold.
+    fn tell_losses(&mut self, assembler: &mut Assembler, boot_ns: u64, offset_ns: i64) -> bool {
+        while let Some((place, counts)) = self.untold.pop_first() {
+            let seq = assembler.seq() + 1;
+            let common = assembler.common(seq, boot_ns, offset_ns);
+            let message = Message::Loss(Loss {
+                schema: SchemaName::V1,
+                r#type: LossTag::Loss,
+                common,
+                place,
+                counts: counts.clone(),
+            });
+            if self.patient {
+                self.queue.send_waiting(message);
+            } else if !self.queue.send(message) {
+                self.untold.insert(place, counts);
+                return false;
+            }
+            assembler.next_seq();
+        }
+        true
+    }
+
+    /// Says that tracing begins.
+    pub fn armed(
         &mut self,
         assembler: &mut Assembler,
-        state: StatusState,
         hooks: BTreeMap<&'static str, Vec<String>>,
         boot_ns: u64,
         offset_ns: i64,
     ) {
-        let status = Status {
+        let status = self.status(assembler, StatusState::Armed, hooks, boot_ns, offset_ns);
+        self.send(assembler, status, offset_ns);
+    }
+
+    /// Says that tracing has ended, and what found no room until then.
+    pub fn ended_tracing(&mut self, assembler: &mut Assembler, boot_ns: u64, offset_ns: i64) {
+        let until = Instant::now() + LAST_WORDS;
+        while !self.tell_losses(assembler, boot_ns, offset_ns) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let status = self.status(assembler, StatusState::Ended, BTreeMap::new(), boot_ns, offset_ns);
+        while !self.queue.send(status.clone()) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn status(
+        &self,
+        assembler: &Assembler,
+        state: StatusState,
+        hooks: BTreeMap<&'static str, Vec<String>>,
+        boot_ns: u64,
+        offset_ns: i64,
+    ) -> Message {
+        Message::Status(Status {
             schema: SchemaName::V1,
             r#type: StatusTag::Status,
             common: assembler.common(assembler.seq(), boot_ns, offset_ns),
@@ -135,22 +188,35 @@ impl Shown {
             victims: self.counts.victims,
             filtered: self.counts.filtered,
             lost_records: self.counts.lost,
-        };
-        self.send(assembler, Message::Status(status), offset_ns);
+        })
     }
 
-    fn send(&mut self, assembler: &mut Assembler, message: Message, offset_ns: i64) {
+    /// Hands a message over, and before it what has not been told of losses. `false`: there is no room, so it is
+    /// dropped and counted.
+    fn send(&mut self, assembler: &mut Assembler, message: Message, offset_ns: i64) -> bool {
+        if !self.queue.shows(&message) {
+            return true;
+        }
         if self.patient {
             self.queue.send_waiting(message);
-            return;
+            return true;
         }
-        self.queue.send(message);
-        let refused = self.queue.take_refused();
-        if refused > 0 {
-            eprintln!("oomtrace: The reader of the output is too slow: {refused} messages were dropped.");
-            let boot_ns = crate::host::boot_ns();
-            self.loss(assembler, "output", BTreeMap::from([("message", refused)]), boot_ns, offset_ns);
+        let behind = self.untold.contains_key(OUTPUT);
+        let caught_up = self.tell_losses(assembler, crate::host::boot_ns(), offset_ns);
+        if behind && caught_up {
+            eprintln!(
+                "oomtrace: The reader of the output has caught up; the output says how much it missed."
+            );
         }
+        if caught_up && self.queue.send(message) {
+            return true;
+        }
+        if !behind {
+            eprintln!("oomtrace: The reader of the output is too slow: messages are being dropped.");
+        }
+        self.counts.lost = self.counts.lost.saturating_add(1);
+        add(self.untold.entry(OUTPUT).or_default(), BTreeMap::from([("message", 1)]));
+        false
     }
 
     /// Waits for the output to end by itself.
@@ -171,6 +237,13 @@ impl Shown {
             );
         }
         Ok(self.counts)
+    }
+}
+
+fn add(to: &mut BTreeMap<&'static str, u64>, counts: BTreeMap<&'static str, u64>) {
+    for (kind, count) in counts {
+        let sum = to.entry(kind).or_default();
+        *sum = sum.saturating_add(count);
     }
 }
 

@@ -24,7 +24,7 @@ use super::shown::{Shown, until};
 use crate::{
     cli::TraceArgs,
     host::{self, Host},
-    incident::{Assembler, StatusState},
+    incident::Assembler,
     kernel::{
         load::{self, Attached, Options},
         text,
@@ -80,7 +80,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let mut assembler = Assembler::new(session, Source::Ebpf);
     let mut shown = Shown::start(args.output, &args.filter, false)?;
     let hooks = attached.roles.iter().map(|role| (role.role, role.hooks.clone())).collect();
-    shown.status(&mut assembler, StatusState::Armed, hooks, host::boot_ns(), host::wall_clock_offset_ns());
+    shown.armed(&mut assembler, hooks, host::boot_ns(), host::wall_clock_offset_ns());
 
     let mut ring = Ring::new(&mut attached)?;
     let mut logger = logger.map(watch).transpose().context("The kernel programs' log cannot be watched")?;
@@ -106,13 +106,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     ring.drain(&mut assembler, &mut shown, recorder.as_ref());
     let events = assembler.end();
     shown.events(&mut assembler, events, host::wall_clock_offset_ns());
-    shown.status(
-        &mut assembler,
-        StatusState::Ended,
-        BTreeMap::new(),
-        host::boot_ns(),
-        host::wall_clock_offset_ns(),
-    );
+    shown.ended_tracing(&mut assembler, host::boot_ns(), host::wall_clock_offset_ns());
     let broken_pipe = end.as_deref().is_some_and(|end| matches!(end, Closed::BrokenPipe));
     let counts = shown.finish()?;
     if !broken_pipe {

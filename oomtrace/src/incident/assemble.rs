@@ -208,7 +208,8 @@ impl Assembler {
     }
 
     fn finish(&mut self, run: &Run) -> Vec<Event> {
-        self.finish_announced(run, !run.announced)
+        // It was announced at its first mark, if it has one.
+        self.finish_announced(run, false)
     }
 
     fn finish_announced(&mut self, run: &Run, announce: bool) -> Vec<Event> {
@@ -247,8 +248,12 @@ impl Assembler {
         let trigger = self.trigger(run, &trigger, trigger_chain, &mut missing);
         let outcome = match (&run.decision, victims.is_empty()) {
             (_, false) => Some(Outcome::Killed),
-            (Some(_), true) => Some(Outcome::NoVictim),
-            (None, true) => None,
+            (Some(_), true) if run.close.is_some() => Some(Outcome::NoVictim),
+            (_, true) => {
+                missing
+                    .insert("outcome".to_owned(), "the end of the OOM killer's run was not seen".to_owned());
+                None
+            }
         };
         let host = &session.host;
         let boot_ns = run.marks.first().map_or(run.opened_ns, |(key, _)| key.boot_ns);
@@ -326,9 +331,14 @@ impl Assembler {
         }
         if victims.is_empty()
             && let (Some(decision), Some(close)) = (&run.decision, run.close)
-            && close.kills > 0
+            && (close.kills > 0 || close.marks > 0)
         {
-            // The chosen task had let go of its memory before the kill reached it ("is already exiting").
+            // Either its mark was lost on the way, or the chosen task had let go of its memory before the kill reached
+            // it ("is already exiting"), and there was nothing to mark.
+            let verdict = match (close.kills > 0, close.marks > 0) {
+                (true, true) => Verdict::Killed,
+                _ => Verdict::AlreadyExiting,
+            };
             let field = "victims[0]".to_owned();
             let mark = Mark {
                 trigger: decision.trigger.clone(),
@@ -337,15 +347,7 @@ impl Assembler {
                 killed: false,
                 reclaim: None,
             };
-            victims.push(self.victim(
-                run,
-                &mark,
-                Verdict::AlreadyExiting,
-                true,
-                &field,
-                capacity_pages,
-                missing,
-            ));
+            victims.push(self.victim(run, &mark, verdict, true, &field, capacity_pages, missing));
         }
         victims
     }

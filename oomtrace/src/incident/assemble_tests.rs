@@ -318,6 +318,44 @@ fn a_gap_is_counted_and_its_fields_are_missing() {
     assert!(incident.missing.contains_key("scope.memcg.path"));
 }
 
+/// Guards the verdict and the cause where records were lost: a kill whose mark found no room is a kill all the same,
+/// half a chain of cgroups tells nothing of where the trigger is, and an end that was not seen is no outcome.
+#[test]
+fn what_was_lost_is_not_made_up_for() {
+    let mut assembler = assembler(Tier::Trampoline);
+    let mut kernel = Kernel::run(8, 100);
+    let decision = kernel.decision(8);
+    kernel.levels(false);
+    kernel.mark(8, true);
+    let events = feed(&mut assembler, [decision, kernel.close(1, 1)]);
+    let incident = closed(&events)[0];
+    assert_eq!(verdicts(incident), [(8, Verdict::Killed)]);
+    assert_eq!(incident.lost_records, 3);
+    assert_eq!(incident.scope.cause, None);
+    assert!(incident.missing.contains_key("scope.cause"));
+
+    feed(&mut assembler, [Kernel::run(9, 1000).decision(8)]);
+    let events = assembler.end();
+    let incident = closed(&events)[0];
+    assert_eq!(incident.outcome, None);
+    assert!(incident.missing.contains_key("outcome"));
+}
+
+/// Guards the scope when an earlier victim has given its memory back by the time of the mark: the one limit that
+/// trigger and victim share was reached, whatever it looks like now.
+#[test]
+fn a_single_limit_is_the_one_that_was_reached() {
+    let mut assembler = assembler(Tier::Tracepoint);
+    let mut kernel = Kernel::run(7, 100);
+    let mut records = kernel.levels(false);
+    let Record::Level(_, level) = &mut records[0] else { panic!("no level") };
+    level.usage_pages = Some(10);
+    records.push(kernel.mark(8, true));
+    let events = feed(&mut assembler, records);
+    let memcg = closed(&events)[0].scope.memcg.as_ref();
+    assert_eq!(memcg.and_then(|memcg| memcg.path.as_deref()), Some("/app"));
+}
+
 /// Guards memory: runs that never end do not pile up.
 #[test]
 fn runs_without_an_end_are_bounded_and_all_told() {
@@ -393,4 +431,16 @@ fn impossible_figures_are_survived() {
         Human::new(false, TimeZone::UTC).format(&Message::Incident(event), &mut text);
     }
     assert!(String::from_utf8(text).unwrap().contains("anon and shmem 1 % of the capacity"));
+}
+
+/// Guards the first line: it tells of a victim, so an incident without one has none, however it ends.
+#[test]
+fn an_incident_without_a_victim_is_not_announced() {
+    let mut assembler = assembler(Tier::Trampoline);
+    let mut kernel = Kernel::run(7, 100);
+    let events = feed(&mut assembler, [kernel.decision(8), kernel.close(0, 0)]);
+    assert!(matches!(&events[..], [Event::Closed(_)]), "{events:?}");
+    feed(&mut assembler, [Kernel::run(7, 1000).decision(8)]);
+    let events = assembler.end();
+    assert!(matches!(&events[..], [Event::Closed(_)]), "{events:?}");
 }

@@ -85,9 +85,13 @@ impl Evidence<'_> {
         if let Some(Cgroup { path: None, .. }) = memcg {
             note("scope.memcg.path", "the cgroup is in neither the victim's nor the trigger's chain");
         }
+        let cause = self.decided_cause(decision);
+        if cause.is_none() {
+            note("scope.cause", "what tells the causes apart came in incomplete");
+        }
         Scope {
             kind,
-            cause: self.decided_cause(decision),
+            cause,
             constraint,
             memcg,
             capacity_bytes: decision.capacity_pages.map(|pages| self.bytes(pages)),
@@ -101,9 +105,14 @@ impl Evidence<'_> {
             return Some(Cause::Sysrq);
         }
         if let Some(memcg) = decision.memcg? {
-            let outside = self.trigger.depth_of(memcg).is_none();
             let as_writer = decision.order == Some(0) && decision.gfp_mask == Some(GFP_KERNEL);
-            return Some(if outside && as_writer { Cause::LimitLowered } else { Cause::Allocation });
+            return match self.trigger.depth_of(memcg) {
+                Some(_) => Some(Cause::Allocation),
+                None if !as_writer => Some(Cause::Allocation),
+                None if self.trigger.whole() => Some(Cause::LimitLowered),
+                // Whether the trigger is outside cannot be told from half a chain.
+                None => None,
+            };
         }
         // lru_gen_age_node() (mm/vmscan.c), in kswapd.
         if decision.trigger.flags? & PF_KSWAPD != 0 {
@@ -157,6 +166,13 @@ impl Evidence<'_> {
         });
         // Whoever lowers a limit is not below it.
         let level = level.or_else(|| self.victim.levels().iter().find(|level| self.at_limit(level)));
+        // An earlier victim may have given its memory back by now. A limit was reached all the same, and where there
+        // is one only, it is this.
+        let level = level.or_else(|| {
+            let mut limited =
+                self.victim.levels().iter().filter(|level| self.shared(level) && is_limited(level));
+            limited.next().filter(|_| limited.next().is_none())
+        });
         let Some((level, id)) = level.and_then(|level| Some((level, level.id?))) else {
             for field in ["scope.memcg", "scope.cause", "scope.capacity_bytes"] {
                 missing.insert(
@@ -223,4 +239,11 @@ impl Evidence<'_> {
     fn bytes(&self, pages: u64) -> u64 {
         pages.saturating_mul(u64::from(self.session.host.page_bytes))
     }
+}
+
+/// Whether the cgroup has a limit that a charge can fail at. v2's swap limit makes none fail.
+fn is_limited(level: &Level) -> bool {
+    let memsw =
+        level.id.is_some_and(|id| id.hierarchy != 0) && matches!(level.swap_limit, Some(Ceiling::Pages(_)));
+    memsw || matches!(level.limit, Some(Ceiling::Pages(_)))
 }

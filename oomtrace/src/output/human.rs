@@ -107,6 +107,11 @@ impl Human {
 }
 
 impl Format for Human {
+    // A status goes to standard error, for which the command cares itself.
+    fn shows(&self) -> fn(&Message) -> bool {
+        |message| !matches!(message, Message::Status(_))
+    }
+
     fn format(&mut self, message: &Message, to: &mut Vec<u8>) {
         match message {
             Message::Incident(Event::Opened(incident)) => {
@@ -123,7 +128,6 @@ impl Format for Human {
                 to.extend(self.details(incident).into_bytes());
             }
             Message::Loss(loss) => to.extend(self.loss(loss).into_bytes()),
-            // It goes to standard error, for which the command cares itself.
             Message::Status(_) => {}
         }
     }

@@ -8,9 +8,13 @@ use crate::incident::{Event, Line};
 pub struct Json;
 
 impl Format for Json {
+    // A line is written once, when the incident is complete.
+    fn shows(&self) -> fn(&Message) -> bool {
+        |message| !matches!(message, Message::Incident(Event::Opened(_)))
+    }
+
     fn format(&mut self, message: &Message, to: &mut Vec<u8>) {
         let line = match message {
-            // A line is written once, when the incident is complete.
             Message::Incident(Event::Opened(_)) => return,
             Message::Incident(Event::Closed(incident)) => Line::Oom(incident.clone()),
             Message::Loss(loss) => Line::Loss(loss.clone()),

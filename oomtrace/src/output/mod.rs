@@ -26,6 +26,9 @@ pub enum Message {
 
 /// A form of output: messages to bytes.
 pub trait Format: Send {
+    /// What tells whether a message has any bytes in this form.
+    fn shows(&self) -> fn(&Message) -> bool;
+
     /// Adds a message's bytes, if it has any in this form.
     fn format(&mut self, message: &Message, to: &mut Vec<u8>);
 }

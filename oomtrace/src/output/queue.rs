@@ -4,7 +4,6 @@ use std::{
     io::{self, Write},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
@@ -34,8 +33,7 @@ pub enum Closed {
 /// See the module.
 pub struct Queue {
     messages: Option<SyncSender<Message>>,
-    /// Messages that found no room.
-    refused: Arc<AtomicU64>,
+    shows: fn(&Message) -> bool,
     closed: watch::Receiver<Option<Arc<Closed>>>,
     done: Receiver<()>,
 }
@@ -43,6 +41,7 @@ pub struct Queue {
 impl Queue {
     /// Starts an output that formats messages and writes them, each at once.
     pub fn start(mut format: Box<dyn Format>, mut to: Box<dyn Write + Send>) -> io::Result<Self> {
+        let shows = format.shows();
         let (messages, queue) = sync_channel::<Message>(CAPACITY);
         let (close, closed) = watch::channel(None);
         let (finish, done) = sync_channel::<()>(0);
@@ -67,15 +66,21 @@ impl Queue {
                 }
             }
         })?;
-        Ok(Self { messages: Some(messages), refused: Arc::new(AtomicU64::new(0)), closed, done })
+        Ok(Self { messages: Some(messages), shows, closed, done })
     }
 
-    /// Hands a message over, or counts it as refused.
-    pub fn send(&self, message: Message) {
-        let Some(messages) = &self.messages else { return };
-        if let Err(TrySendError::Full(_)) = messages.try_send(message) {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-        }
+    /// Whether a message has any bytes in this output's form.
+    #[must_use]
+    pub fn shows(&self, message: &Message) -> bool {
+        (self.shows)(message)
+    }
+
+    /// Hands a message over. `false`: there is no room.
+    #[must_use]
+    pub fn send(&self, message: Message) -> bool {
+        let Some(messages) = &self.messages else { return true };
+        // An output that has ended says so in `closed`.
+        !matches!(messages.try_send(message), Err(TrySendError::Full(_)))
     }
 
     /// Hands a message over, waiting for room: where nothing has to be read meanwhile.
@@ -84,12 +89,6 @@ impl Queue {
             // An output that has ended says so in `closed`.
             let _ = messages.send(message);
         }
-    }
-
-    /// Messages refused since the last call.
-    #[must_use]
-    pub fn take_refused(&self) -> u64 {
-        self.refused.swap(0, Ordering::Relaxed)
     }
 
     /// Waits for the output to end by itself.
