@@ -8,11 +8,14 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
+use crate::bench::Bench;
 use crate::eat::{self, Eat};
 use crate::machine::Machine;
 use crate::results::Results;
 use crate::runner::Plan;
-use crate::scenario::{ALL, Scenario};
+use crate::scenario::{ALL, Scenario, storm};
+use crate::storm::Size;
+use crate::storm::tenant::{self, Tenant};
 use crate::tracer::Program;
 
 /// Provokes real OOM kills in throwaway cgroups and compares what oomtrace says with independent witnesses.
@@ -34,9 +37,17 @@ enum Command {
     },
     /// Run scenarios as root. Exit status 1 when one failed.
     Run(Run),
+    /// Run the scenario `storm` at a size of your choice, as root. Exit status 1 when it failed.
+    Storm(StormArgs),
     /// Eat memory: the process that a scenario has killed.
     #[command(hide = true)]
     Eat(Eat),
+    /// Measure what oomtrace costs.
+    #[command(hide = true)]
+    Bench(Bench),
+    /// Live in a cgroup of a storm.
+    #[command(hide = true)]
+    Tenant(Tenant),
 }
 
 /// Which scenarios, with which oomtrace.
@@ -69,6 +80,31 @@ struct Run {
     disposable: bool,
 }
 
+/// A storm, with which oomtrace.
+#[derive(Debug, Args)]
+struct StormArgs {
+    #[command(flatten)]
+    size: Size,
+    /// Seconds in which the kills must be made, judgement included.
+    #[arg(long, default_value_t = 120)]
+    seconds: u64,
+    /// The oomtrace to test.
+    #[arg(long, default_value = "oomtrace")]
+    oomtrace: PathBuf,
+    /// Do not run oomtrace: try out the storm and its witnesses alone.
+    #[arg(long, conflicts_with_all = ["oomtrace", "tier"])]
+    witnesses: bool,
+    /// Insist on this tier of oomtrace's.
+    #[arg(long)]
+    tier: Option<String>,
+    /// Write the result with its figures as a line of JSON to this file.
+    #[arg(long)]
+    results: Option<PathBuf>,
+    /// Keep the kernel log and oomtrace's output in this folder.
+    #[arg(long)]
+    keep: Option<PathBuf>,
+}
+
 /// Runs the command line's command.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -78,7 +114,10 @@ pub fn main() -> ExitCode {
             Ok(true)
         }
         Command::Run(run) => run.run(),
+        Command::Storm(storm) => storm.run(),
         Command::Eat(eat) => eat::run(&eat).map(|()| true),
+        Command::Bench(bench) => bench.run().map(|()| true),
+        Command::Tenant(tenant) => tenant::run(&tenant).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -98,6 +137,24 @@ impl Run {
         let scenarios = if self.only.is_empty() { ALL.iter().collect() } else { self.only };
         let plan = Plan { scenarios, program, keep: self.keep, limit: Duration::from_secs(self.limit) };
         plan.run(&machine, &mut Results::new(self.results.as_deref())?)
+    }
+}
+
+impl StormArgs {
+    /// Makes the storm. Gives whether all agreed.
+    fn run(self) -> Result<bool> {
+        storm::SIZE.get_or_init(|| self.size);
+        let run = Run {
+            oomtrace: self.oomtrace,
+            witnesses: self.witnesses,
+            tier: self.tier,
+            only: vec![&storm::SCENARIO],
+            results: self.results,
+            keep: self.keep,
+            limit: self.seconds,
+            disposable: false,
+        };
+        run.run()
     }
 }
 
@@ -132,6 +189,26 @@ mod tests {
     #[test]
     fn command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// Guards the storm's size: as asked for, and never so large that it would be the machine that runs out.
+    #[test]
+    fn storms_are_sized() {
+        let cli = Cli::try_parse_from([
+            "scenarios",
+            "storm",
+            "--kills",
+            "2000",
+            "--seconds",
+            "90",
+            "--cgroups",
+            "50",
+        ]);
+        let Command::Storm(storm) = cli.unwrap().command else { panic!("storm is parsed as something else") };
+        assert_eq!((storm.size.kills, storm.size.cgroups, storm.seconds), (2000, 50, 90));
+        for cgroups in ["0", "201", "-1"] {
+            assert!(Cli::try_parse_from(["scenarios", "storm", "--cgroups", cgroups]).is_err(), "{cgroups}");
+        }
     }
 
     /// Guards the names that other tools call scenarios by.

@@ -6,8 +6,11 @@
 //! * [`witness`]: what the kernel itself says of it.
 //! * [`tracer`] and [`incident`]: what oomtrace says of it.
 //! * [`compare`], [`schema`] and [`floor`]: whether the two agree, and whether enough was said.
+//! * [`storm`]: very many kills at once, and the books that are kept of them.
+//! * [`bench`]: what oomtrace costs, beside other tools.
 //! * [`stage`]: what a scenario works with, and what cleans up after it.
 
+pub mod bench;
 pub mod checks;
 pub mod cli;
 pub mod compare;
@@ -25,6 +28,7 @@ pub mod scenario;
 pub mod schema;
 pub mod size;
 pub mod stage;
+pub mod storm;
 pub mod tracer;
 pub mod watch;
 pub mod witness;

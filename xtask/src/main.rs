@@ -1,9 +1,10 @@
-//! The project's own tool: `cargo xtask setup`, `build`, `run`, `demo`, `test` and `vm`.
+//! The project's own tool: `cargo xtask setup`, `build`, `run`, `demo`, `test`, `bench` and `vm`.
 //!
 //! This file only wires: each subcommand is a module with an `Args` and a function that other subcommands can
 //! call too.
 
 mod apt;
+mod bench;
 mod build;
 mod cache;
 mod demo;
@@ -43,6 +44,8 @@ enum Command {
     Demo(demo::Args),
     /// Format, lints, unit tests, and real OOM kills: here, and on every kernel in virtual machines
     Test(test::Args),
+    /// Measure what oomtrace costs, beside other tools, against the project's targets
+    Bench(bench::Args),
     /// Boot kernels in virtual machines and run a command in each
     Vm(Box<vm::Args>),
 }
@@ -64,6 +67,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::main(&args),
         Command::Demo(args) => demo::main(&args),
         Command::Test(args) => test::main(&args),
+        Command::Bench(args) => bench::main(&args),
         Command::Vm(args) => vm::main(&args),
     }
 }

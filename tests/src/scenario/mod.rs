@@ -2,17 +2,23 @@
 
 mod adj_decides;
 mod ancestor_limit;
+mod cgroup_removed;
 mod filters;
 mod global;
 mod group;
 mod hostile_name;
+mod killed_9;
 mod limit_lowered;
 mod memcg_other;
 mod memcg_self;
+mod reader_stopped;
 mod record_replay;
+mod ring_overflow;
+pub mod storm;
 mod sysrq;
 mod threads;
 mod two_cgroups;
+mod two_tracers;
 
 use anyhow::Result;
 
@@ -63,10 +69,17 @@ pub static ALL: &[Scenario] = &[
     hostile_name::SCENARIO,
     record_replay::SCENARIO,
     filters::SCENARIO,
+    two_tracers::SCENARIO,
+    cgroup_removed::SCENARIO,
+    killed_9::SCENARIO,
     group::SCENARIO,
     limit_lowered::SCENARIO,
     sysrq::SCENARIO,
     global::SCENARIO,
+    // Last: after these no header is printed for some seconds.
+    ring_overflow::SCENARIO,
+    reader_stopped::SCENARIO,
+    storm::SCENARIO,
 ];
 
 impl Needs {

@@ -1,0 +1,147 @@
+//! The project's targets, and whether they are met.
+
+use serde::Serialize;
+
+use super::figure::{Figures, Spread};
+
+/// The tiers that cost is measured in.
+const TIERS: [&str; 3] = ["trampoline", "kprobe", "tracepoint"];
+
+/// What a target is about.
+enum Wanted {
+    /// The statistic is at most, or below, this.
+    AtMost(f64),
+    /// The statistic is below this.
+    Below(f64),
+    /// The median is at most that of this other tool.
+    NoMoreThan(&'static str),
+}
+
+/// A target.
+struct Target {
+    place: &'static str,
+    figure: String,
+    subject: &'static str,
+    /// Which part of the spread counts, and its name.
+    statistic: (&'static str, fn(&Spread) -> f64),
+    wanted: Wanted,
+}
+
+/// What came of a target.
+#[derive(Debug, Serialize)]
+pub struct Verdict {
+    /// The target in words.
+    pub target: String,
+    /// What was measured.
+    pub value: Option<f64>,
+    /// What was wanted at most.
+    pub limit: Option<f64>,
+    /// Whether it is met; absent when it was not measured.
+    pub met: Option<bool>,
+}
+
+/// Judges all targets.
+pub fn judge(figures: &Figures) -> Vec<Verdict> {
+    targets().iter().map(|target| target.judge(figures)).collect()
+}
+
+fn targets() -> Vec<Target> {
+    const MEDIAN: (&str, fn(&Spread) -> f64) = ("median", |spread| spread.median);
+    const MAX: (&str, fn(&Spread) -> f64) = ("max", |spread| spread.max);
+    const P99: (&str, fn(&Spread) -> f64) = ("p99", |spread| spread.p99);
+    let target = |place, figure: &str, subject, statistic, wanted| Target {
+        place,
+        figure: figure.to_owned(),
+        subject,
+        statistic,
+        wanted,
+    };
+    let mut targets = vec![
+        target("guest", "start", "oomtrace", MEDIAN, Wanted::NoMoreThan("oomkill")),
+        target("icount", "start", "oomtrace", MEDIAN, Wanted::NoMoreThan("oomkill")),
+        target("guest", "VmRSS idle", "oomtrace", MAX, Wanted::AtMost(6.0 * 1024.0)),
+        target("guest", "VmRSS after a kill", "oomtrace", MAX, Wanted::AtMost(6.0 * 1024.0)),
+        target("guest", "idle wake-ups", "oomtrace", MAX, Wanted::AtMost(0.0)),
+        target("guest", "idle CPU time", "oomtrace", MAX, Wanted::AtMost(0.0)),
+        target("live", "delay idle", "oomtrace", P99, Wanted::Below(1000.0)),
+        target("live", "delay beside 2 hogs", "oomtrace", P99, Wanted::Below(5000.0)),
+    ];
+    for tier in TIERS {
+        // An exit is measured together with its fork and its wait, and an exec with the whole life of its process:
+        // what is added to all of it bounds what is added to the one. Below half an instruction a figure is the rounding of its mean.
+        for (figure, limit) in [
+            ("added to getppid", 0.5),
+            ("added to signal", 300.0),
+            ("added to fork, exit, wait", 300.0),
+            ("added to spawn, exit, wait", 300.0),
+        ] {
+            targets.push(target("icount", figure, tier, MEDIAN, Wanted::Below(limit)));
+        }
+    }
+    targets
+}
+
+impl Target {
+    fn judge(&self, figures: &Figures) -> Verdict {
+        let (name, statistic) = self.statistic;
+        let of = |subject| {
+            figures.get(self.place, &self.figure, subject).filter(|values| values.missing == 0)?.spread()
+        };
+        let spread = of(self.subject);
+        let value = spread.as_ref().map(statistic);
+        let (sign, limit, words) = match self.wanted {
+            Wanted::AtMost(limit) => ("at most", Some(limit), limit.to_string()),
+            Wanted::Below(limit) => ("below", Some(limit), limit.to_string()),
+            Wanted::NoMoreThan(peer) => ("at most", of(peer).as_ref().map(statistic), format!("{peer}'s")),
+        };
+        let met = value.zip(limit).map(|(value, limit)| match self.wanted {
+            Wanted::Below(_) => value < limit,
+            Wanted::AtMost(_) | Wanted::NoMoreThan(_) => value <= limit,
+        });
+        let unit =
+            figures.get(self.place, &self.figure, self.subject).map_or("", |values| values.unit.as_str());
+        let target =
+            format!("{} · {} · {}: {name} {sign} {words} {unit}", self.place, self.figure, self.subject);
+        Verdict { target: target.trim_end().to_owned(), value, limit, met }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(text: &str, target: &str) -> Option<bool> {
+        let mut figures = Figures::default();
+        let place = if target.starts_with("live") { "live" } else { "guest" };
+        figures.add(place, text).unwrap();
+        judge(&figures).into_iter().find(|verdict| verdict.target.starts_with(target)).unwrap().met
+    }
+
+    fn sample(figure: &str, subject: &str, value: &str) -> String {
+        format!("{{\"figure\":\"{figure}\",\"subject\":\"{subject}\",\"unit\":\"x\",\"value\":{value}}}\n")
+    }
+
+    /// Guards each kind of target on both sides of its limit.
+    #[test]
+    fn limits_decide() {
+        for (own, met) in [("4", true), ("5", true), ("6", false)] {
+            let text = sample("start", "oomtrace", own) + &sample("start", "oomkill", "5");
+            assert_eq!(verdict(&text, "guest · start"), Some(met), "{own}");
+        }
+        for (value, met) in [("6144", true), ("6145", false)] {
+            assert_eq!(verdict(&sample("VmRSS idle", "oomtrace", value), "guest · VmRSS idle"), Some(met));
+        }
+        for (value, met) in [("999.9", true), ("1000", false)] {
+            assert_eq!(verdict(&sample("delay idle", "oomtrace", value), "live · delay idle"), Some(met));
+        }
+    }
+
+    /// Guards that what was not measured, or only in part, never counts as met.
+    #[test]
+    fn nothing_measured_is_no_success() {
+        assert!(judge(&Figures::default()).iter().all(|verdict| verdict.met.is_none()));
+        let lost = sample("delay idle", "oomtrace", "1") + &sample("delay idle", "oomtrace", "null");
+        assert_eq!(verdict(&lost, "live · delay idle"), None);
+        assert_eq!(verdict(&sample("start", "oomtrace", "4"), "guest · start"), None);
+    }
+}
