@@ -59,6 +59,9 @@ fn number(status: &str, key: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     /// Guards against the involuntary switches, whose line ends alike.
@@ -70,14 +73,23 @@ mod tests {
         assert_eq!(number(status, "VmHWM:"), None);
     }
 
-    /// Guards the counters: a process that works and sleeps is seen to.
+    /// Guards the counters: a process that works and sleeps is seen to. Another one than the test's own, whose threads
+    /// come and go.
     #[test]
     fn activity_grows() {
-        let pid = std::process::id();
-        let before = activity(pid).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(2));
-        let after = activity(pid).unwrap();
-        assert!(after.sleeps > before.sleeps, "{before:?} {after:?}");
-        assert!(memory(pid).unwrap().peak > 0);
+        let mut child = Command::new("sh").args(["-c", "while :; do sleep 0.01; done"]).spawn().unwrap();
+        let before = activity(child.id()).unwrap();
+        let until = Instant::now() + Duration::from_secs(10);
+        let mut grown = false;
+        while !grown && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+            let after = activity(child.id()).unwrap();
+            grown = after.sleeps > before.sleeps && after.cpu_ns > before.cpu_ns;
+        }
+        let peak = memory(child.id()).map(|memory| memory.peak);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(grown);
+        assert!(peak.unwrap() > 0);
     }
 }
