@@ -1,0 +1,61 @@
+//! What every output owes its reader, whatever the records say.
+
+use jiff::tz::TimeZone;
+use oomtrace::{
+    incident::{Event, Incident},
+    output::{Format as _, Human, Json, Message},
+};
+
+/// Both forms of output, and the promises that they keep.
+pub struct Shown {
+    human: Human,
+    json: Json,
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self { human: Human::new(false, TimeZone::UTC), json: Json }
+    }
+}
+
+impl Shown {
+    /// Formats an event and panics where a promise is broken.
+    pub fn check(&mut self, event: &Event) {
+        let message = Message::Incident(event.clone());
+        let mut text = Vec::new();
+        self.human.format(&message, &mut text);
+        block(&String::from_utf8(text).expect("the block is UTF-8"), event);
+        let mut line = Vec::new();
+        self.json.format(&message, &mut line);
+        match event {
+            Event::Opened(_) => assert!(line.is_empty(), "a line is written once, at the end"),
+            Event::Closed(incident) => object(&line, incident),
+        }
+    }
+}
+
+/// A block is a headline and rows, and no name can add a line or a control character to it.
+fn block(text: &str, event: &Event) {
+    let control = text.chars().find(|letter| letter.is_control() && *letter != '\n');
+    assert_eq!(control, None, "a control character reached the terminal: {text:?}");
+    assert!(text.is_empty() || text.ends_with('\n'), "{text:?}");
+    let headlines = text.lines().filter(|line| !line.starts_with("  ")).count();
+    match event {
+        Event::Opened(_) => assert!(headlines == 1 && text.lines().count() == 1, "{text:?}"),
+        Event::Closed(_) => assert!(headlines <= 1 && text.lines().count() >= 1, "{text:?}"),
+    }
+}
+
+/// A line is one JSON object that says what the incident says.
+fn object(line: &[u8], incident: &Incident) {
+    let [object @ .., b'\n'] = line else { panic!("no line: {line:?}") };
+    assert!(!object.contains(&b'\n'), "more than one line");
+    let object: serde_json::Value = serde_json::from_slice(object).expect("the line is JSON");
+    assert_eq!(object["schema"], "oomtrace/1");
+    assert_eq!(object["type"], "oom");
+    assert_eq!(object["id"], incident.id.as_str());
+    assert_eq!(object["seq"], incident.common.seq);
+    assert_eq!(object["boot_ns"], incident.common.boot_ns);
+    assert_eq!(object["victims"].as_array().map(Vec::len), Some(incident.victims.len()));
+    assert_eq!(object["missing"].as_object().map(serde_json::Map::len), Some(incident.missing.len()));
+}

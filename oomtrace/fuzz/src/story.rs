@@ -1,0 +1,432 @@
+//! Stories: sequences of records as a kernel might send them, and as none should.
+
+use arbitrary::{Arbitrary, Result, Unstructured};
+use oomtrace::record::{
+    Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Task, Whose,
+};
+
+use crate::session::{AnySession, figure, name};
+
+/// A session and what happens in it.
+#[derive(Arbitrary, Debug)]
+pub struct Story {
+    /// Where it happens.
+    pub session: AnySession,
+    /// What happens.
+    pub steps: Vec<Step>,
+}
+
+/// One thing that happens.
+#[derive(Arbitrary, Debug)]
+pub enum Step {
+    /// A record comes in.
+    Record {
+        /// Whose, and when.
+        stamp: Stamp,
+        /// Of which kind.
+        what: What,
+    },
+    /// A task's whole chain of cgroups comes in.
+    Chain {
+        /// Whose, and when.
+        stamp: Stamp,
+        /// How many levels below the root.
+        depth: u8,
+        /// What all its levels have in common.
+        level: AnyLevel,
+    },
+    /// Many runs begin, each with a trigger of its own.
+    Storm {
+        /// How many.
+        #[arbitrary(with = crowd)]
+        runs: u8,
+        /// Whether each has a decision.
+        decided: bool,
+        /// Whether each mark comes from a kill.
+        killed: bool,
+        /// Whether each ends.
+        ends: bool,
+    },
+    /// Many tasks of one run are marked.
+    Group {
+        /// Whose, and when.
+        stamp: Stamp,
+        /// How many.
+        #[arbitrary(with = crowd)]
+        victims: u8,
+    },
+    /// Time passes and nothing comes in.
+    Expire(Elapsed),
+}
+
+/// What a record says.
+#[derive(Arbitrary, Debug)]
+pub enum What {
+    /// A decision.
+    Decision(Box<AnyDecision>),
+    /// A cgroup.
+    Level(Box<AnyLevel>),
+    /// A mark.
+    Mark(Box<AnyMark>),
+    /// An end.
+    Close(AnyClose),
+}
+
+/// Which run of the OOM killer a record belongs to, and when it was made.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Stamp {
+    /// The trigger.
+    #[arbitrary(with = tid)]
+    pub tid: u32,
+    /// Since the record before.
+    pub elapsed: Elapsed,
+    /// When its run began.
+    pub run: Beginning,
+    /// Records that went missing just before.
+    #[arbitrary(with = gap)]
+    pub gap: u32,
+    /// What to add to get wall-clock time, ns.
+    #[arbitrary(with = offset)]
+    pub offset_ns: i64,
+}
+
+/// How a record's run relates to those before.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum Beginning {
+    /// It is the one that its trigger has.
+    Known,
+    /// It begins with this record.
+    Now,
+    /// It began at this time.
+    At(u64),
+}
+
+/// How time goes on.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum Elapsed {
+    /// It does not.
+    Nothing,
+    /// Nanoseconds.
+    Ns(u8),
+    /// Milliseconds: a group is complete after 50.
+    Ms(u8),
+    /// Seconds: a run is given up after 60.
+    Seconds(u8),
+    /// Backwards, nanoseconds.
+    Back(u32),
+    /// To a moment.
+    To(u64),
+}
+
+impl Elapsed {
+    /// The time after it.
+    #[must_use]
+    pub fn after(self, now_ns: u64) -> u64 {
+        match self {
+            Self::Nothing => now_ns,
+            Self::Ns(ns) => now_ns.saturating_add(u64::from(ns)),
+            Self::Ms(ms) => now_ns.saturating_add(u64::from(ms) * 1_000_000),
+            Self::Seconds(seconds) => now_ns.saturating_add(u64::from(seconds) * 1_000_000_000),
+            Self::Back(ns) => now_ns.saturating_sub(u64::from(ns)),
+            Self::To(ns) => ns,
+        }
+    }
+}
+
+/// A task, from a set that is small enough for stories to meet the same one again.
+#[derive(Arbitrary, Clone, Debug)]
+pub struct AnyTask {
+    #[arbitrary(with = |u: &mut Unstructured| u.int_in_range(0..=7))]
+    pid: u32,
+    known: [bool; 4],
+    #[arbitrary(with = |u: &mut Unstructured| u.int_in_range(0..=3))]
+    memcg: u64,
+    adj: Option<i16>,
+    flags: Option<u32>,
+    threads: Option<u32>,
+    #[arbitrary(with = name)]
+    comm: String,
+    start: Option<u64>,
+}
+
+impl AnyTask {
+    /// `serial` names the record that it came with: see [`crate::ledger`].
+    #[must_use]
+    pub fn task(&self, ppid: Option<u32>, uid: Option<u32>) -> Task {
+        let [has_pid, has_thread, has_memcg, has_comm] = self.known;
+        Task {
+            pid: has_pid.then_some(self.pid),
+            tid: has_thread.then_some(self.pid),
+            ppid,
+            uid,
+            flags: self.flags,
+            threads: self.threads,
+            oom_score_adj: self.adj.map(i32::from),
+            // Mostly the process's own, so that it is known again.
+            start_boot_ns: self
+                .start
+                .map(|start| if start.is_multiple_of(4) { start } else { u64::from(self.pid) }),
+            memcg: has_memcg.then(|| cgroup(self.memcg)),
+            comm: has_comm.then(|| self.comm.clone()),
+        }
+    }
+}
+
+fn cgroup(id: u64) -> CgroupId {
+    // Odd ones are of a v1 hierarchy.
+    CgroupId { hierarchy: if id % 2 == 1 { 4 } else { 0 }, id }
+}
+
+/// A decision.
+#[derive(Arbitrary, Debug)]
+pub struct AnyDecision {
+    trigger: AnyTask,
+    chosen: AnyTask,
+    gfp_mask: Option<u32>,
+    order: Option<i8>,
+    constraint: Option<u8>,
+    #[arbitrary(with = figure)]
+    capacity_pages: Option<u64>,
+    chosen_points: Option<i64>,
+    memcg: Option<Option<u8>>,
+    zonelist: Option<bool>,
+}
+
+impl AnyDecision {
+    /// The record's content. Its trigger's uid is `serial`.
+    #[must_use]
+    pub fn decision(&self, serial: u32) -> Decision {
+        Decision {
+            trigger: self.trigger.task(None, Some(serial)),
+            chosen: self.chosen.task(None, None),
+            gfp_mask: self.gfp_mask,
+            order: self.order.map(i32::from),
+            constraint: self.constraint.map(|constraint| u32::from(constraint % 6)),
+            capacity_pages: self.capacity_pages,
+            chosen_points: self.chosen_points,
+            memcg: self.memcg.map(|memcg| memcg.map(|id| cgroup(u64::from(id % 4)))),
+            zonelist: self.zonelist,
+        }
+    }
+}
+
+/// A cgroup of a chain.
+#[derive(Arbitrary, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one bit of the record")]
+pub struct AnyLevel {
+    trigger: bool,
+    #[arbitrary(with = |u: &mut Unstructured| u.int_in_range(0..=3))]
+    leaf: u64,
+    #[arbitrary(with = depth)]
+    depth: u32,
+    id: Option<u8>,
+    #[arbitrary(with = name)]
+    name: String,
+    named: bool,
+    truncated: bool,
+    root: bool,
+    #[arbitrary(with = figures)]
+    figures: [Option<u64>; 4],
+    oom_group: Option<bool>,
+}
+
+impl AnyLevel {
+    /// The record's content.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        let [usage_pages, limit, swap_usage_pages, swap_limit] = self.figures;
+        let ceiling = |pages: u64| if pages == u64::MAX { Ceiling::Unlimited } else { Ceiling::Pages(pages) };
+        Level {
+            whose: if self.trigger { Whose::Trigger } else { Whose::Victim },
+            leaf_id: self.leaf,
+            depth: self.depth,
+            id: self.id.map(|id| cgroup(if self.depth == 0 { self.leaf } else { u64::from(id) })),
+            name: self.named.then(|| self.name.clone()),
+            name_truncated: self.truncated,
+            root: self.root,
+            usage_pages,
+            limit: limit.map(ceiling),
+            swap_usage_pages,
+            swap_limit: swap_limit.map(ceiling),
+            oom_group: self.oom_group,
+        }
+    }
+
+    /// The levels of a whole chain.
+    pub fn chain(&self, levels: u8) -> impl Iterator<Item = Level> {
+        (0..=levels).map(move |depth| {
+            let root = depth == levels;
+            Level {
+                depth: u32::from(depth),
+                id: Some(cgroup(if depth == 0 { self.leaf } else { 100 + u64::from(depth) })),
+                name: if root { Some(String::new()) } else { self.level().name },
+                root,
+                ..self.level()
+            }
+        })
+    }
+}
+
+/// A mark.
+#[derive(Arbitrary, Debug)]
+pub struct AnyMark {
+    trigger: AnyTask,
+    victim: AnyTask,
+    #[arbitrary(with = figure)]
+    total_vm_pages: Option<u64>,
+    #[arbitrary(with = figure)]
+    pgtables_bytes: Option<u64>,
+    rss_count: Option<[Pages; 4]>,
+    rss_sum: Option<[Pages; 4]>,
+    killed: bool,
+    reclaim: Option<Option<Option<u8>>>,
+}
+
+impl AnyMark {
+    /// The record's content. Its victim's ppid is `serial`.
+    #[must_use]
+    pub fn mark(&self, serial: u32) -> Mark {
+        Mark {
+            trigger: self.trigger.task(None, None),
+            victim: self.victim.task(Some(serial), None),
+            mm: Mm {
+                total_vm_pages: self.total_vm_pages,
+                pgtables_bytes: self.pgtables_bytes,
+                rss_count: self.rss_count.map(|pages| pages.map(|pages| pages.0)),
+                rss_sum: self.rss_sum.map(|pages| pages.map(|pages| pages.0)),
+            },
+            killed: self.killed,
+            reclaim: self.reclaim.map(|reclaim| match reclaim {
+                None => Reclaim::Direct,
+                Some(id) => Reclaim::Memcg(id.map(|id| u64::from(id % 4))),
+            }),
+        }
+    }
+}
+
+/// A mark of another process, with nothing else known.
+#[must_use]
+pub fn bare_mark(pid: u32, serial: u32, killed: bool) -> Mark {
+    let victim =
+        Task { pid: Some(pid), ppid: Some(serial), start_boot_ns: Some(u64::from(pid)), ..Task::default() };
+    Mark { trigger: Task::default(), victim, mm: Mm::default(), killed, reclaim: None }
+}
+
+/// A decision with nothing known.
+#[must_use]
+pub fn bare_decision(serial: u32) -> Decision {
+    Decision {
+        trigger: Task { uid: Some(serial), ..Task::default() },
+        chosen: Task::default(),
+        gfp_mask: None,
+        order: None,
+        constraint: None,
+        capacity_pages: None,
+        chosen_points: None,
+        memcg: None,
+        zonelist: None,
+    }
+}
+
+/// A counter of pages; it may be seen below 0.
+#[derive(Clone, Copy, Debug)]
+struct Pages(i64);
+
+impl<'a> Arbitrary<'a> for Pages {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(Self(if u.ratio(7, 8)? { i64::from(u.arbitrary::<i16>()?) } else { u.arbitrary()? }))
+    }
+}
+
+/// An end.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct AnyClose {
+    kills: u8,
+    marks: u8,
+    verdict: bool,
+}
+
+impl AnyClose {
+    /// The record's content.
+    #[must_use]
+    pub fn close(self) -> Close {
+        Close { kills: u32::from(self.kills), marks: u32::from(self.marks), verdict: self.verdict }
+    }
+}
+
+/// A stream of records as it is told: the clock and each trigger's run.
+#[derive(Debug, Default)]
+pub struct Clock {
+    now_ns: u64,
+    runs: std::collections::HashMap<u32, (u64, u32)>,
+}
+
+impl Clock {
+    /// Time goes on.
+    pub fn pass(&mut self, elapsed: Elapsed) -> u64 {
+        self.now_ns = elapsed.after(self.now_ns);
+        self.now_ns
+    }
+
+    /// The key of the next record.
+    pub fn key(&mut self, stamp: Stamp) -> Key {
+        let now_ns = self.pass(stamp.elapsed);
+        let (opened_ns, next) = match (stamp.run, self.runs.get(&stamp.tid)) {
+            (Beginning::Known, Some(run)) => *run,
+            (Beginning::Known, None) | (Beginning::Now, _) => (now_ns, 0),
+            (Beginning::At(ns), _) => (ns, 0),
+        };
+        let index = next.saturating_add(stamp.gap);
+        self.runs.insert(stamp.tid, (opened_ns, index.saturating_add(1)));
+        Key { trigger_tid: stamp.tid, opened_ns, boot_ns: now_ns, index, lost: stamp.gap }
+    }
+}
+
+impl Stamp {
+    /// The next record of the same run, at once.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self { elapsed: Elapsed::Nothing, run: Beginning::Known, gap: 0, ..self }
+    }
+
+    /// The first record of a run that begins now.
+    #[must_use]
+    pub fn first(tid: u32) -> Self {
+        Self { tid, elapsed: Elapsed::Ns(1), run: Beginning::Now, gap: 0, offset_ns: 0 }
+    }
+}
+
+/// A record of a level.
+#[must_use]
+pub fn level_record(key: Key, level: Level) -> Record {
+    Record::Level(key, Box::new(level))
+}
+
+fn tid(u: &mut Unstructured<'_>) -> Result<u32> {
+    if u.ratio(7, 8)? { u.int_in_range(0..=3) } else { u.int_in_range(0..=255) }
+}
+
+/// Mostly few: a crowd takes a thousand times as long as a record.
+fn crowd(u: &mut Unstructured<'_>) -> Result<u8> {
+    if u.ratio(31, 32)? { u.int_in_range(0..=3) } else { u.arbitrary() }
+}
+
+fn gap(u: &mut Unstructured<'_>) -> Result<u32> {
+    Ok(match u.int_in_range(0..=15)? {
+        0 => u.arbitrary()?,
+        1 => 1,
+        _ => 0,
+    })
+}
+
+fn offset(u: &mut Unstructured<'_>) -> Result<i64> {
+    if u.ratio(3, 4)? { Ok(1_700_000_000_000_000_000) } else { u.arbitrary() }
+}
+
+fn depth(u: &mut Unstructured<'_>) -> Result<u32> {
+    if u.ratio(7, 8)? { u.int_in_range(0..=3) } else { u.arbitrary() }
+}
+
+fn figures(u: &mut Unstructured<'_>) -> Result<[Option<u64>; 4]> {
+    Ok([figure(u)?, figure(u)?, figure(u)?, figure(u)?])
+}
