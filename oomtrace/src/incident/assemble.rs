@@ -340,6 +340,11 @@ impl Assembler {
                 _ => Verdict::AlreadyExiting,
             };
             let field = "victims[0]".to_owned();
+            if close.marks > 0 {
+                for lost in ["rss", "total_vm_bytes", "pgtables_bytes", "swap_bytes"] {
+                    missing.insert(format!("{field}.{lost}"), "the record of its mark was lost".to_owned());
+                }
+            }
             let mark = Mark {
                 trigger: decision.trigger.clone(),
                 victim: decision.chosen.clone(),

@@ -331,6 +331,7 @@ fn what_was_lost_is_not_made_up_for() {
     let incident = closed(&events)[0];
     assert_eq!(verdicts(incident), [(8, Verdict::Killed)]);
     assert_eq!(incident.lost_records, 3);
+    assert_eq!(incident.missing["victims[0].rss"], "the record of its mark was lost");
     assert_eq!(incident.scope.cause, None);
     assert!(incident.missing.contains_key("scope.cause"));
 

@@ -92,6 +92,10 @@ fn shared(incident: &Incident, base: &Cgroup) -> Value {
     if let Some(limits) = json.pointer_mut("/scope/limits").and_then(Value::as_array_mut) {
         let below = |path: &str| path.starts_with(&base.path);
         limits.retain(|limit| limit.get("path").and_then(Value::as_str).is_some_and(below));
+        // The two look one after the other, and what is charged moves meanwhile.
+        for limit in limits.iter_mut().filter_map(Value::as_object_mut) {
+            limit.retain(|key, _| !key.ends_with("usage_bytes"));
+        }
     }
     json
 }

@@ -166,6 +166,10 @@ pub fn wrong(incident: &Incident, roster: &Roster) -> Vec<String> {
     if parties.flatten().all(|comm| number_in(comm).is_none()) {
         return Vec::new();
     }
+    if fields.victims.is_empty() && fields.missing.contains_key("outcome") {
+        // All but its decision was lost, and it claims no more than that.
+        return Vec::new();
+    }
     let [victim] = fields.victims.as_slice() else {
         let (count, outcome) = (fields.victims.len(), &fields.outcome);
         return vec![format!("the incident {:?} has {count} victims, outcome {outcome:?}", fields.id)];

@@ -3,7 +3,7 @@
 use std::env;
 use std::process::Command;
 
-use super::table::{Cell, Status};
+use super::table::Cell;
 use crate::{process, workspace};
 
 /// One of them: its name and cargo's arguments.
@@ -28,10 +28,6 @@ impl Check {
         eprintln!("cargo {}", self.args.join(" "));
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(workspace::root()).args(self.args);
-        let (status, reason) = match process::inherit(&mut cargo) {
-            Ok(()) => (Status::Passed, String::new()),
-            Err(error) => (Status::Failed, format!("{error:#}")),
-        };
-        Cell { row: self.name.to_owned(), column: "host".to_owned(), status, reason }
+        Cell::of(self.name, "host", process::inherit(&mut cargo))
     }
 }

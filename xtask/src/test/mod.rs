@@ -1,6 +1,7 @@
 //! `cargo xtask test`: format, lints, unit tests, and the scenarios, live and in virtual machines.
 
 mod checks;
+mod full;
 mod matrix;
 mod table;
 
@@ -22,6 +23,9 @@ pub struct Args {
     /// Leave out the virtual machines: quicker, and no verdict on other kernels
     #[arg(long)]
     no_vm: bool,
+    /// Add what takes longer: a storm of 2,000 kills, and fuzzing
+    #[arg(long)]
+    full: bool,
     /// Run only these scenarios, and no other checks
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -50,6 +54,12 @@ pub fn main(args: &Args) -> Result<ExitCode> {
         });
     } else {
         for cell in matrix::guests(&built, &args.only, vm::jobs())? {
+            table.add(cell);
+        }
+    }
+    if args.full {
+        table.add(full::storm(&built));
+        for cell in full::fuzz() {
             table.add(cell);
         }
     }

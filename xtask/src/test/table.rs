@@ -42,6 +42,17 @@ pub struct Cell {
     pub reason: String,
 }
 
+impl Cell {
+    /// What came of something that passes unless it ends in an error.
+    pub fn of(row: &str, column: &str, result: anyhow::Result<()>) -> Self {
+        let (status, reason) = match result {
+            Ok(()) => (Status::Passed, String::new()),
+            Err(error) => (Status::Failed, format!("{error:#}")),
+        };
+        Self { row: row.to_owned(), column: column.to_owned(), status, reason }
+    }
+}
+
 /// Numbers of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
