@@ -151,7 +151,7 @@ fn by_tid(victim: u32) -> u64 {
     if killing != 0 && get!(killing, task_pid as u32) == victim { killing } else { 0 }
 }
 
-/// A victim of which only the thread id is known. Userspace looks for the rest.
+/// A victim of which only the thread id is known. The rest is absent, and userspace says so.
 #[inline(always)]
 fn unidentified(victim: u32) {
     let mut incident = Incident::open(current_tid(), now());

@@ -14,14 +14,12 @@ use oomtrace_ebpf::RecordKind;
 use crate::{
     cli::{FilterArgs, Form, OutputArgs},
     incident::{Assembler, Event, Loss, LossTag, SchemaName, Status, StatusState, StatusTag},
-    output::{Closed, Filter, Format, Human, Json, Message, Queue},
+    output::{Closed, Filter, Format, Human, Json, LAST_WORDS, Message, Queue},
     record::{DecodeError, decode},
 };
 
 /// The place of losses in the output's queue.
 const OUTPUT: &str = "output";
-/// How long the last lines may take to find room when tracing ends.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Standard output and what goes there.
 pub struct Shown {

@@ -9,7 +9,7 @@ mod queue;
 pub use filter::Filter;
 pub use human::Human;
 pub use json::Json;
-pub use queue::{Closed, Queue};
+pub use queue::{Closed, LAST_WORDS, Queue};
 
 use crate::incident::{Event, Loss, Status};
 

@@ -17,7 +17,7 @@ use super::{Format, Message};
 /// Messages that wait at the most. An incident is some KiB.
 const CAPACITY: usize = 1024;
 /// How long the rest may take to be written when tracing ends.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+pub const LAST_WORDS: Duration = Duration::from_secs(2);
 /// The writer's stack: it formats into buffers on the heap.
 const STACK_BYTES: usize = 256 * 1024;
 
