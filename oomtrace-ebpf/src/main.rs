@@ -2,6 +2,10 @@
 //! that fetch their arguments and call the subject's function, so that a fentry program, a kprobe and a
 //! tracepoint do exactly the same.
 //!
+//! The verifier walks each program before we are armed, so that is kept short. What is long, and what runs in a loop,
+//! is a function of its own that takes and returns numbers (`no_mangle`, `extern "C"`: a global function), which the
+//! verifier walks once for all its calls, in place of once a call.
+//!
 //! Rules: a program copies what will be gone and decides nothing that userspace can decide later; loops are
 //! bounded; no program shares per-CPU scratch with another (tracepoint programs are preemptible from 7.3 on);
 //! every record that finds no room is counted.
@@ -18,6 +22,8 @@ mod oom;
 mod read;
 #[cfg(target_arch = "bpf")]
 mod ring;
+#[cfg(target_arch = "bpf")]
+mod run;
 #[cfg(target_arch = "bpf")]
 mod stall;
 #[cfg(target_arch = "bpf")]

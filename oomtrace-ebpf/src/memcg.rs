@@ -5,7 +5,7 @@ use oomtrace_ebpf::{ABSENT, Level, MAX_LEVELS, NAME_LEN, RecordKind, level};
 
 use crate::{
     read::{constant, copy, get, into},
-    ring::{Incident, Wake, emit},
+    ring::{Wake, emit},
 };
 
 /// Reads the id (the inode number of the directory) and the hierarchy (0 is v2) of a cgroup: 1 if both are read.
@@ -23,31 +23,40 @@ pub fn id(css: u64) -> u64 {
     get!(get!(get!(css, css_cgroup), cgroup_kn), kernfs_id)
 }
 
-/// Sends a record for each cgroup from `leaf` (a css) up to the root.
-#[inline(always)]
-pub fn emit_chain(incident: &mut Incident, leaf: u64, chain: u32) {
+/// Sends a record for each cgroup from `leaf` (a css) up to the root. A global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn send_chain(leaf: u64, chain: u64) -> u64 {
     let leaf_id = id(leaf);
     let mut css = leaf;
-    for depth in 0..MAX_LEVELS {
-        let parent = get!(css, css_parent);
-        let sent = emit(incident, RecordKind::Level, Wake::Later, |record: &mut Level| {
-            record.chain = chain;
-            record.depth = depth;
-            record.leaf_id = leaf_id;
-            fill(record, css);
-            record.parent = parent;
-        });
-        // A chain with a gap is of no use.
-        if !sent || parent == 0 {
+    for depth in 0..u64::from(MAX_LEVELS) {
+        css = send_level(css, chain, depth, leaf_id);
+        if css == 0 {
             break;
         }
-        css = parent;
     }
+    0
+}
+
+/// Sends a record of one cgroup and returns the one above it; 0 at the root, and where the record found no room,
+/// since a chain with a gap is of no use. A global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn send_level(css: u64, chain: u64, depth: u64, leaf_id: u64) -> u64 {
+    let parent = get!(css, css_parent);
+    let sent = emit(RecordKind::Level, Wake::Later, |record: &mut Level| {
+        record.chain = chain as u32;
+        record.depth = depth as u32;
+        record.leaf_id = leaf_id;
+        fill(record, css);
+        record.parent = parent;
+    });
+    if sent { parent } else { 0 }
 }
 
 /// Reads the memory cgroup of a css.
 #[inline(always)]
-pub fn fill(record: &mut Level, css: u64) {
+fn fill(record: &mut Level, css: u64) {
     record.present |= level::ID * identity(css, &raw mut record.id, &raw mut record.hierarchy);
     let kn = get!(get!(css, css_cgroup), cgroup_kn);
     let name = get!(kn, kernfs_name) as *const core::ffi::c_void;

@@ -8,13 +8,13 @@
 use aya_ebpf::{helpers::generated::bpf_map_lookup_percpu_elem, macros::map, maps::PerCpuArray};
 use oomtrace_ebpf::{ABSENT, MmFacts, mm};
 
-use crate::read::{constant, copy, forget, into, number};
+use crate::read::{constant, copy, forget, into, number, succeeded};
 
 /// Never written: where the kernel puts its elements is what is of interest.
 #[map]
 static ANCHOR: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-/// CPUs that the programs can sum over. The verifier walks every turn of the loop.
+/// CPUs that the programs can sum over. The verifier walks every turn of the loop, some ten instructions.
 const MAX_CPUS: u32 = 1024;
 
 /// Reads an address space, or leaves it empty for NULL.
@@ -48,39 +48,57 @@ fn sum(facts: &mut MmFacts, mm: u64, stride: u32) -> u32 {
     let counters = constant!(LAYOUT.mm_rss_percpu_counters);
     // Both are constants to the verifier: where the sum cannot be had it never sees the helper below, which is
     // younger (5.19) than the oldest kernel that we run on.
-    if cpus == 0 || counters == ABSENT {
+    if cpus == 0 || cpus > MAX_CPUS || counters == ABSENT {
         return 0;
     }
     let mut anchor = 0_u64;
     let mut read = into(&raw mut anchor, forget(&raw const ANCHOR as u64), constant!(LAYOUT.bpf_array_pptrs));
-    facts.rss_sum = facts.rss_count;
     facts.cpus = cpus;
+    for index in 0..4_u32 {
+        let parts = number::<u64>(mm, counters + index * stride);
+        let held = held_back(parts.wrapping_sub(anchor)) as i64;
+        read &= succeeded(held.wrapping_add(FAILED / -2));
+        facts.rss_sum[index as usize] = facts.rss_count[index as usize].wrapping_add(held);
+    }
+    read
+}
+
+/// Below any sum of [`MAX_CPUS`] numbers of 32 bits, also when halved.
+const FAILED: i64 = -(1 << 48);
+
+/// What all CPUs hold back of a counter whose per-CPU pointer is `parts` behind that of our element; less
+/// [`FAILED`] for each of which that cannot be read. A global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn held_back(parts: u64) -> u64 {
+    let cpus = constant!(PARAMS.cpus);
+    let mut held = 0_u64;
     for cpu in 0..MAX_CPUS {
         if cpu >= cpus {
             break;
         }
-        let element = element(cpu);
-        if element == 0 {
-            return 0;
-        }
-        let offset = element.wrapping_sub(anchor);
-        for index in 0..4_u32 {
-            let part = number::<u64>(mm, counters + index * stride);
-            let mut held = 0_i32;
-            read &= into(&raw mut held, part.wrapping_add(offset), 0);
-            facts.rss_sum[index as usize] += i64::from(held);
-        }
+        held = held.wrapping_add(held_on(parts, u64::from(cpu)));
     }
-    if cpus > MAX_CPUS { 0 } else { read }
+    held
 }
 
-/// The address of our element on a CPU, 0 if there is no such CPU.
-#[inline(always)]
-fn element(cpu: u32) -> u64 {
+/// The same of one CPU. A global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn held_on(parts: u64, cpu: u64) -> u64 {
+    // The verifier walks global functions even where nobody calls them: see sum().
+    if constant!(PARAMS.cpus) == 0 {
+        return FAILED as u64;
+    }
     let key = 0_u32;
-    // SAFETY: the map is one, the key is one of its keys.
+    // SAFETY: the map is one, the key is one of its keys. NULL: there is no such CPU.
     let element = unsafe {
-        bpf_map_lookup_percpu_elem((&raw const ANCHOR).cast_mut().cast(), (&raw const key).cast(), cpu)
+        bpf_map_lookup_percpu_elem((&raw const ANCHOR).cast_mut().cast(), (&raw const key).cast(), cpu as u32)
     };
-    forget(element as u64)
+    if element.is_null() {
+        return FAILED as u64;
+    }
+    let mut held = 0_i32;
+    let read = into(&raw mut held, parts.wrapping_add(forget(element as u64)), 0);
+    i64::from(held).wrapping_add(FAILED * i64::from(1 - read)) as u64
 }

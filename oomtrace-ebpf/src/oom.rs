@@ -1,9 +1,7 @@
 //! The decision: who asked, what ran out, who was chosen; and its end.
 
 use aya_ebpf::{
-    helpers::generated::bpf_get_current_task,
-    macros::{fentry, fexit, kprobe, kretprobe, map},
-    maps::HashMap,
+    macros::{fentry, fexit, kprobe, kretprobe},
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use aya_log_ebpf::debug;
@@ -11,67 +9,43 @@ use oomtrace_ebpf::{Close, Decision, RecordKind, chain, decision};
 
 use crate::{
     memcg,
-    read::{copy, get},
-    ring::{Incident, Wake, armed, emit, now},
-    task,
+    read::{copy, forget, get},
+    ring::{Wake, emit},
+    run::{self, now},
+    task::{self, current, current_tid},
 };
-
-/// A run of the OOM killer that has come to a decision, by the trigger's thread id. The kernel runs one at a
-/// time (`oom_lock`), so this never fills.
-#[map]
-pub static OPEN: HashMap<u32, Run> = HashMap::with_max_entries(64, 0);
-
-/// See [`OPEN`].
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Run {
-    pub incident: Incident,
-    /// The task that `__oom_kill_process()` was last called for.
-    pub killing: u64,
-    /// The css whose chain was sent as the victim's.
-    pub sent: u64,
-    pub kills: u32,
-    pub marks: u32,
-}
-
-/// The thread id of the current task, in the initial namespace.
-#[inline(always)]
-pub fn current_tid() -> u32 {
-    aya_ebpf::helpers::bpf_get_current_pid_tgid() as u32
-}
-
-/// The current task's `task_struct`.
-#[inline(always)]
-pub fn current() -> u64 {
-    // SAFETY: the helper takes no argument and cannot fail.
-    unsafe { bpf_get_current_task() }
-}
 
 /// `oom_kill_process(struct oom_control *oc, const char *message)` was entered.
 #[inline(always)]
 fn decided(oc: u64) {
-    if !armed() {
+    // Without room for the run there is none to send records of: the mark then begins one.
+    if !run::begin(now(), 0) {
         return;
     }
-    let tid = current_tid();
-    let mut run = Run { incident: Incident::open(tid, now()), killing: 0, sent: 0, kills: 0, marks: 0 };
-    let trigger = current();
-    let chosen = get!(oc, oc_chosen);
-    emit(&mut run.incident, RecordKind::Decision, Wake::Later, |record: &mut Decision| {
-        task::read(&mut record.trigger, trigger);
-        task::read(&mut record.chosen, chosen);
+    send_decision(oc);
+    let chosen = task::memory_css(get!(oc, oc_chosen));
+    let own = task::memory_css(current());
+    if let Some(run) = run::current() {
+        run.sent = chosen;
+    }
+    if chosen != 0 {
+        memcg::send_chain(chosen, u64::from(chain::VICTIM));
+    }
+    if own != chosen && own != 0 {
+        memcg::send_chain(own, u64::from(chain::TRIGGER));
+    }
+}
+
+/// A global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn send_decision(oc: u64) -> u64 {
+    emit(RecordKind::Decision, Wake::Later, |record: &mut Decision| {
+        task::read(&mut record.trigger, current());
+        task::read(&mut record.chosen, get!(oc, oc_chosen));
         control(record, oc);
     });
-    run.sent = task::memory_css(chosen);
-    if run.sent != 0 {
-        memcg::emit_chain(&mut run.incident, run.sent, chain::VICTIM);
-    }
-    let own = task::memory_css(trigger);
-    if own != run.sent && own != 0 {
-        memcg::emit_chain(&mut run.incident, own, chain::TRIGGER);
-    }
-    // Only a full map could refuse, and then the incident ends without a record of its end.
-    let _ = OPEN.insert(tid, run, 0);
+    0
 }
 
 #[inline(always)]
@@ -92,22 +66,21 @@ fn control(record: &mut Decision, oc: u64) {
 /// may make thousands: these end at the look-up.
 #[inline(always)]
 fn returned(verdict: u32) {
-    let tid = current_tid();
-    let Some(run) = OPEN.get_ptr_mut(tid) else { return };
-    // SAFETY: the entry is this thread's own; nothing removes it but the line below.
-    let mut run = unsafe { *run };
-    let _ = OPEN.remove(tid);
-    emit(&mut run.incident, RecordKind::Close, Wake::Now, |record: &mut Close| {
-        record.kills = run.kills;
-        record.marks = run.marks;
+    let Some(run) = run::current() else { return };
+    let (kills, marks) = (run.kills, run.marks);
+    emit(RecordKind::Close, Wake::Now, |record: &mut Close| {
+        record.kills = kills;
+        record.marks = marks;
         record.verdict = verdict & 1;
     });
+    run::end();
 }
 
 #[fentry]
 fn decision_fentry(ctx: FEntryContext) -> i32 {
     debug!(&ctx, "oom_kill_process() by {}", current_tid());
-    decided(ctx.arg(0));
+    // Global functions take numbers: to the verifier a trampoline's argument is a pointer.
+    decided(forget(ctx.arg(0)));
     0
 }
 

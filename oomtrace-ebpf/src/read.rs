@@ -41,7 +41,7 @@ pub fn into<T>(to: *mut T, base: u64, offset: u32) -> u32 {
 
 /// 1 for a helper's 0, 0 for its error (a negative number). In assembly, since the compiler would branch.
 #[inline(always)]
-fn succeeded(result: i64) -> u32 {
+pub fn succeeded(result: i64) -> u32 {
     let mut bit = result;
     // SAFETY: arithmetic on a register of its own: the sign becomes -1 or 0, and then 0 or 1.
     unsafe { asm!("{bit} s>>= 63", "{bit} += 1", bit = inout(reg) bit) };

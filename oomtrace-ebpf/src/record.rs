@@ -349,15 +349,3 @@ record! {
         pub reserved: u32,
     } size 48
 }
-
-record! {
-    /// A process as a victim would be read. Not sent: userspace asks for it once, about itself.
-    pub struct Mirror {
-        /// The task.
-        pub task: TaskFacts,
-        /// Its address space.
-        pub mm: MmFacts,
-        /// Its memory cgroup.
-        pub level: Level,
-    } size 544
-}

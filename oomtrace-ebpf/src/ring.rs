@@ -4,13 +4,15 @@ use core::{arch::asm, ptr};
 
 use aya_ebpf::{
     bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
-    helpers::generated::bpf_ktime_get_boot_ns,
     macros::map,
     maps::{Array, RingBuf},
 };
 use oomtrace_ebpf::{Header, RecordKind};
 
-use crate::read::forget;
+use crate::{
+    run::{self, now},
+    task::current_tid,
+};
 
 /// Records, kernel half to userspace. Userspace sets the size.
 #[map]
@@ -19,40 +21,6 @@ static RECORDS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 /// Records that found no room, by [`RecordKind`] (index: kind).
 #[map]
 static LOST: Array<u64> = Array::with_max_entries(8, 0);
-
-/// Not 0 once userspace has attached every program. Until then they see nothing, so that no incident is seen by
-/// some of them alone.
-#[map]
-static ARMED: Array<u32> = Array::with_max_entries(1, 0);
-
-/// Whether every program is attached.
-#[inline(always)]
-pub fn armed() -> bool {
-    match ARMED.get_ptr(0) {
-        // SAFETY: an element lives as long as its map; userspace writes it as a whole.
-        Some(armed) => unsafe { ptr::read_volatile(armed) != 0 },
-        None => false,
-    }
-}
-
-/// An incident under way, as the headers of its records need it.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Incident {
-    pub opened_ns: u64,
-    pub trigger_tid: u32,
-    pub index: u32,
-    pub lost: u32,
-    /// Keeps the size a multiple of 8: map values are copied as a whole.
-    pub reserved: u32,
-}
-
-impl Incident {
-    #[inline(always)]
-    pub fn open(trigger_tid: u32, opened_ns: u64) -> Self {
-        Self { opened_ns, trigger_tid, index: 0, lost: 0, reserved: 0 }
-    }
-}
 
 /// Whether userspace is woken for a record.
 #[derive(Clone, Copy)]
@@ -63,35 +31,27 @@ pub enum Wake {
     Now,
 }
 
-/// Nanoseconds since boot, suspended time included.
-#[inline(always)]
-pub fn now() -> u64 {
-    // SAFETY: the helper takes no argument and cannot fail.
-    unsafe { bpf_ktime_get_boot_ns() }
-}
-
-/// Sends a record, which `fill` completes, and returns `true`; or counts it as lost.
+/// Sends a record of the current thread's run, which `fill` completes, and returns `true`; or counts it as lost.
 ///
 /// `T` is a record of [`oomtrace_ebpf`]: it begins with a [`Header`] and is valid when zeroed.
 #[inline(always)]
-pub fn emit<T: 'static>(
-    incident: &mut Incident,
-    kind: RecordKind,
-    wake: Wake,
-    fill: impl FnOnce(&mut T),
-) -> bool {
+pub fn emit<T: 'static>(kind: RecordKind, wake: Wake, fill: impl FnOnce(&mut T)) -> bool {
+    let Some(run) = run::current() else {
+        count_lost(kind);
+        return false;
+    };
     let header = Header {
         kind: kind as u16,
         size: size_of::<T>() as u16,
-        trigger_tid: incident.trigger_tid,
-        opened_ns: incident.opened_ns,
+        trigger_tid: current_tid(),
+        opened_ns: run.opened_ns,
         boot_ns: now(),
-        index: incident.index,
-        lost: incident.lost,
+        index: run.index,
+        lost: run.lost,
     };
-    incident.index = forget(incident.index + 1);
+    run.index += 1;
     let Some(mut entry) = RECORDS.reserve::<T>(0) else {
-        incident.lost = forget(incident.lost + 1);
+        run.lost += 1;
         count_lost(kind);
         return false;
     };

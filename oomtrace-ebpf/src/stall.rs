@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use oomtrace_ebpf::{ABSENT, reclaim};
 
-use crate::{memcg, oom::current_tid, read::constant};
+use crate::{memcg, read::constant, task::current_tid};
 
 /// What each thread reclaimed last.
 #[map]

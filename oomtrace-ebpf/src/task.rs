@@ -1,5 +1,6 @@
 //! What a `task_struct` tells.
 
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_task};
 use oomtrace_ebpf::{ABSENT, TaskFacts, task};
 
 use crate::{
@@ -7,8 +8,21 @@ use crate::{
     read::{constant, copy, get, number},
 };
 
-/// Reads a task, or leaves it empty for NULL.
+/// The thread id of the current task, in the initial namespace.
 #[inline(always)]
+pub fn current_tid() -> u32 {
+    bpf_get_current_pid_tgid() as u32
+}
+
+/// The current task's `task_struct`.
+#[inline(always)]
+pub fn current() -> u64 {
+    // SAFETY: the helper takes no argument and cannot fail.
+    unsafe { bpf_get_current_task() }
+}
+
+/// Reads a task, or leaves it empty for NULL. A function of its own, since records have two of it.
+#[inline(never)]
 pub fn read(facts: &mut TaskFacts, task: u64) {
     copy!(facts.pid <- task, task_tgid, task::PID);
     copy!(facts.tid <- task, task_pid, task::TID);

@@ -10,10 +10,11 @@ use oomtrace_ebpf::{Mark, RecordKind, chain, task as known};
 
 use crate::{
     memcg, mm,
-    oom::{OPEN, Run, current, current_tid},
-    read::{constant, get},
-    ring::{Incident, Wake, armed, emit, now},
-    stall, task,
+    read::{constant, forget, get},
+    ring::{Wake, emit},
+    run::{self, now},
+    stall,
+    task::{self, current, current_tid},
 };
 
 /// The kill that a thread made last, where no hook tells that it runs the OOM killer. Threads that are not the
@@ -35,99 +36,105 @@ const SIGKILL: i32 = 9;
 /// A kill of `task` begins in the context of the current thread: it is marked next, if it is not exiting.
 #[inline(always)]
 fn killing(task: u64) {
-    if !armed() {
-        return;
-    }
-    let tid = current_tid();
-    if let Some(run) = OPEN.get_ptr_mut(tid) {
-        // SAFETY: the entry is this thread's own, and only this thread removes it.
-        unsafe {
-            (*run).killing = task;
-            (*run).kills += 1;
+    if let Some(run) = run::current() {
+        // Two hooks tell of the same kill for as long as one stands in for the other.
+        if run.killing != task {
+            run.killing = task;
+            run.kills += 1;
         }
         return;
     }
-    let _ = KILLING.insert(tid, Kill { task, boot_ns: now() }, 0);
+    let _ = KILLING.insert(current_tid(), Kill { task, boot_ns: now() }, 0);
 }
 
 /// `task` was marked: `mark_oom_victim()` set its `oom_mm`.
 #[inline(always)]
 fn marked(task: u64) {
-    let tid = current_tid();
-    let open = OPEN.get_ptr_mut(tid);
-    let mut run = match open {
-        // SAFETY: the entry is this thread's own, and only this thread removes it.
-        Some(open) => unsafe { *open },
-        // No hook at the decision, or none was made: a task that is exiting by itself asked for memory.
-        None => undecided(tid, task),
-    };
-    run.marks += 1;
-    let killed = run.killing == task;
-    let own = if open.is_none() { task::memory_css(current()) } else { 0 };
-    let css = task::memory_css(task);
-    if own != css && own != 0 {
-        memcg::emit_chain(&mut run.incident, own, chain::TRIGGER);
+    let decided = run::current().is_some();
+    if !decided {
+        undecided(task);
     }
-    if css != run.sent && css != 0 {
-        memcg::emit_chain(&mut run.incident, css, chain::VICTIM);
+    let css = task::memory_css(task);
+    let own = if decided { 0 } else { task::memory_css(current()) };
+    if own != css && own != 0 {
+        memcg::send_chain(own, u64::from(chain::TRIGGER));
+    }
+    let mut killed = 0;
+    let mut sent = 0;
+    if let Some(run) = run::current() {
+        run.marks += 1;
+        killed = u64::from(run.killing == task);
+        sent = run.sent;
         run.sent = css;
     }
-    send(&mut run, task, killed);
-    if let Some(open) = open {
-        // SAFETY: as above.
-        unsafe { *open = run };
+    if css != sent && css != 0 {
+        memcg::send_chain(css, u64::from(chain::VICTIM));
+    }
+    send_mark(task, killed);
+    if !decided {
+        run::end();
     }
 }
 
-/// A run of the OOM killer that begins with its mark, or with the kill just before.
+/// A run of the OOM killer that begins with its mark, or with the kill just before: no hook tells of a decision, or
+/// none was made, since a task that is exiting by itself asked for memory.
 #[inline(always)]
-fn undecided(tid: u32, task: u64) -> Run {
-    let mut run = Run { incident: Incident::open(tid, now()), killing: 0, sent: 0, kills: 0, marks: 0 };
+fn undecided(task: u64) {
+    let tid = current_tid();
+    let mut opened_ns = now();
+    let mut killing = 0;
     if let Some(kill) = KILLING.get_ptr(tid) {
         // SAFETY: a map's element may be reused but never unmapped; a reused one holds another task.
         let kill = unsafe { *kill };
         if kill.task == task {
-            run.killing = task;
-            run.incident.opened_ns = kill.boot_ns;
+            killing = task;
+            opened_ns = kill.boot_ns;
         }
         let _ = KILLING.remove(tid);
     }
-    run
+    run::begin(opened_ns, killing);
 }
 
-#[inline(always)]
-fn send(run: &mut Run, task: u64, killed: bool) {
-    let tid = run.incident.trigger_tid;
-    emit(&mut run.incident, RecordKind::Mark, Wake::Now, |record: &mut Mark| {
+/// A global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn send_mark(task: u64, killed: u64) -> u64 {
+    emit(RecordKind::Mark, Wake::Now, |record: &mut Mark| {
         task::read(&mut record.trigger, current());
         task::read(&mut record.victim, task);
         mm::read(&mut record.mm, task::mm(task));
-        record.killed = u32::from(killed);
-        (record.reclaim, record.reclaim_memcg_id) = stall::last(tid);
+        record.killed = killed as u32;
+        (record.reclaim, record.reclaim_memcg_id) = stall::last(current_tid());
     });
+    0
 }
 
 /// `mark_oom_victim(struct task_struct *tsk)` was entered: it marks a task once, and a process's address space
 /// once, but is called more often.
 #[inline(always)]
 fn about_to_mark(task: u64) {
-    if armed() && get!(get!(task, task_signal), signal_oom_mm) == 0 {
+    if get!(get!(task, task_signal), signal_oom_mm) == 0 {
         marked(task);
     }
 }
 
 /// `mark_victim(struct task_struct *task, uid_t uid)`, or `(int pid)` on older kernels, which is a thread id.
+///
+/// Userspace runs it too, with 0, to be shown itself as if it were a victim.
 #[raw_tracepoint(tracepoint = "mark_victim")]
 fn victim_raw_tp(ctx: RawTracePointContext) -> i32 {
-    if !armed() {
-        return 0;
-    }
-    debug!(&ctx, "mark_victim by {}", current_tid());
-    let task = if constant!(PARAMS.mark_passes_task) != 0 { ctx.arg(0) } else { by_tid(ctx.arg(0)) };
+    let victim = ctx.arg::<u64>(0);
+    let task = if victim == 0 {
+        current()
+    } else if constant!(PARAMS.mark_passes_task) != 0 {
+        victim
+    } else {
+        by_tid(victim as u32)
+    };
     if task != 0 {
         marked(task);
     } else {
-        unidentified(ctx.arg(0));
+        unidentified(victim as u32);
     }
     0
 }
@@ -139,9 +146,8 @@ fn by_tid(victim: u32) -> u64 {
     if tid == victim {
         return current();
     }
-    let killing = match OPEN.get_ptr(tid) {
-        // SAFETY: the entry is this thread's own, and only this thread removes it.
-        Some(run) => unsafe { (*run).killing },
+    let killing = match run::current() {
+        Some(run) => run.killing,
         None => match KILLING.get_ptr(tid) {
             // SAFETY: a map's element may be reused but never unmapped.
             Some(kill) => unsafe { (*kill).task },
@@ -154,24 +160,29 @@ fn by_tid(victim: u32) -> u64 {
 /// A victim of which only the thread id is known. The rest is absent, and userspace says so.
 #[inline(always)]
 fn unidentified(victim: u32) {
-    let mut incident = Incident::open(current_tid(), now());
-    emit(&mut incident, RecordKind::Mark, Wake::Now, |record: &mut Mark| {
+    let decided = run::current().is_some();
+    if !decided {
+        run::begin(now(), 0);
+    }
+    emit(RecordKind::Mark, Wake::Now, |record: &mut Mark| {
         task::read(&mut record.trigger, current());
         record.victim.tid = victim;
         record.victim.present = known::TID;
     });
+    if !decided {
+        run::end();
+    }
 }
 
 #[fentry]
 fn victim_fentry(ctx: FEntryContext) -> i32 {
-    debug!(&ctx, "mark_oom_victim() by {}", current_tid());
-    about_to_mark(ctx.arg(0));
+    // Global functions take numbers: to the verifier a trampoline's argument is a pointer.
+    about_to_mark(forget(ctx.arg(0)));
     0
 }
 
 #[kprobe]
 fn victim_kprobe(ctx: ProbeContext) -> u32 {
-    debug!(&ctx, "mark_oom_victim() by {}", current_tid());
     if let Some(task) = ctx.arg(0) {
         about_to_mark(task);
     }
@@ -181,12 +192,14 @@ fn victim_kprobe(ctx: ProbeContext) -> u32 {
 /// `__oom_kill_process(struct task_struct *victim, const char *message)` was entered.
 #[fentry]
 fn killed_fentry(ctx: FEntryContext) -> i32 {
+    debug!(&ctx, "__oom_kill_process() by {}", current_tid());
     killing(ctx.arg(0));
     0
 }
 
 #[kprobe]
 fn killed_kprobe(ctx: ProbeContext) -> u32 {
+    debug!(&ctx, "__oom_kill_process() by {}", current_tid());
     if let Some(task) = ctx.arg(0) {
         killing(task);
     }
@@ -198,6 +211,7 @@ fn killed_kprobe(ctx: ProbeContext) -> u32 {
 #[raw_tracepoint(tracepoint = "signal_generate")]
 fn killed_raw_tp(ctx: RawTracePointContext) -> i32 {
     if ctx.arg::<i32>(0) == SIGKILL && ctx.arg::<u64>(1) == SEND_SIG_PRIV {
+        debug!(&ctx, "SIGKILL from the kernel by {}", current_tid());
         killing(ctx.arg(2));
     }
     0

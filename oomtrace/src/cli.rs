@@ -75,7 +75,7 @@ pub struct KernelArgs {
     #[arg(long, value_enum, default_value_t = TierChoice::Auto)]
     pub tier: TierChoice,
     /// Type information (BTF) of the running kernel
-    #[arg(long, value_name = "FILE", default_value = crate::kernel::load::KERNEL_BTF)]
+    #[arg(long, value_name = "FILE", default_value = crate::kernel::btf::VMLINUX)]
     pub btf: PathBuf,
 }
 

@@ -49,7 +49,7 @@ impl Program {
             command.args(["--tier", tier]);
         }
         let mut tracer = Tracer::start(command)?;
-        tracer.armed(deadline)?;
+        tracer.complete(deadline)?;
         Ok(tracer)
     }
 
@@ -73,17 +73,20 @@ impl Tracer {
         Ok(Self { child, out, err, stdout: Vec::new(), stderr: Vec::new() })
     }
 
-    /// Waits for the line on standard error that says that the hooks are attached.
-    fn armed(&mut self, deadline: Deadline) -> Result<()> {
-        while let Some(line) = self.err.next(deadline, "oomtrace to be armed")? {
-            let armed = String::from_utf8_lossy(&line).contains("armed");
+    /// Waits for the line on standard error that says that all hooks are attached.
+    fn complete(&mut self, deadline: Deadline) -> Result<()> {
+        while let Some(line) = self.err.next(deadline, "oomtrace to attach all its hooks")? {
+            let complete = String::from_utf8_lossy(&line).contains("complete in");
             self.stderr.push(line);
-            if armed {
+            if complete {
                 return Ok(());
             }
         }
         let status = wait_exit(&mut self.child, deadline, "oomtrace")?;
-        bail!("oomtrace ended with {status} before it was armed; it said: {}", joined(&self.stderr))
+        bail!(
+            "oomtrace ended with {status} before all its hooks were attached; it said: {}",
+            joined(&self.stderr)
+        )
     }
 
     /// Waits until its standard output, so far as it has come, satisfies `enough`. Ends early, without an error,
@@ -160,18 +163,20 @@ mod tests {
     /// Guards that a tracer which cannot start tells why, at once and not at the time limit.
     #[test]
     fn an_early_end_is_reported_with_its_words() {
-        let error = shell("echo 'no BTF here' >&2; exit 3").armed(Deadline::after(Duration::from_secs(30)));
+        let error =
+            shell("echo 'no BTF here' >&2; exit 3").complete(Deadline::after(Duration::from_secs(30)));
         let error = error.unwrap_err().to_string();
         assert!(error.contains("no BTF here") && error.contains('3'), "{error}");
     }
 
-    /// Guards the course of a run: armed, lines awaited, SIGTERM, the rest of the output, exit status.
+    /// Guards the course of a run: hooks attached, lines awaited, SIGTERM, the rest of the output, exit status.
     #[test]
-    fn a_run_from_armed_to_its_end() {
+    fn a_run_from_its_start_to_its_end() {
         let deadline = Deadline::after(Duration::from_secs(30));
-        let mut tracer =
-            shell("trap 'echo last; exit 0' TERM; echo armed >&2; echo one; while :; do sleep 0.01; done");
-        tracer.armed(deadline).unwrap();
+        let mut tracer = shell(
+            "trap 'echo last; exit 0' TERM; echo complete in 5 ms >&2; echo one; while :; do sleep 0.01; done",
+        );
+        tracer.complete(deadline).unwrap();
         tracer.until(deadline, "a line", |lines| !lines.is_empty()).unwrap();
         let output = tracer.stop(deadline).unwrap();
         assert_eq!(output.stdout, [b"one".to_vec(), b"last".to_vec()]);

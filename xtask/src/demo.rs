@@ -87,7 +87,7 @@ fn provoke(built: &Built, tracer: &mut Child) -> Result<()> {
             Some(line) => {
                 let line = line.context("oomtrace's standard error cannot be read")?;
                 eprintln!("{line}");
-                if line.contains("armed") {
+                if line.contains("complete in") {
                     break;
                 }
             }

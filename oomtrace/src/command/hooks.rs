@@ -27,7 +27,7 @@ pub fn run(args: &HooksArgs) -> anyhow::Result<()> {
         verbose: false,
         cpus: host.cpus_possible,
     };
-    let mut attached = load::attach(&options)?;
+    let mut attached = load::attach(&options, || {})?;
     let kernel_rss = text::of(&mut attached);
     let text = if args.json {
         let mut text = serde_json::to_string_pretty(&json!({

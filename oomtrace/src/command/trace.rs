@@ -58,13 +58,16 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         verbose: args.verbose,
         cpus: host.cpus_possible,
     };
-    let mut attached = load::attach(&options)?;
+    let kernel = host.kernel.clone();
+    let mut attached = load::attach(&options, || {
+        let ms = begun.elapsed().as_millis();
+        eprintln!("oomtrace: armed in {ms} ms on Linux {kernel}: from here on every kill is reported.");
+    })?;
     // Not before: locked memory cannot be given back, and loading takes more than tracing does.
     survive();
     eprintln!(
-        "oomtrace: armed in {} ms on Linux {}, tier {}{}. Ctrl-C ends.",
+        "oomtrace: complete in {} ms, tier {}{}. Ctrl-C ends.",
         begun.elapsed().as_millis(),
-        host.kernel,
         attached.tier.name(),
         if attached.roles.iter().all(|role| role.refused.is_empty()) {
             ""

@@ -281,7 +281,7 @@ impl Assembler {
         let decision = run.decision.as_ref();
         if self.session.tier > crate::kernel::hooks::Tier::Tracepoint && decision.is_none() {
             let reason = if run.marks.iter().any(|(_, mark)| mark.killed) {
-                "the OOM killer was at work already when tracing began"
+                "the decision came before the hook that shows it was in place"
             } else {
                 "the kernel marked the task without a decision: it was exiting already"
             };

@@ -13,6 +13,7 @@
 
 mod error;
 mod excerpt;
+mod held;
 mod index;
 mod lookup;
 mod member;
@@ -46,7 +47,13 @@ pub struct Btf {
 }
 
 impl Btf {
-    /// Reads a whole BTF file, usually [`VMLINUX`].
+    /// Takes the running kernel's own for [`VMLINUX`], and reads the whole file for any other.
+    pub fn of(path: &Path) -> Result<Self, BtfError> {
+        let held = (path == Path::new(VMLINUX)).then(held::vmlinux).flatten();
+        held.and_then(|bytes| Self::parse(bytes).ok()).map_or_else(|| Self::read(path), Ok)
+    }
+
+    /// Reads a whole BTF file.
     ///
     /// The error names the file and says why it cannot be used.
     pub fn read(path: &Path) -> Result<Self, BtfError> {

@@ -126,77 +126,88 @@ fn mark_passes_task(btf: &Btf) -> Result<(), String> {
 
 const NO_DECISION: &str = "no hook shows the decision in this tier; only the kernel log has it";
 
-/// Every role, in the order in which the hooks are attached: the one that reports comes last, so that what it
-/// builds upon is there when the first report is made.
-pub const ROLES: &[Role] = &[
-    Role {
-        name: "outcome",
-        purpose: "when the OOM killer's run ends",
-        choices: &[
-            choice(&[hook("outcome_fexit", Kind::Fexit, "out_of_memory")]),
-            choice(&[hook("outcome_kretprobe", Kind::Kretprobe, "out_of_memory")]),
-            Choice {
-                hooks: &[],
-                offered: None,
-                losses: &[],
-                note: "an incident ends with its victim, or 50 ms after the last of a group",
-            },
-        ],
-    },
-    Role {
-        name: "killed",
-        purpose: "whether a victim was killed or merely marked while exiting",
-        choices: &[
-            choice(&[hook("killed_fentry", Kind::Fentry, "__oom_kill_process")]),
-            choice(&[hook("killed_kprobe", Kind::Kprobe, "__oom_kill_process")]),
-            choice(&[hook("killed_raw_tp", Kind::RawTracepoint, "signal_generate")]),
-        ],
-    },
-    Role {
-        name: "decision",
-        purpose: "what ran out, who asked, who was chosen",
-        choices: &[
-            choice(&[hook("decision_fentry", Kind::Fentry, "oom_kill_process")]),
-            choice(&[hook("decision_kprobe", Kind::Kprobe, "oom_kill_process")]),
-            Choice {
-                hooks: &[
-                    hook("direct_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_direct_reclaim_begin"),
-                    hook("memcg_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_memcg_reclaim_begin"),
-                ],
-                offered: None,
-                losses: &[
-                    ("scope.constraint", NO_DECISION),
-                    ("trigger.gfp_mask", NO_DECISION),
-                    ("trigger.gfp_flags", NO_DECISION),
-                    ("trigger.order", NO_DECISION),
-                ],
-                note: "the trigger is the task that marks the victim; the scope follows from what it reclaimed \
-                       last and from the limits of its memory cgroups",
-            },
-        ],
-    },
-    Role {
-        name: "victim",
-        purpose: "who dies, with its memory at that instant",
-        choices: &[
-            Choice {
-                hooks: &[hook("victim_raw_tp", Kind::RawTracepoint, "mark_victim")],
-                offered: Some(mark_passes_task),
-                losses: &[],
-                note: "",
-            },
-            choice(&[hook("victim_fentry", Kind::Fentry, "mark_oom_victim")]),
-            choice(&[hook("victim_kprobe", Kind::Kprobe, "mark_oom_victim")]),
-            Choice {
-                hooks: &[hook("victim_raw_tp", Kind::RawTracepoint, "mark_victim")],
-                offered: None,
-                losses: &[],
-                note: "the tracepoint passes a thread id: the task is the one that was just killed; of one that \
-                       was exiting already, the id alone is known",
-            },
-        ],
-    },
-];
+/// Stands in for the hooks of [`KILLED`] from the start, since it is attached at once; until they are in place.
+pub const STAND_IN: Choice = choice(&[KILLED_BY_SIGNAL]);
+
+const KILLED_BY_SIGNAL: Hook = hook("killed_raw_tp", Kind::RawTracepoint, "signal_generate");
+
+/// What a report takes.
+pub const VICTIM: Role = Role {
+    name: "victim",
+    purpose: "who dies, with its memory at that instant",
+    choices: &[
+        Choice {
+            hooks: &[hook("victim_raw_tp", Kind::RawTracepoint, "mark_victim")],
+            offered: Some(mark_passes_task),
+            losses: &[],
+            note: "",
+        },
+        choice(&[hook("victim_fentry", Kind::Fentry, "mark_oom_victim")]),
+        choice(&[hook("victim_kprobe", Kind::Kprobe, "mark_oom_victim")]),
+        Choice {
+            hooks: &[hook("victim_raw_tp", Kind::RawTracepoint, "mark_victim")],
+            offered: None,
+            losses: &[],
+            note: "the tracepoint passes a thread id: the task is the one that was just killed; of one that \
+                   was exiting already, the id alone is known",
+        },
+    ],
+};
+
+/// What tells a kill from a mere mark.
+pub const KILLED: Role = Role {
+    name: "killed",
+    purpose: "whether a victim was killed or merely marked while exiting",
+    choices: &[
+        choice(&[hook("killed_fentry", Kind::Fentry, "__oom_kill_process")]),
+        choice(&[hook("killed_kprobe", Kind::Kprobe, "__oom_kill_process")]),
+        choice(&[KILLED_BY_SIGNAL]),
+    ],
+};
+
+/// What tells that there is no more to come.
+pub const OUTCOME: Role = Role {
+    name: "outcome",
+    purpose: "when the OOM killer's run ends",
+    choices: &[
+        choice(&[hook("outcome_fexit", Kind::Fexit, "out_of_memory")]),
+        choice(&[hook("outcome_kretprobe", Kind::Kretprobe, "out_of_memory")]),
+        Choice {
+            hooks: &[],
+            offered: None,
+            losses: &[],
+            note: "an incident ends with its victim, or 50 ms after the last of a group",
+        },
+    ],
+};
+
+/// What a report is best with. Attached last: what it builds upon is there when the first decision is seen.
+pub const DECISION: Role = Role {
+    name: "decision",
+    purpose: "what ran out, who asked, who was chosen",
+    choices: &[
+        choice(&[hook("decision_fentry", Kind::Fentry, "oom_kill_process")]),
+        choice(&[hook("decision_kprobe", Kind::Kprobe, "oom_kill_process")]),
+        Choice {
+            hooks: &[
+                hook("direct_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_direct_reclaim_begin"),
+                hook("memcg_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_memcg_reclaim_begin"),
+            ],
+            offered: None,
+            losses: &[
+                ("scope.constraint", NO_DECISION),
+                ("trigger.gfp_mask", NO_DECISION),
+                ("trigger.gfp_flags", NO_DECISION),
+                ("trigger.order", NO_DECISION),
+            ],
+            note: "the trigger is the task that marks the victim; the scope follows from what it reclaimed \
+                   last and from the limits of its memory cgroups",
+        },
+    ],
+};
+
+/// Every role.
+pub const ROLES: [Role; 4] = [VICTIM, KILLED, OUTCOME, DECISION];
 
 const fn choice(hooks: &'static [Hook]) -> Choice {
     Choice { hooks, offered: None, losses: &[], note: "" }

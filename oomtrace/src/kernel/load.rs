@@ -1,14 +1,13 @@
 //! Loads the programs and attaches them, role by role: the best choice that this kernel lets us have.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader, GlobalData, Pod, VerifierLogLevel,
-    maps::Array,
     programs::{FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint},
 };
 use oomtrace_ebpf::{Layout, Params};
@@ -16,16 +15,13 @@ use serde::Serialize;
 
 use super::{
     btf::Btf,
-    hooks::{Choice, Hook, Kind, ROLES, Tier},
+    hooks::{Choice, DECISION, Hook, KILLED, Kind, OUTCOME, Role, STAND_IN, Tier, VICTIM},
     layout::{self, Resolved},
     mirror, trampoline,
 };
 
 /// The programs, where this build has them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oomtrace.bpf.o"));
-
-/// The kernel's own type information.
-pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// How to load.
 #[derive(Clone, Debug)]
@@ -94,10 +90,12 @@ unsafe impl Pod for Table<Layout> {}
 // SAFETY: as above.
 unsafe impl Pod for Table<Params> {}
 
-/// Loads and attaches.
+/// Loads and attaches. `armed` is called as soon as every kill is reported. The rest may take longer: a first
+/// trampoline waits for a grace period of RCU tasks (`register_ftrace_direct()`, up to 6.10). Kills that come before all
+/// hooks are in place lack what those tell, and say so.
 ///
 /// Errors are [`CannotTrace`] where the machine does not let us.
-pub fn attach(options: &Options) -> anyhow::Result<Attached> {
+pub fn attach(options: &Options, armed: impl FnOnce()) -> anyhow::Result<Attached> {
     // What loading takes is large and short-lived: mapped by itself it goes back to the system at once. (glibc would
     // raise this bound with the first such piece that is freed.)
     // SAFETY: mallopt() takes no pointer, and there is one thread.
@@ -109,7 +107,7 @@ pub fn attach(options: &Options) -> anyhow::Result<Attached> {
                 .to_owned()
         ));
     }
-    let btf = Btf::read(&options.btf).map_err(|error| {
+    let btf = Btf::of(&options.btf).map_err(|error| {
         CannotTrace(format!(
             "{error} oomtrace needs a kernel built with CONFIG_DEBUG_INFO_BTF=y (5.8 or later), or that \
              kernel's type information by --btf FILE."
@@ -125,9 +123,73 @@ pub fn attach(options: &Options) -> anyhow::Result<Attached> {
             options.btf.display()
         )));
     }
-    let mut trampolines = Trampolines::Untried;
-    let mut roles = Vec::new();
-    for role in ROLES {
+    let trampolines = Trampolines::Untried;
+    let mut loader = Loader { options, btf: &btf, ebpf, trampolines, attached: BTreeSet::new() };
+    let roles = loader.fill_roles(armed)?;
+    let ebpf = loader.ebpf;
+    // Parsing types leaves many small free blocks: give them back.
+    drop((loader.trampolines, btf));
+    // SAFETY: malloc_trim() takes no pointer and may be called at any time.
+    unsafe { libc::malloc_trim(0) };
+    Ok(Attached { ebpf, tier: tier(&roles), roles, resolved })
+}
+
+/// What attaching goes by, and what came of it so far.
+struct Loader<'a> {
+    options: &'a Options,
+    btf: &'a Btf,
+    ebpf: Ebpf,
+    trampolines: Trampolines,
+    /// Programs that are attached.
+    attached: BTreeSet<&'static str>,
+}
+
+impl Loader<'_> {
+    /// Fills every role, those first that a report takes.
+    fn fill_roles(&mut self, armed: impl FnOnce()) -> anyhow::Result<Vec<RoleStatus>> {
+        let stand_in = self.take(&STAND_IN).is_ok();
+        // Whether it was a kill must be known before a mark is reported.
+        let order = if stand_in {
+            [&VICTIM, &KILLED, &OUTCOME, &DECISION]
+        } else {
+            [&KILLED, &VICTIM, &OUTCOME, &DECISION]
+        };
+        // A tier that the user wants may prove not to be had at the last role.
+        let needed = match self.options.tier {
+            None if stand_in => 1,
+            None => 2,
+            Some(_) => usize::MAX,
+        };
+        let mut armed = Some(armed);
+        let mut roles = Vec::new();
+        for role in order {
+            roles.push(self.fill(role)?);
+            if roles.len() == needed
+                && let Some(armed) = armed.take()
+            {
+                armed();
+            }
+        }
+        if let Some(forced) = self.options.tier
+            && forced != tier(&roles)
+        {
+            bail!(CannotTrace(forced_in_vain(forced, &roles)));
+        }
+        if let Some(armed) = armed {
+            armed();
+        }
+        self.dismiss_stand_in(&roles);
+        // The mirror left it loaded for a role that may have taken another.
+        if !self.attached.contains(mirror::PROGRAM)
+            && let Some(program) = self.ebpf.program_mut(mirror::PROGRAM)
+        {
+            unload(program);
+        }
+        Ok(roles)
+    }
+
+    /// Takes the best choice for a role that can be had.
+    fn fill(&mut self, role: &Role) -> anyhow::Result<RoleStatus> {
         let mut status = RoleStatus {
             role: role.name,
             purpose: role.purpose,
@@ -136,54 +198,81 @@ pub fn attach(options: &Options) -> anyhow::Result<Attached> {
             refused: Vec::new(),
             losses: BTreeMap::new(),
         };
-        let mut filled = false;
         for choice in role.choices {
-            match take(&mut ebpf, &btf, &mut trampolines, choice, options) {
+            match self.take(choice) {
                 Ok(()) => {
                     status.hooks = names(choice);
                     status.note = choice.note;
                     status.losses = choice.losses.iter().copied().collect();
-                    filled = true;
-                    break;
+                    return Ok(status);
                 }
                 Err(reason) => status.refused.push(Refusal { hooks: names(choice), reason }),
             }
         }
-        if !filled {
-            let reasons: Vec<_> = status
-                .refused
-                .iter()
-                .map(|refusal| format!("{}: {}", refusal.hooks.join("+"), refusal.reason))
-                .collect();
-            bail!(CannotTrace(format!(
-                "None of the hooks for the role \"{}\" ({}) can be had here:\n  {}\n{}",
-                role.name,
-                role.purpose,
-                reasons.join("\n  "),
-                advice(options)
-            )));
-        }
-        roles.push(status);
+        let reasons: Vec<_> = status
+            .refused
+            .iter()
+            .map(|refusal| format!("{}: {}", refusal.hooks.join("+"), refusal.reason))
+            .collect();
+        bail!(CannotTrace(format!(
+            "None of the hooks for the role \"{}\" ({}) can be had here:\n  {}\n{}",
+            role.name,
+            role.purpose,
+            reasons.join("\n  "),
+            advice(self.options)
+        )))
     }
-    let tier = tier(&roles);
-    if let Some(forced) = options.tier
-        && forced != tier
-    {
-        bail!(CannotTrace(forced_in_vain(forced, &roles)));
-    }
-    arm(&mut ebpf)?;
-    drop((btf, trampolines));
-    // Parsing types leaves many small free blocks: give them back.
-    // SAFETY: malloc_trim() takes no pointer and may be called at any time.
-    unsafe { libc::malloc_trim(0) };
-    Ok(Attached { ebpf, tier, roles, resolved })
-}
 
-/// From here on the programs see what happens: all of them at once.
-fn arm(ebpf: &mut Ebpf) -> anyhow::Result<()> {
-    let map = ebpf.map_mut("ARMED").context("The eBPF object lacks the map ARMED")?;
-    let mut armed: Array<_, u32> = map.try_into().context("ARMED")?;
-    armed.set(0, 1, 0).context("The programs cannot be armed")
+    /// Attaches all hooks of a choice, or none.
+    fn take(&mut self, choice: &Choice) -> Result<(), String> {
+        if !choice.allowed(self.options.tier) {
+            let forced = self.options.tier.map_or("", Tier::name);
+            return Err(format!("not in the tier {forced}"));
+        }
+        choice.check(self.btf)?;
+        for (done, hook) in choice.hooks.iter().enumerate() {
+            if let Err(reason) = self.attach(hook) {
+                for earlier in &choice.hooks[..done] {
+                    self.detach(earlier);
+                }
+                return Err(reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, hook: &Hook) -> Result<(), String> {
+        // It may be there already, in place of a better one.
+        if self.attached.contains(hook.program) {
+            return Ok(());
+        }
+        let program = self.ebpf.program_mut(hook.program).ok_or("the eBPF object lacks the program")?;
+        attach_program(program, &mut self.trampolines, hook, self.btf).map_err(|error| {
+            unload(program);
+            match error {
+                Refused::Program(error) => why(&error),
+                Refused::Reason(reason) => reason,
+            }
+        })?;
+        self.attached.insert(hook.program);
+        Ok(())
+    }
+
+    fn detach(&mut self, hook: &Hook) {
+        if self.attached.remove(hook.program)
+            && let Some(program) = self.ebpf.program_mut(hook.program)
+        {
+            unload(program);
+        }
+    }
+
+    /// Detaches what stood in, unless it turned out to be the best.
+    fn dismiss_stand_in(&mut self, roles: &[RoleStatus]) {
+        let used = roles.iter().any(|role| role.hooks == names(&STAND_IN));
+        for hook in STAND_IN.hooks.iter().filter(|_| !used) {
+            self.detach(hook);
+        }
+    }
 }
 
 fn advice(options: &Options) -> String {
@@ -282,32 +371,6 @@ impl Trampolines {
     }
 }
 
-/// Attaches all hooks of a choice, or none.
-fn take(
-    ebpf: &mut Ebpf,
-    btf: &Btf,
-    trampolines: &mut Trampolines,
-    choice: &Choice,
-    options: &Options,
-) -> Result<(), String> {
-    if !choice.allowed(options.tier) {
-        let forced = options.tier.map_or("", Tier::name);
-        return Err(format!("not in the tier {forced}"));
-    }
-    choice.check(btf)?;
-    for (done, hook) in choice.hooks.iter().enumerate() {
-        if let Err(reason) = attach_hook(ebpf, trampolines, hook, btf) {
-            for earlier in &choice.hooks[..done] {
-                if let Some(program) = ebpf.program_mut(earlier.program) {
-                    unload(program);
-                }
-            }
-            return Err(reason);
-        }
-    }
-    Ok(())
-}
-
 /// Takes a program out of the kernel again, with its attachment.
 fn unload(program: &mut Program) {
     // One that cannot be unloaded was not loaded.
@@ -318,17 +381,6 @@ fn unload(program: &mut Program) {
         Program::RawTracePoint(program) => program.unload(),
         _ => Ok(()),
     };
-}
-
-fn attach_hook(ebpf: &mut Ebpf, trampolines: &mut Trampolines, hook: &Hook, btf: &Btf) -> Result<(), String> {
-    let program = ebpf.program_mut(hook.program).ok_or("the eBPF object lacks the program")?;
-    attach_program(program, trampolines, hook, btf).map_err(|error| {
-        unload(program);
-        match error {
-            Refused::Program(error) => why(&error),
-            Refused::Reason(reason) => reason,
-        }
-    })
 }
 
 enum Refused {
@@ -370,7 +422,10 @@ fn attach_program(
         }
         Kind::RawTracepoint => {
             let program: &mut RawTracePoint = program.try_into()?;
-            program.load()?;
+            // The one that the mirror used is loaded.
+            if program.fd().is_err() {
+                program.load()?;
+            }
             program.attach(hook.target)?;
         }
     }

@@ -10,20 +10,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::{Context as _, bail};
 use aya::{
-    Ebpf, Pod,
-    maps::{Array, MapData},
+    Ebpf,
+    maps::{Array, RingBuf},
     programs::{RawTracePoint, RawTracePointRunOptions, TestRun},
 };
-use oomtrace_ebpf::Mirror;
+use oomtrace_ebpf::RecordKind;
 
-use crate::record::{Ceiling, Level, Mm, Task, decode_mirror};
+use crate::record::{Ceiling, Level, Mm, Record, Task, decode};
 
-#[repr(transparent)]
-#[derive(Clone, Copy)]
-struct Raw(Mirror);
-// SAFETY: the record is a structure of integers without padding.
-unsafe impl Pod for Raw {}
+/// The program that reports a victim. Run by us, it reports us.
+pub const PROGRAM: &str = "victim_raw_tp";
 
 /// `PROC_TIME_INIT_INO` and its like (include/linux/proc_ns.h): the inode numbers of the initial namespaces. In
 /// others the kernel's own times, ids and paths differ from those that /proc shows us.
@@ -57,22 +55,45 @@ pub fn check(ebpf: &mut Ebpf, page_bytes: u32, cpus: u32) -> Result<bool, String
 struct Seen {
     task: Task,
     mm: Mm,
-    level: Level,
+    /// Its memory cgroup.
+    level: Option<Level>,
 }
 
-fn look(ebpf: &mut Ebpf) -> Result<Seen, String> {
-    let program = ebpf.program_mut("mirror").ok_or("the eBPF object lacks the program mirror")?;
-    let program: &mut RawTracePoint = program.try_into().map_err(|error| format!("mirror: {error}"))?;
-    program.load().map_err(|error| error.to_string())?;
-    let result = program.test_run(RawTracePointRunOptions::new());
-    // It is loaded anew for another look.
-    let _ = program.unload();
-    result.map_err(|error| error.to_string())?;
-    let map = ebpf.map("MIRROR").ok_or("the eBPF object lacks the map MIRROR")?;
-    let map: Array<&MapData, Raw> = map.try_into().map_err(|error| format!("MIRROR: {error}"))?;
-    let raw = map.get(&0, 0).map_err(|error| error.to_string())?;
-    let (task, mm, level) = decode_mirror(&raw.0);
+/// Has the programs report this process. They send what they see through the ring buffer, like any victim, so that
+/// the whole way is tried. Leaves the program loaded.
+fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
+    let program = ebpf.program_mut(PROGRAM).context("the eBPF object lacks the program")?;
+    let program: &mut RawTracePoint = program.try_into()?;
+    if program.fd().is_err() {
+        program.load()?;
+    }
+    program.test_run(RawTracePointRunOptions::new())?;
+    let ring = ebpf.map_mut("RECORDS").context("the eBPF object lacks the ring buffer")?;
+    let mut ring = RingBuf::try_from(ring)?;
+    let (mut seen, mut level) = (None, None);
+    while let Some(bytes) = ring.next() {
+        match decode(&bytes)? {
+            Record::Level(_, found) if found.depth == 0 => level = Some(*found),
+            Record::Mark(_, mark) => seen = Some((mark.victim, mark.mm)),
+            _ => {}
+        }
+    }
+    drop(ring);
+    let Some((task, mm)) = seen else {
+        forget_losses(ebpf)?;
+        bail!("the ring buffer has no room for it");
+    };
     Ok(Seen { task, mm, level })
+}
+
+/// What found no room was nobody's victim.
+fn forget_losses(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+    let map = ebpf.map_mut("LOST").context("the eBPF object lacks the loss counters")?;
+    let mut lost: Array<_, u64> = map.try_into()?;
+    for kind in RecordKind::ALL {
+        lost.set(kind as u32, 0, 0)?;
+    }
+    Ok(())
 }
 
 /// What /proc says of this thread and its process.
@@ -173,10 +194,12 @@ impl Own {
             found.unless_near("mm_struct.rss_stat", Some(resident), self.resident_pages, slack);
         }
         if let Some(cgroup) = &self.cgroup {
-            let level = &seen.level;
-            found.unless_equal("kernfs_node.id", level.id.map(|id| id.id), &cgroup.id);
-            found.unless_equal("kernfs_node.name", level.name.as_ref(), &&cgroup.name);
-            if let Some(limit) = cgroup.limit_bytes {
+            let level = seen.level.as_ref();
+            let id = level.and_then(|level| level.id);
+            found.unless_equal("kernfs_node.id", id.map(|id| id.id), &cgroup.id);
+            let name = level.and_then(|level| level.name.as_ref());
+            found.unless_equal("kernfs_node.name", name, &&cgroup.name);
+            if let (Some(limit), Some(level)) = (cgroup.limit_bytes, level) {
                 let seen = level.limit.and_then(Ceiling::pages).map(|pages| pages * u64::from(page_bytes));
                 // Where the level has a limit at all; the field's absence is no difference.
                 if level.limit.is_some() {
@@ -282,7 +305,7 @@ mod tests {
                 rss_count: Some([1000, 400, 0, 50]),
                 rss_sum: None,
             },
-            level: Level {
+            level: Some(Level {
                 whose: Whose::Victim,
                 leaf_id: 0,
                 depth: 0,
@@ -295,7 +318,7 @@ mod tests {
                 swap_usage_pages: None,
                 swap_limit: None,
                 oom_group: None,
-            },
+            }),
         }
     }
 
@@ -315,8 +338,8 @@ mod tests {
             |seen| seen.mm.total_vm_pages = Some(0),
             |seen| seen.mm.pgtables_bytes = Some(1 << 30),
             |seen| seen.mm.rss_count = Some([0, 0, 9000, 0]),
-            |seen| seen.level.id = Some(CgroupId { hierarchy: 0, id: 10 }),
-            |seen| seen.level.limit = Some(Ceiling::Unlimited),
+            |seen| seen.level.as_mut().unwrap().id = Some(CgroupId { hierarchy: 0, id: 10 }),
+            |seen| seen.level.as_mut().unwrap().limit = Some(Ceiling::Unlimited),
         ];
         for (number, change) in wrong.into_iter().enumerate() {
             let mut seen = seen();
@@ -328,12 +351,11 @@ mod tests {
     /// Guards against refusing to trace where there is nothing to compare: absent fields, other namespaces.
     #[test]
     fn what_cannot_be_compared_is_no_difference() {
-        let nothing = Seen {
-            task: Task::default(),
-            mm: Mm::default(),
-            level: Level { id: None, name: None, limit: None, ..seen().level },
-        };
-        assert_eq!(own().compare(&nothing, 4096, 2), Vec::<String>::new());
+        let unnamed = seen().level.map(|level| Level { id: None, name: None, limit: None, ..level });
+        for level in [None, unnamed] {
+            let nothing = Seen { task: Task::default(), mm: Mm::default(), level };
+            assert_eq!(own().compare(&nothing, 4096, 2), Vec::<String>::new());
+        }
         let mut contained = Own { in_initial_pid_namespace: false, cgroup: None, ..own() };
         contained.pid = 1;
         contained.tid = 1;

@@ -63,11 +63,6 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     })
 }
 
-/// Decodes what the programs see of this process.
-pub(crate) fn decode_mirror(raw: &abi::Mirror) -> (Task, Mm, Level) {
-    (task(&raw.task), mm(&raw.mm), level(&raw.level))
-}
-
 /// The ring pads records to 8 bytes, and so are they made: the size is exact.
 fn exactly<T: FromBytes>(kind: RecordKind, bytes: &[u8]) -> Result<T, DecodeError> {
     T::read_from_bytes(bytes).map_err(|_| DecodeError::Size {

@@ -4,7 +4,6 @@ mod decode;
 mod file;
 mod types;
 
-pub(crate) use decode::decode_mirror;
 pub use decode::{DecodeError, decode};
 pub use file::{FileError, Frame, Reader, Writer};
 pub use types::{Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Task, Whose};

@@ -9,21 +9,25 @@ use super::{Bench, sample, tool};
 
 /// Starts each tool in turn, as often as asked for. The first turn warms up and does not count.
 ///
-/// The clock starts before the fork. It stops for oomtrace when it has said that it is armed; for the
-/// others when their kprobe is in the kernel's list, which is a little before their program is attached.
+/// The clock starts before the fork. It stops for oomtrace when it has said that it is armed, and once more, in a run
+/// of its own, when all its hooks are in place; for the others when their kprobe is in the kernel's list, which is a
+/// little before their program is attached.
 pub fn measure(bench: &Bench) -> Result<()> {
-    let mut tools = vec![tool::oomtrace(&bench.oomtrace, &[])];
+    let mut tools = vec![
+        ("start", tool::oomtrace(&bench.oomtrace, &[]).reporting()),
+        ("start, all hooks", tool::oomtrace(&bench.oomtrace, &[])),
+    ];
     if !bench.alone {
-        tools.extend(tool::peers());
+        tools.extend(tool::peers().into_iter().map(|tool| ("start", tool)));
     }
     for run in 0..=bench.runs {
-        for tool in &tools {
+        for (figure, tool) in &tools {
             let began = Instant::now();
             let armed = tool.start(Stdio::null())?;
             let took = began.elapsed();
             armed.stop()?;
             if run > 0 {
-                sample("start", tool.name, "ms", Some(took.as_secs_f64() * 1e3))?;
+                sample(figure, tool.name, "ms", Some(took.as_secs_f64() * 1e3))?;
             }
         }
     }

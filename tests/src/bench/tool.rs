@@ -34,8 +34,8 @@ pub struct Tool {
 /// What shows that it is armed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sign {
-    /// It says so on standard error, once all its programs are attached and switched on.
-    Says,
+    /// It says this on standard error.
+    Says(&'static str),
     /// Its kprobe is in the kernel's list. It becomes active a little later, when its program is attached.
     Kprobe,
 }
@@ -49,12 +49,12 @@ pub struct Armed {
     said: File,
 }
 
-/// oomtrace with its usual ring and these options.
+/// oomtrace with its usual ring and these options, ready once all its hooks are in place.
 pub fn oomtrace(path: &Path, options: &[&str]) -> Tool {
     let path = path.to_string_lossy().into_owned();
     let options = options.iter().map(|option| (*option).to_owned());
     let command = [path, "--ring-size".to_owned(), "256K".to_owned()].into_iter().chain(options).collect();
-    Tool { name: "oomtrace", command, sign: Sign::Says }
+    Tool { name: "oomtrace", command, sign: Sign::Says("complete") }
 }
 
 /// The other tools.
@@ -73,6 +73,11 @@ impl Tool {
         Self { name, ..self }
     }
 
+    /// The same, ready as soon as it reports kills, though not yet all that it will tell of them.
+    pub fn reporting(self) -> Self {
+        Self { sign: Sign::Says("armed"), ..self }
+    }
+
     /// Starts it with `stdout` as its standard output, and waits until it is armed.
     pub fn start(&self, stdout: Stdio) -> Result<Armed> {
         let deadline = Deadline::after(PATIENCE);
@@ -87,7 +92,7 @@ impl Tool {
         let child = command.spawn().with_context(|| format!("cannot start {program}"))?;
         let mut armed = Armed { child, said };
         while !match self.sign {
-            Sign::Says => armed.words()?.contains("armed"),
+            Sign::Says(word) => armed.words()?.contains(word),
             Sign::Kprobe => kprobes()? > before,
         } {
             deadline.left("a tool to be armed")?;

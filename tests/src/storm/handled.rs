@@ -37,7 +37,7 @@ impl Handled {
         let unread = child.stdout.take();
         let err = Lines::follow(child.stderr.take().context("oomtrace has no standard error")?);
         let mut handled = Self { child, unread, out: None, err, stdout: Vec::new(), stderr: Vec::new() };
-        handled.hear("armed", deadline)?;
+        handled.hear("complete in", deadline)?;
         Ok(handled)
     }
 
@@ -150,7 +150,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("oomtrace-handled-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let path: PathBuf = folder.join("tracer");
-        let script = "#!/bin/sh\ntrap 'echo last; exit 0' TERM\necho one\necho armed >&2\n\
+        let script = "#!/bin/sh\ntrap 'echo last; exit 0' TERM\necho one\necho complete in 5 ms >&2\n\
                       while :; do sleep 0.01; done\n";
         fs::write(&path, script).unwrap();
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
