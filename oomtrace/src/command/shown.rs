@@ -14,6 +14,7 @@ use oomtrace_ebpf::RecordKind;
 use crate::{
     cli::{FilterArgs, Form, OutputArgs},
     incident::{Assembler, Event, Loss, LossTag, SchemaName, Status, StatusState, StatusTag},
+    kernel::limits::LimitsCheck,
     output::{Closed, Filter, Format, Human, Json, LAST_WORDS, Message, Queue},
     record::{DecodeError, decode},
 };
@@ -27,6 +28,8 @@ pub struct Shown {
     filter: Filter,
     /// Whether to wait for the output rather than lose something: nothing else has to be read meanwhile.
     patient: bool,
+    /// What holds live incidents against the machine.
+    check: Option<LimitsCheck>,
     /// Losses that have not been told yet, by place and kind.
     untold: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     /// Numbers for the summary.
@@ -48,7 +51,12 @@ pub struct Counts {
 
 impl Shown {
     /// Starts the output.
-    pub fn start(output: OutputArgs, filter: &FilterArgs, patient: bool) -> anyhow::Result<Self> {
+    pub fn start(
+        output: OutputArgs,
+        filter: &FilterArgs,
+        patient: bool,
+        check: Option<LimitsCheck>,
+    ) -> anyhow::Result<Self> {
         let format: Box<dyn Format> = match output.form() {
             Form::Json => Box::new(Json),
             Form::Human => Box::new(Human::new(colour(), TimeZone::system())),
@@ -59,6 +67,7 @@ impl Shown {
             queue,
             filter: Filter::new(filter),
             patient,
+            check,
             untold: BTreeMap::new(),
             counts: Counts::default(),
         })
@@ -77,10 +86,13 @@ impl Shown {
 
     /// Shows events.
     pub fn events(&mut self, assembler: &mut Assembler, events: Vec<Event>, offset_ns: i64) {
-        for event in events {
-            let (Event::Opened(incident) | Event::Closed(incident)) = &event;
-            let passes = self.filter.passes(incident);
+        for mut event in events {
             let complete = matches!(event, Event::Closed(_));
+            let (Event::Opened(incident) | Event::Closed(incident)) = &mut event;
+            if let Some(check) = &mut self.check {
+                check.check(incident);
+            }
+            let passes = self.filter.passes(incident);
             let victims = incident.victims.len() as u64;
             if passes {
                 let told = self.send(assembler, Message::Incident(event), offset_ns);

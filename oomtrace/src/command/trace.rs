@@ -26,6 +26,7 @@ use crate::{
     host::{self, Host},
     incident::Assembler,
     kernel::{
+        limits::LimitsCheck,
         load::{self, Attached, Options},
         text,
     },
@@ -81,7 +82,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let logger = logger.context("The kernel programs' log cannot be read")?;
     let mut recorder = record.map(|(path, file)| Recorder::start(path, file, &session)).transpose()?;
     let mut assembler = Assembler::new(session, Source::Ebpf);
-    let mut shown = Shown::start(args.output, &args.filter, false)?;
+    let mut shown = Shown::start(args.output, &args.filter, false, LimitsCheck::here())?;
     let hooks = attached.roles.iter().map(|role| (role.role, role.hooks.clone())).collect();
     shown.armed(&mut assembler, hooks, host::boot_ns(), host::wall_clock_offset_ns());
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::{
     chain::Chain,
+    doubt::{self, Doubt},
     memory,
     scope::Evidence,
     types::{Common, Incident, OomTag, Outcome, SchemaName, Trigger, Verdict, Victim, WallTime},
@@ -62,6 +63,10 @@ struct Run {
     tid: u32,
     opened_ns: u64,
     decision: Option<Decision>,
+    /// Whether the decision was held against what came of it.
+    examined: bool,
+    /// Why it is not told.
+    doubt: Option<Doubt>,
     chains: Vec<Chain>,
     marks: Vec<(Key, Mark)>,
     close: Option<Close>,
@@ -122,12 +127,12 @@ impl Assembler {
         if self.starts_another(&key, &record)
             && let Some(earlier) = self.open.remove(&key.trigger_tid)
         {
-            events.extend(self.finish(&earlier));
+            events.extend(self.finish(earlier));
         }
         if self.open.len() >= OPEN_LIMIT && !self.open.contains_key(&key.trigger_tid) {
             let oldest = self.open.iter().min_by_key(|(_, run)| run.opened_ns).map(|(tid, _)| *tid);
             if let Some(run) = oldest.and_then(|tid| self.open.remove(&tid)) {
-                events.extend(self.finish(&run));
+                events.extend(self.finish(run));
             }
         }
         let run = self.open.entry(key.trigger_tid).or_insert_with(|| Run::new(&key));
@@ -135,10 +140,13 @@ impl Assembler {
         run.take(&key, record);
         let announce = !run.announced && !run.marks.is_empty();
         run.announced |= announce;
+        if announce {
+            run.examine(&self.session);
+        }
         let complete = run.complete();
         if complete {
             if let Some(run) = self.open.remove(&key.trigger_tid) {
-                events.extend(self.finish_announced(&run, announce));
+                events.extend(self.finish_announced(run, announce));
             }
         } else if announce && let Some(run) = self.open.get(&key.trigger_tid) {
             let incident = self.incident(run, 0);
@@ -169,7 +177,7 @@ impl Assembler {
             .filter_map(|(_, tid)| self.open.remove(&tid))
             .collect::<Vec<_>>()
             .into_iter()
-            .flat_map(|run| self.finish(&run))
+            .flat_map(|run| self.finish(run))
             .collect()
     }
 
@@ -207,12 +215,14 @@ impl Assembler {
         !(undecided && run.is_group())
     }
 
-    fn finish(&mut self, run: &Run) -> Vec<Event> {
+    fn finish(&mut self, run: Run) -> Vec<Event> {
         // It was announced at its first mark, if it has one.
         self.finish_announced(run, false)
     }
 
-    fn finish_announced(&mut self, run: &Run, announce: bool) -> Vec<Event> {
+    fn finish_announced(&mut self, mut run: Run, announce: bool) -> Vec<Event> {
+        run.examine(&self.session);
+        let run = &run;
         // Cgroups alone are no decision: the record that they belong to was lost, and is counted as such.
         if run.decision.is_none() && run.marks.is_empty() {
             return Vec::new();
@@ -241,11 +251,14 @@ impl Assembler {
         let trigger_chain = run.chain(&trigger, Whose::Trigger);
         let evidence =
             Evidence { decision: run.decision.as_ref(), mark, victim, trigger: trigger_chain, session };
-        let (scope, unknown) = evidence.scope();
+        let (mut scope, unknown) = evidence.scope();
         missing.extend(unknown);
         let capacity_pages = scope.capacity_bytes.map(|bytes| bytes / u64::from(session.host.page_bytes));
         let victims = self.victims(run, capacity_pages, &mut missing);
         let trigger = self.trigger(run, &trigger, trigger_chain, &mut missing);
+        if let Some(doubt) = &run.doubt {
+            doubt.note(&mut scope, &mut missing);
+        }
         let outcome = match (&run.decision, victims.is_empty()) {
             (_, false) => Some(Outcome::Killed),
             (Some(_), true) if run.close.is_some() => Some(Outcome::NoVictim),
@@ -435,6 +448,8 @@ impl Run {
             tid: key.trigger_tid,
             opened_ns: key.opened_ns,
             decision: None,
+            examined: false,
+            doubt: None,
             chains: Vec::new(),
             marks: Vec::new(),
             close: None,
@@ -486,6 +501,18 @@ impl Run {
             Some(chain) => chain.push(level),
             None => self.chains.push(Chain::default().with(level)),
         }
+    }
+
+    /// Leaves out of the decision what cannot be true. To be called once what came of it is here.
+    fn examine(&mut self, session: &Session) {
+        let Some(decision) = self.decision.as_ref().filter(|_| !self.examined) else { return };
+        let mark = self.marks.first().map(|(_, mark)| mark);
+        let empty = Chain::default();
+        let victim = self.victim().map_or(&empty, |task| self.chain(&task, Whose::Victim));
+        let examined = doubt::examine(decision, mark, victim, session);
+        self.decision = Some(examined.decision);
+        self.doubt = examined.doubt;
+        self.examined = true;
     }
 
     /// Whether nothing more can come.

@@ -445,3 +445,54 @@ fn an_incident_without_a_victim_is_not_announced() {
     let events = assembler.end();
     assert!(matches!(&events[..], [Event::Closed(_)]), "{events:?}");
 }
+
+/// Guards against figures from an `oom_control` that is read at the wrong places: a decision that does not fit what
+/// came of it is not told, each field says why, and the victim is reported all the same.
+#[test]
+fn a_decision_that_cannot_be_true_is_not_told() {
+    let wrong: [fn(&mut Decision); 9] = [
+        |decision| decision.chosen = task(4711),
+        |decision| decision.order = Some(0xcc0),
+        |decision| decision.gfp_mask = Some(0),
+        |decision| decision.gfp_mask = Some(0xffff_8881),
+        |decision| decision.constraint = Some(0),
+        |decision| decision.memcg = Some(None),
+        |decision| decision.memcg = Some(Some(CgroupId { hierarchy: 0, id: 4711 })),
+        |decision| decision.capacity_pages = Some(8191),
+        |decision| decision.capacity_pages = Some(1 << 40),
+    ];
+    let story = |change: fn(&mut Decision)| {
+        let mut kernel = Kernel::run(7, 1_000_000);
+        let mut decision = kernel.decision(8);
+        if let Record::Decision(_, decision) = &mut decision {
+            // Only the flags of the legacy page-fault path are 0, and that has no memory cgroup.
+            decision.order = Some(1);
+            change(decision);
+        }
+        let records = [decision]
+            .into_iter()
+            .chain(kernel.levels(false))
+            .chain([kernel.mark(8, true), kernel.close(1, 1)]);
+        let records: Vec<_> = records.collect();
+        let events = feed(&mut assembler(Tier::Trampoline), records);
+        closed(&events)[0].clone()
+    };
+    for (number, change) in wrong.into_iter().enumerate() {
+        let incident = story(change);
+        assert_eq!(verdicts(&incident), [(8, Verdict::Killed)], "change {number}");
+        assert_eq!(incident.scope.kind, None, "change {number}");
+        assert_eq!(incident.scope.capacity_bytes, None, "change {number}");
+        assert_eq!((incident.trigger.order, incident.trigger.gfp_mask), (None, None), "change {number}");
+        for field in
+            ["scope.kind", "scope.constraint", "scope.capacity_bytes", "trigger.order", "trigger.gfp_mask"]
+        {
+            assert!(incident.missing[field].contains("oom_control"), "change {number}: {field}");
+        }
+        // The limits may be what is wrong where the capacity does not fit them.
+        assert_eq!(incident.scope.limits.is_empty(), number >= 7, "change {number}");
+    }
+    let sound = story(|_| ());
+    assert_eq!((sound.scope.kind, sound.trigger.order), (Some(ScopeKind::Memcg), Some(1)));
+    let unlikely = story(|decision| decision.chosen_points = Some(1 << 40));
+    assert_eq!(unlikely.victims[0].points, Some(8010), "computed, where the kernel's own cannot be");
+}

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod chain;
+mod doubt;
 mod gfp;
 mod memory;
 mod scope;

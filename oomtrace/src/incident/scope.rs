@@ -42,12 +42,34 @@ impl Evidence<'_> {
             None => self.inferred(&mut missing),
         };
         match self.victim.limits(self.session.host.page_bytes) {
-            Ok(limits) => scope.limits = limits,
+            Ok(limits) => {
+                scope.limits = limits;
+                self.unread(&mut missing);
+            }
             Err(reason) => {
                 missing.insert("scope.limits".to_owned(), reason);
             }
         }
         (scope, missing)
+    }
+
+    /// Says of what limits and usages could not be read: without a word their absence means that there are none.
+    fn unread(&self, missing: &mut BTreeMap<String, String>) {
+        for (at, level) in self.victim.levels().iter().enumerate().filter(|(_, level)| !level.root) {
+            let swap = if level.id.is_none_or(|id| id.hierarchy == 0) { "swap" } else { "memsw" };
+            for (field, lacks) in [
+                ("usage_bytes".to_owned(), level.usage_pages.is_none()),
+                ("limit_bytes".to_owned(), level.limit.is_none()),
+                (format!("{swap}_usage_bytes"), level.swap_usage_pages.is_none()),
+                (format!("{swap}_limit_bytes"), level.swap_limit.is_none()),
+                ("oom_group".to_owned(), level.oom_group.is_none()),
+            ] {
+                if lacks {
+                    let field = format!("scope.limits[{at}].{field}");
+                    missing.insert(field, "it could not be read in the kernel".to_owned());
+                }
+            }
+        }
     }
 
     fn decided(&self, decision: &Decision, missing: &mut BTreeMap<String, String>) -> Scope {

@@ -30,6 +30,11 @@ const INITIAL_PID: u64 = 0xefff_fffc;
 const INITIAL_USER: u64 = 0xefff_fffd;
 const INITIAL_CGROUP: u64 = 0xefff_fffb;
 
+/// Whether the paths of cgroups are here what they are to the kernel.
+pub(super) fn sees_all_cgroups() -> bool {
+    fs::metadata("/proc/self/ns/cgroup").is_ok_and(|data| data.ino() == INITIAL_CGROUP)
+}
+
 /// /proc counts start times in these, ns (`USER_HZ` is 100 everywhere).
 const TICK_NS: u64 = 10_000_000;
 /// Pages by which memory may differ: what this thread holds back, and what it touches between the two looks.

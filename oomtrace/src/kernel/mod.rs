@@ -3,7 +3,9 @@
 pub mod btf;
 pub mod hooks;
 pub mod layout;
+pub mod limits;
 pub mod load;
 mod mirror;
+pub mod roles;
 pub mod text;
 mod trampoline;

@@ -152,6 +152,14 @@ pub enum Missing {
         /// What it is.
         found: String,
     },
+    /// The member lies where another lies too, or beyond the end: no compiler makes such a struct.
+    #[error("{of} overlaps {other}: the types are damaged, or not this kernel's")]
+    Overlap {
+        /// The member.
+        of: String,
+        /// What it overlaps.
+        other: String,
+    },
     /// The enum is there and has no such value.
     #[error("{of} has no value named {value}")]
     Value {

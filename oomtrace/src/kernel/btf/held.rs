@@ -103,3 +103,18 @@ fn bpf<T>(command: c_int, attr: &mut T) -> Option<c_int> {
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
     c_int::try_from(result).ok().filter(|result| *result >= 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::VMLINUX;
+
+    /// Guards that both ways to this kernel's types give the same, where this kernel and these rights give both.
+    #[test]
+    fn what_the_kernel_holds_is_what_it_shows() {
+        let (Some(held), Ok(shown)) = (super::vmlinux(), std::fs::read(VMLINUX)) else {
+            println!("skipped: this kernel does not show its types both ways, or not to this user");
+            return;
+        };
+        assert!(held == shown, "{} bytes held and {} shown", held.len(), shown.len());
+    }
+}

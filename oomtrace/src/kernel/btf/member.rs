@@ -92,11 +92,15 @@ impl Btf {
             let start = place.base.saturating_add(place.bit / 8);
             match *step {
                 Step::Member(name) if record.kind.is_struct() => {
-                    place = self.find(record, start, name, budget)?.ok_or_else(|| {
+                    let (holder, found) = self.find(record, start, name, budget)?.ok_or_else(|| {
                         let what = if record.kind == Kind::Union { "union" } else { "struct" };
                         let of = if i == 0 { format!("{what} {of}") } else { said(i) };
                         Missing::Member { of, member: name.to_owned() }
                     })?;
+                    if let Some(other) = self.overlapped(holder, &found, budget)? {
+                        return Err(Missing::Overlap { of: said(i + 1), other });
+                    }
+                    place = found;
                 }
                 Step::Index(index) if let Some(array) = record.array() => {
                     if array.len != 0 && index >= array.len {
@@ -120,23 +124,21 @@ impl Btf {
     }
 
     /// Finds a member in a struct that begins `start` bytes from where the path began, and in its anonymous
-    /// members.
-    fn find(
-        &self,
-        record: Record<'_>,
+    /// members. Gives the struct that it is in too.
+    fn find<'a>(
+        &'a self,
+        record: Record<'a>,
         start: u64,
         wanted: &str,
         budget: &mut Budget,
-    ) -> Result<Option<Place>, Missing> {
+    ) -> Result<Option<(Record<'a>, Place)>, Missing> {
         let mut open = vec![(record, start)];
         while let Some((record, base)) = open.pop() {
             budget.spend(record.info.len())?;
             for [name, id, place] in record.parts() {
-                let (bit, width) =
-                    if record.info.flag() { (place & 0x00ff_ffff, place >> 24) } else { (place, 0) };
-                let bit = u64::from(bit);
+                let (bit, width) = bits(record, place);
                 if self.is_name(name, wanted) {
-                    return Ok(Some(Place { id, base, bit, width: Some(width).filter(|width| *width != 0) }));
+                    return Ok(Some((record, Place { id, base, bit, width })));
                 }
                 if self.is_name(name, "") {
                     let inner = self.peel(id, budget)?.record;
@@ -147,6 +149,64 @@ impl Btf {
             }
         }
         Ok(None)
+    }
+
+    /// What else in the struct that `found` is in lies where it lies: another member, or the end. A compiler gives
+    /// every member its own place; types that say otherwise do not tell where it is.
+    fn overlapped(
+        &self,
+        holder: Record<'_>,
+        found: &Place,
+        budget: &mut Budget,
+    ) -> Result<Option<String>, Missing> {
+        if holder.kind == Kind::Union {
+            return Ok(None);
+        }
+        let (start, end) = self.extent(found.id, found.bit, found.width, budget)?;
+        if end > u64::from(holder.value) * 8 {
+            return Ok(Some("the end of its struct".to_owned()));
+        }
+        budget.spend(holder.info.len())?;
+        for [name, id, place] in holder.parts() {
+            let (bit, width) = bits(holder, place);
+            if (id, bit, width) == (found.id, found.bit, found.width) {
+                continue;
+            }
+            // One that begins behind it need not be measured.
+            if bit < end && {
+                let (other_start, other_end) = self.extent(id, bit, width, budget)?;
+                other_start < end && start < other_end
+            } {
+                let name = self.name(name);
+                return Ok(Some(if name.is_empty() {
+                    "an unnamed member".to_owned()
+                } else {
+                    name.into_owned()
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// From which bit to which a member reaches. What has no size takes no place.
+    fn extent(
+        &self,
+        id: u32,
+        bit: u64,
+        width: Option<u32>,
+        budget: &mut Budget,
+    ) -> Result<(u64, u64), Missing> {
+        let peeled = self.peel(id, budget)?.record;
+        // Without kind_flag a bitfield is an integer type that says which of its bits it is.
+        let (bit, width) = match (width, peeled.int_bits()) {
+            (None, Some((offset, bits))) => (bit.saturating_add(u64::from(offset)), Some(bits)),
+            (width, _) => (bit, width),
+        };
+        let bits = match width {
+            Some(width) => u64::from(width),
+            None => self.size(id, budget)?.unwrap_or(0).saturating_mul(8),
+        };
+        Ok((bit, bit.saturating_add(bits)))
     }
 
     fn measure(
@@ -177,6 +237,12 @@ impl Btf {
         let size = u32::try_from(size).map_err(|_| unreadable())?;
         Ok(Member { offset, size, bits, type_ })
     }
+}
+
+/// Where a member begins, in bits, and how many bits it has if it is a bitfield.
+fn bits(of: Record<'_>, place: u32) -> (u64, Option<u32>) {
+    let (bit, width) = if of.info.flag() { (place & 0x00ff_ffff, place >> 24) } else { (place, 0) };
+    (u64::from(bit), Some(width).filter(|width| *width != 0))
 }
 
 /// Where the unit that holds these bits begins and how long it is, in bytes, and which of its bits they are.

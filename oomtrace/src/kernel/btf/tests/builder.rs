@@ -135,7 +135,8 @@ pub fn every_kind() -> Builder {
     let rest = b.array(text, 0);
     let counter = b.members(STRUCT, "", 8, &[("counter", long, 0)]);
     let atomic = b.add("atomic_t", TYPEDEF, 0, counter, &[]);
-    let pair = b.members(STRUCT, "pair", 24, &[("count", atomic, 0), ("grid", four, 64)]);
+    let two = b.array(long, 2);
+    let pair = b.members(STRUCT, "pair", 24, &[("count", atomic, 0), ("grid", two, 64)]);
     let pairs = b.array(pair, 2);
     let bits = b.members(STRUCT | FLAG, "", 8, &[("low", int, 3 << 24), ("high", int, 5 << 24 | 0x1e)]);
     let either = b.members(UNION, "", 8, &[("whole", wrapped, 0), ("real", double, 0), ("", bits, 0)]);

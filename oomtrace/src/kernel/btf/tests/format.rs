@@ -59,7 +59,7 @@ fn unknown_kinds_are_refused() {
     builder.add("novelty", 22, 2, 0, &[1, 2, 3, 4, 5, 6]);
     builder.members(STRUCT, "behind", 4, &[("id", 1, 0)]);
     let said = refusal(builder.file());
-    assert!(said.starts_with("Type 36 is of kind 22, whose length is unknown"), "{said}");
+    assert!(said.starts_with("Type 37 is of kind 22, whose length is unknown"), "{said}");
     let mut zero = Builder::new();
     zero.add("", 0, 0, 0, &[]);
     assert!(matches!(Btf::parse(zero.file()), Err(BtfError::UnknownKind { id: 1, kind: 0 })));
@@ -101,7 +101,7 @@ fn split_btf_is_refused() {
     let last = module.types.len() - 12;
     module.types[last..last + 4].copy_from_slice(&9999_u32.to_ne_bytes());
     let said = refusal(module.file());
-    assert!(said.starts_with("The name of type 36 is at 9999") && said.contains("a module's"), "{said}");
+    assert!(said.starts_with("The name of type 37 is at 9999") && said.contains("a module's"), "{said}");
 }
 
 /// Names that would run past the end of their section are refused before anything reads one.

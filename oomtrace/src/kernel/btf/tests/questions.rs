@@ -61,6 +61,32 @@ fn shapes_are_peeled() {
     assert_eq!(shape("unnamed"), TypeShape::Struct { name: String::new() });
 }
 
+/// A member that lies on another, or beyond the end, is not where the types say: it is missing. Unions, bitfields that
+/// share a unit, and members without a size are no such case.
+#[test]
+fn members_that_overlap_are_missing() {
+    let mut b = Builder::new();
+    let (int, long) = (b.int("int", 4, true), b.int("long", 8, true));
+    b.members(STRUCT, "good", 24, &[("a", long, 0), ("b", int, 64), ("c", int, 96), ("d", long, 128)]);
+    b.members(STRUCT, "moved", 24, &[("a", long, 64), ("b", int, 64), ("c", int, 96), ("d", long, 128)]);
+    b.members(STRUCT, "beyond", 24, &[("a", long, 0), ("b", int, 64), ("c", int, 96), ("d", long, 160)]);
+    let btf = b.btf();
+    for name in ["a", "b", "c", "d"] {
+        assert!(btf.member("good", name).is_ok(), "{name}");
+    }
+    for (of, name, there) in [
+        ("moved", "a", false),
+        ("moved", "b", false),
+        ("moved", "c", false),
+        ("moved", "d", true),
+        ("beyond", "d", false),
+    ] {
+        let found = btf.member(of, name);
+        assert_eq!(found.is_ok(), there, "{of}.{name}");
+        assert!(there || matches!(found, Err(Missing::Overlap { .. })), "{of}.{name}: {found:?}");
+    }
+}
+
 /// Bitfields come as the unit to read and the bits in it, in both encodings, and where they cross a byte.
 #[test]
 fn bitfields_have_a_unit() {
@@ -73,11 +99,12 @@ fn bitfields_have_a_unit() {
     let mut b = Builder::new();
     let bits = b.add("old", INT, 0, 4, &[2 << 16 | 6]);
     let int = b.int("int", 4, true);
-    b.members(STRUCT, "s", 8, &[("pad", int, 0), ("old", bits, 32 + 8), ("plain", int, 3)]);
+    b.members(STRUCT, "s", 8, &[("pad", int, 0), ("old", bits, 32 + 8)]);
+    b.members(STRUCT, "t", 8, &[("plain", int, 3)]);
     let btf = b.btf();
     let old = btf.member("s", "old").unwrap();
     assert_eq!((place(&old), old.bits), ((4, 4), Some(BitField { offset: 10, width: 6 })));
-    assert!(matches!(btf.member("s", "plain"), Err(Missing::Size { .. })), "no field begins within a byte");
+    assert!(matches!(btf.member("t", "plain"), Err(Missing::Size { .. })), "no field begins within a byte");
 }
 
 /// What an operator is shown when a field is not there says which part of the path failed.

@@ -1,0 +1,139 @@
+//! Whether what is read of memory cgroups is true: the limits in an incident are held against the cgroups' own files.
+//!
+//! What [`super::mirror`] can compare of our own cgroup is nothing if that is the root, as on most machines. So the
+//! first incident whose cgroups are still there decides.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    incident::{Incident, Limit},
+    kernel::hooks::Tier,
+};
+
+/// The comparison, until it was made once.
+pub struct LimitsCheck {
+    mount: PathBuf,
+    unified: bool,
+    agreed: bool,
+}
+
+impl LimitsCheck {
+    /// For this machine; `None` in a namespace of cgroups, where another cgroup may be at the same path.
+    #[must_use]
+    pub fn here() -> Option<Self> {
+        super::mirror::sees_all_cgroups().then(|| Self::new(Path::new("/sys/fs/cgroup")))
+    }
+
+    /// For the memory controller's hierarchy on this machine, where it is usually mounted below `cgroup`
+    /// (`/sys/fs/cgroup`).
+    fn new(cgroup: &Path) -> Self {
+        let v1 = cgroup.join("memory");
+        let unified = !v1.join("memory.limit_in_bytes").exists();
+        Self { mount: if unified { cgroup.to_owned() } else { v1 }, unified, agreed: false }
+    }
+
+    /// Leaves out of an incident what does not agree, with the reason.
+    pub fn check(&mut self, incident: &mut Incident) {
+        if self.agreed {
+            return;
+        }
+        for (at, limit) in incident.scope.limits.iter().enumerate() {
+            let known = |field: &str| !incident.missing.contains_key(&format!("scope.limits[{at}].{field}"));
+            match self.compare(limit, known) {
+                Some(Ok(())) => self.agreed = true,
+                Some(Err(reason)) => {
+                    distrust(incident, &reason);
+                    return;
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// `None`: the cgroup is gone, or is the root, which has no limits.
+    fn compare(&self, limit: &Limit, known: impl Fn(&str) -> bool) -> Option<Result<(), String>> {
+        let directory = self.mount.join(limit.path.trim_start_matches('/'));
+        let files = if self.unified {
+            [
+                ("memory.max", "limit_bytes", limit.limit_bytes),
+                ("memory.swap.max", "swap_limit_bytes", limit.swap_limit_bytes),
+            ]
+        } else {
+            [
+                ("memory.limit_in_bytes", "limit_bytes", limit.limit_bytes),
+                ("memory.memsw.limit_in_bytes", "memsw_limit_bytes", limit.memsw_limit_bytes),
+            ]
+        };
+        let mut compared = None;
+        for (file, field, seen) in files {
+            // There are no files for swap where it is not accounted.
+            let Ok(text) = fs::read_to_string(directory.join(file)) else { continue };
+            if !known(field) {
+                continue;
+            }
+            let text = text.trim();
+            if number(text) != seen {
+                let seen = seen.map_or_else(|| "no limit".to_owned(), |seen| seen.to_string());
+                return Some(Err(format!(
+                    "the kernel's mem_cgroup is not where its types say: read by them, {} has {seen} where {file} \
+                     has {text}",
+                    limit.path
+                )));
+            }
+            compared = Some(Ok(()));
+        }
+        compared
+    }
+}
+
+/// A limit; `None` for "max" and for what stands for it in v1 (`PAGE_COUNTER_MAX`).
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|limit| *limit < u64::MAX / 4)
+}
+
+fn distrust(incident: &mut Incident, reason: &str) {
+    incident.scope.limits.clear();
+    incident.missing.insert("scope.limits".to_owned(), reason.to_owned());
+    // Where no hook shows the decision, the limits are what the scope was concluded from.
+    if incident.common.tier == Tier::Tracepoint {
+        let scope = &mut incident.scope;
+        (scope.cause, scope.memcg, scope.capacity_bytes) = (None, None, None);
+        for field in ["scope.cause", "scope.memcg", "scope.capacity_bytes"] {
+            incident.missing.insert(field.to_owned(), reason.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(path: &str, limit_bytes: Option<u64>, swap_limit_bytes: Option<u64>) -> Limit {
+        Limit { path: path.to_owned(), limit_bytes, swap_limit_bytes, ..Limit::default() }
+    }
+
+    /// Guards the comparison: limits that differ are noticed, in both counters; "max" is none; a cgroup that is gone, and
+    /// what was not read, are no difference.
+    #[test]
+    fn limits_are_held_against_the_files() {
+        let root = std::env::temp_dir().join(format!("oomtrace-limits-{}", std::process::id()));
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        fs::write(root.join("a/memory.max"), "max\n").unwrap();
+        fs::write(root.join("a/b/memory.max"), "4096\n").unwrap();
+        fs::write(root.join("a/b/memory.swap.max"), "8192\n").unwrap();
+        let check = LimitsCheck::new(&root);
+        let compare = |limit: &Limit| check.compare(limit, |_| true).map(|result| result.is_ok());
+        assert_eq!(compare(&limit("/a/b", Some(4096), Some(8192))), Some(true));
+        assert_eq!(compare(&limit("/a/b", Some(4095), Some(8192))), Some(false));
+        assert_eq!(compare(&limit("/a/b", Some(4096), None)), Some(false));
+        assert_eq!(compare(&limit("/a", None, None)), Some(true));
+        assert_eq!(compare(&limit("/a", Some(1), None)), Some(false));
+        assert_eq!(compare(&limit("/gone", Some(1), None)), None);
+        let unread = check.compare(&limit("/a/b", None, Some(8192)), |field| field != "limit_bytes");
+        assert_eq!(unread.map(|result| result.is_ok()), Some(true));
+        fs::remove_dir_all(root).unwrap();
+    }
+}

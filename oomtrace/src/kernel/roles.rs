@@ -1,0 +1,344 @@
+//! Fills the roles, one by one: the best choice that this kernel lets us have.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use anyhow::bail;
+use aya::{
+    Btf as AyaBtf, Ebpf,
+    programs::{FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint},
+};
+use serde::Serialize;
+
+use super::{
+    btf::Btf,
+    hooks::{Choice, DECISION, Hook, KILLED, Kind, OUTCOME, Role, STAND_IN, Tier, VICTIM},
+    load::{CannotTrace, Options, chain},
+    mirror, trampoline,
+};
+
+/// What became of a role.
+#[derive(Clone, Debug, Serialize)]
+pub struct RoleStatus {
+    /// The role.
+    pub role: &'static str,
+    /// What it tells.
+    pub purpose: &'static str,
+    /// What was attached, as `kind:target`. Empty: done without a hook.
+    pub hooks: Vec<String>,
+    /// What to know about the choice.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub note: &'static str,
+    /// Better choices that were not to be had: hooks and reason.
+    pub refused: Vec<Refusal>,
+    /// Fields that the choice costs, and why.
+    pub losses: BTreeMap<&'static str, &'static str>,
+}
+
+/// A choice that was not to be had.
+#[derive(Clone, Debug, Serialize)]
+pub struct Refusal {
+    /// What was tried, as `kind:target`.
+    pub hooks: Vec<String>,
+    /// Why it was refused.
+    pub reason: String,
+}
+
+/// Fills every role, those first that a report takes, and calls `armed` once these are filled.
+///
+/// Errors are [`CannotTrace`].
+pub(super) fn fill(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    options: &Options,
+    armed: impl FnOnce(),
+) -> anyhow::Result<Vec<RoleStatus>> {
+    Filling { options, btf, ebpf, trampolines: Trampolines::Untried, attached: BTreeSet::new() }.all(armed)
+}
+
+/// What attaching goes by, and what came of it so far.
+struct Filling<'a> {
+    options: &'a Options,
+    btf: &'a Btf,
+    ebpf: &'a mut Ebpf,
+    trampolines: Trampolines,
+    /// Programs that are attached.
+    attached: BTreeSet<&'static str>,
+}
+
+impl Filling<'_> {
+    fn all(&mut self, armed: impl FnOnce()) -> anyhow::Result<Vec<RoleStatus>> {
+        let stand_in = self.take(&STAND_IN).is_ok();
+        // Whether it was a kill must be known before a mark is reported.
+        let order = if stand_in {
+            [&VICTIM, &KILLED, &OUTCOME, &DECISION]
+        } else {
+            [&KILLED, &VICTIM, &OUTCOME, &DECISION]
+        };
+        // A tier that the user wants may prove not to be had at the last role.
+        let needed = match self.options.tier {
+            None if stand_in => 1,
+            None => 2,
+            Some(_) => usize::MAX,
+        };
+        let mut armed = Some(armed);
+        let mut roles = Vec::new();
+        for role in order {
+            roles.push(self.fill(role)?);
+            if roles.len() == needed
+                && let Some(armed) = armed.take()
+            {
+                armed();
+            }
+        }
+        if let Some(forced) = self.options.tier
+            && forced != tier(&roles)
+        {
+            bail!(CannotTrace(forced_in_vain(forced, &roles)));
+        }
+        if let Some(armed) = armed {
+            armed();
+        }
+        self.dismiss_stand_in(&roles);
+        // The mirror left it loaded for a role that may have taken another.
+        if !self.attached.contains(mirror::PROGRAM)
+            && let Some(program) = self.ebpf.program_mut(mirror::PROGRAM)
+        {
+            unload(program);
+        }
+        Ok(roles)
+    }
+
+    /// Takes the best choice for a role that can be had.
+    fn fill(&mut self, role: &Role) -> anyhow::Result<RoleStatus> {
+        let mut status = RoleStatus {
+            role: role.name,
+            purpose: role.purpose,
+            hooks: Vec::new(),
+            note: "",
+            refused: Vec::new(),
+            losses: BTreeMap::new(),
+        };
+        for choice in role.choices {
+            match self.take(choice) {
+                Ok(()) => {
+                    status.hooks = names(choice);
+                    status.note = choice.note;
+                    status.losses = choice.losses.iter().copied().collect();
+                    return Ok(status);
+                }
+                Err(reason) => status.refused.push(Refusal { hooks: names(choice), reason }),
+            }
+        }
+        let reasons: Vec<_> = status
+            .refused
+            .iter()
+            .map(|refusal| format!("{}: {}", refusal.hooks.join("+"), refusal.reason))
+            .collect();
+        bail!(CannotTrace(format!(
+            "None of the hooks for the role \"{}\" ({}) can be had here:\n  {}\n{}",
+            role.name,
+            role.purpose,
+            reasons.join("\n  "),
+            advice(self.options)
+        )))
+    }
+
+    /// Attaches all hooks of a choice, or none.
+    fn take(&mut self, choice: &Choice) -> Result<(), String> {
+        if !choice.allowed(self.options.tier) {
+            let forced = self.options.tier.map_or("", Tier::name);
+            return Err(format!("not in the tier {forced}"));
+        }
+        choice.check(self.btf)?;
+        for (done, hook) in choice.hooks.iter().enumerate() {
+            if let Err(reason) = self.attach(hook) {
+                for earlier in &choice.hooks[..done] {
+                    self.detach(earlier);
+                }
+                return Err(reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, hook: &Hook) -> Result<(), String> {
+        // It may be there already, in place of a better one.
+        if self.attached.contains(hook.program) {
+            return Ok(());
+        }
+        let program = self.ebpf.program_mut(hook.program).ok_or("the eBPF object lacks the program")?;
+        attach_program(program, &mut self.trampolines, hook, self.btf).map_err(|error| {
+            unload(program);
+            match error {
+                Refused::Program(error) => why(&error),
+                Refused::Reason(reason) => reason,
+            }
+        })?;
+        self.attached.insert(hook.program);
+        Ok(())
+    }
+
+    fn detach(&mut self, hook: &Hook) {
+        if self.attached.remove(hook.program)
+            && let Some(program) = self.ebpf.program_mut(hook.program)
+        {
+            unload(program);
+        }
+    }
+
+    /// Detaches what stood in, unless it turned out to be the best.
+    fn dismiss_stand_in(&mut self, roles: &[RoleStatus]) {
+        let used = roles.iter().any(|role| role.hooks == names(&STAND_IN));
+        for hook in STAND_IN.hooks.iter().filter(|_| !used) {
+            self.detach(hook);
+        }
+    }
+}
+
+fn advice(options: &Options) -> String {
+    match options.tier {
+        Some(tier) => format!("Leave out --tier {} to take the best that this kernel offers.", tier.name()),
+        None => "Run oomtrace as root, or with CAP_BPF and CAP_PERFMON.".to_owned(),
+    }
+}
+
+fn forced_in_vain(forced: Tier, roles: &[RoleStatus]) -> String {
+    let reason = roles
+        .iter()
+        .filter(|role| role.role == "decision")
+        .flat_map(|role| &role.refused)
+        .find(|refusal| refusal.hooks.iter().all(|hook| hook.starts_with(prefix(forced))))
+        .map_or("no hook of that kind could be attached", |refusal| refusal.reason.as_str());
+    format!(
+        "The tier {} cannot be had on this kernel: {reason}. Leave out --tier to take the best that it offers.",
+        forced.name()
+    )
+}
+
+fn prefix(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Trampoline => "fentry:",
+        Tier::Kprobe => "kprobe:",
+        Tier::Tracepoint => "raw_tp:",
+    }
+}
+
+/// The kernel's functions as aya wants them for trampolines: made only if one is tried.
+enum Trampolines {
+    Untried,
+    Ready(Box<AyaBtf>),
+    Refused(String),
+}
+
+impl Trampolines {
+    fn btf(&mut self, btf: &Btf) -> Result<&AyaBtf, String> {
+        if matches!(self, Self::Untried) {
+            *self = match trampoline::substitute(btf) {
+                Ok(btf) => Self::Ready(Box::new(btf)),
+                Err(error) => Self::Refused(chain(&error)),
+            };
+        }
+        match self {
+            Self::Ready(btf) => Ok(btf),
+            Self::Refused(reason) => Err(reason.clone()),
+            Self::Untried => Err("not tried".to_owned()),
+        }
+    }
+}
+
+/// Takes a program out of the kernel again, with its attachment.
+fn unload(program: &mut Program) {
+    // One that cannot be unloaded was not loaded.
+    let _ = match program {
+        Program::FEntry(program) => program.unload(),
+        Program::FExit(program) => program.unload(),
+        Program::KProbe(program) => program.unload(),
+        Program::RawTracePoint(program) => program.unload(),
+        _ => Ok(()),
+    };
+}
+
+enum Refused {
+    Program(ProgramError),
+    Reason(String),
+}
+
+impl From<ProgramError> for Refused {
+    fn from(error: ProgramError) -> Self {
+        Self::Program(error)
+    }
+}
+
+fn attach_program(
+    program: &mut Program,
+    trampolines: &mut Trampolines,
+    hook: &Hook,
+    btf: &Btf,
+) -> Result<(), Refused> {
+    match hook.kind {
+        Kind::Fentry => {
+            let program: &mut FEntry = program.try_into()?;
+            program.load(hook.target, trampolines.btf(btf).map_err(Refused::Reason)?)?;
+            program.attach()?;
+        }
+        Kind::Fexit => {
+            let program: &mut FExit = program.try_into()?;
+            program.load(hook.target, trampolines.btf(btf).map_err(Refused::Reason)?)?;
+            program.attach()?;
+        }
+        Kind::Kprobe | Kind::Kretprobe => {
+            let program: &mut KProbe = program.try_into()?;
+            program.load()?;
+            // The kernel's kprobes without tracefs: where it has none, it does not have them at all.
+            if !Path::new("/sys/bus/event_source/devices/kprobe").exists() {
+                return Err(Refused::Reason("this kernel has no kprobes (CONFIG_KPROBE_EVENTS)".to_owned()));
+            }
+            program.attach(hook.target, 0)?;
+        }
+        Kind::RawTracepoint => {
+            let program: &mut RawTracePoint = program.try_into()?;
+            // The one that the mirror used is loaded.
+            if program.fd().is_err() {
+                program.load()?;
+            }
+            program.attach(hook.target)?;
+        }
+    }
+    Ok(())
+}
+
+/// An operator's words for a refusal.
+fn why(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            let last =
+                log.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("processed"));
+            match (io_error.raw_os_error(), last) {
+                (Some(libc::EPERM), None) => "the kernel does not permit programs of this type".to_owned(),
+                (_, Some(last)) => format!("the verifier refused the program ({io_error}): {}", last.trim()),
+                (_, None) => format!("the kernel refused the program: {io_error}"),
+            }
+        }
+        error => chain(error),
+    }
+}
+
+fn names(choice: &Choice) -> Vec<String> {
+    choice.hooks.iter().map(|hook| format!("{}:{}", hook.kind.name(), hook.target)).collect()
+}
+
+/// The tier that the role "decision" came to: it is what the tiers differ in most.
+pub(super) fn tier(roles: &[RoleStatus]) -> Tier {
+    let hooks = roles.iter().find(|role| role.role == "decision").map_or(&[][..], |role| &role.hooks);
+    if hooks.iter().any(|hook| hook.starts_with("fentry:")) {
+        Tier::Trampoline
+    } else if hooks.iter().any(|hook| hook.starts_with("kprobe:")) {
+        Tier::Kprobe
+    } else {
+        Tier::Tracepoint
+    }
+}
