@@ -90,6 +90,7 @@ impl Chain {
                 let (v2, v1) = if unified { (swap, (None, None)) } else { ((None, None), swap) };
                 Ok(Limit {
                     path: self.path(depth)?,
+                    id: level.id.map(|id| id.id),
                     usage_bytes: level.usage_pages.map(bytes),
                     limit_bytes: limit(level.limit),
                     swap_usage_bytes: v2.0,

@@ -207,6 +207,9 @@ pub struct Cgroup {
 pub struct Limit {
     /// Path in its hierarchy.
     pub path: String,
+    /// Inode number of its directory: another cgroup may have the path by now.
+    #[serde(skip)]
+    pub id: Option<u64>,
     /// Memory charged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_bytes: Option<u64>,

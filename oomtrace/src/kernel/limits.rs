@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -56,6 +57,9 @@ impl LimitsCheck {
     /// `None`: the cgroup is gone, or is the root, which has no limits.
     fn compare(&self, limit: &Limit, known: impl Fn(&str) -> bool) -> Option<Result<(), String>> {
         let directory = self.mount.join(limit.path.trim_start_matches('/'));
+        if fs::metadata(&directory).ok()?.ino() != limit.id? {
+            return None;
+        }
         let files = if self.unified {
             [
                 ("memory.max", "limit_bytes", limit.limit_bytes),
@@ -115,8 +119,8 @@ mod tests {
         Limit { path: path.to_owned(), limit_bytes, swap_limit_bytes, ..Limit::default() }
     }
 
-    /// Guards the comparison: limits that differ are noticed, in both counters; "max" is none; a cgroup that is gone, and
-    /// what was not read, are no difference.
+    /// Guards the comparison: limits that differ are noticed, in both counters; "max" is none; a cgroup that is gone
+    /// or another by now, and what was not read, are no difference.
     #[test]
     fn limits_are_held_against_the_files() {
         let root = std::env::temp_dir().join(format!("oomtrace-limits-{}", std::process::id()));
@@ -125,14 +129,21 @@ mod tests {
         fs::write(root.join("a/b/memory.max"), "4096\n").unwrap();
         fs::write(root.join("a/b/memory.swap.max"), "8192\n").unwrap();
         let check = LimitsCheck::new(&root);
-        let compare = |limit: &Limit| check.compare(limit, |_| true).map(|result| result.is_ok());
+        let id = |path: &str| fs::metadata(root.join(&path[1..])).map(|data| data.ino()).ok();
+        let compare = |limit: &Limit| {
+            let limit = Limit { id: id(&limit.path), ..limit.clone() };
+            check.compare(&limit, |_| true).map(|result| result.is_ok())
+        };
         assert_eq!(compare(&limit("/a/b", Some(4096), Some(8192))), Some(true));
         assert_eq!(compare(&limit("/a/b", Some(4095), Some(8192))), Some(false));
         assert_eq!(compare(&limit("/a/b", Some(4096), None)), Some(false));
         assert_eq!(compare(&limit("/a", None, None)), Some(true));
         assert_eq!(compare(&limit("/a", Some(1), None)), Some(false));
         assert_eq!(compare(&limit("/gone", Some(1), None)), None);
-        let unread = check.compare(&limit("/a/b", None, Some(8192)), |field| field != "limit_bytes");
+        let renewed = Limit { id: Some(0), ..limit("/a", Some(1), None) };
+        assert!(check.compare(&renewed, |_| true).is_none());
+        let partly = Limit { id: id("/a/b"), ..limit("/a/b", None, Some(8192)) };
+        let unread = check.compare(&partly, |field| field != "limit_bytes");
         assert_eq!(unread.map(|result| result.is_ok()), Some(true));
         fs::remove_dir_all(root).unwrap();
     }
