@@ -150,8 +150,6 @@ pub struct Params {
     pub memory_cgrp_id: u32,
     /// Possible CPUs to sum per-CPU counters over; 0 where the exact sum cannot be had.
     pub cpus: u32,
-    /// Whether the `mark_victim` tracepoint passes the task (1) or its thread id alone (0).
-    pub mark_passes_task: u32,
     /// Which argument of `mm_vmscan_memcg_reclaim_begin` is the memory cgroup, or [`ABSENT`].
     pub reclaim_memcg_arg: u32,
 }

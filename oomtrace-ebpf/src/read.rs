@@ -14,8 +14,7 @@ pub static LAYOUT: Layout = Layout::UNRESOLVED;
 
 /// What else is known of this kernel: patched by userspace before the programs load.
 #[unsafe(no_mangle)]
-pub static PARAMS: Params =
-    Params { memory_cgrp_id: ABSENT, cpus: 0, mark_passes_task: 0, reclaim_memcg_arg: ABSENT };
+pub static PARAMS: Params = Params { memory_cgrp_id: ABSENT, cpus: 0, reclaim_memcg_arg: ABSENT };
 
 /// The offset of a field of [`LAYOUT`], or one of [`PARAMS`]. Volatile, since the compiler knows only the values
 /// from before the patch. To the verifier it is a constant.

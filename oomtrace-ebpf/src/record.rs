@@ -35,6 +35,9 @@ pub const NO_LIMIT_PAGES: u64 = i64::MAX as u64 / 65536;
 /// Bytes of kernel text that are read at once.
 pub const TEXT_LEN: usize = 4096;
 
+/// In place of a victim: the task that asks. Neither a thread id nor a pointer.
+pub const MIRROR: u64 = u64::from_be_bytes(*b"oomtrace");
+
 /// Index of file pages in the RSS counters (`MM_FILEPAGES`, include/linux/mm_types_task.h).
 pub const RSS_FILE: usize = 0;
 /// Index of anonymous pages (`MM_ANONPAGES`).

@@ -6,11 +6,11 @@ use aya_ebpf::{
     programs::{FEntryContext, ProbeContext, RawTracePointContext},
 };
 use aya_log_ebpf::debug;
-use oomtrace_ebpf::{Mark, RecordKind, chain, task as known};
+use oomtrace_ebpf::{MIRROR, Mark, RecordKind, chain, task as known};
 
 use crate::{
     memcg, mm,
-    read::{constant, forget, get},
+    read::{forget, get},
     ring::{Wake, emit},
     run::{self, now},
     stall,
@@ -118,15 +118,17 @@ fn about_to_mark(task: u64) {
     }
 }
 
-/// `mark_victim(struct task_struct *task, uid_t uid)`, or `(int pid)` on older kernels, which is a thread id.
+/// `mark_victim(struct task_struct *task, uid_t uid)`, or `(int pid)` on older kernels, which is a thread id. Which of
+/// the two shows in the value: no thread id reaches `PID_MAX_LIMIT` (include/linux/threads.h), no pointer is below it.
 ///
-/// Userspace runs it too, with 0, to be shown itself as if it were a victim.
+/// Userspace runs it too, with [`MIRROR`], to be shown itself as if it were a victim.
 #[raw_tracepoint(tracepoint = "mark_victim")]
 fn victim_raw_tp(ctx: RawTracePointContext) -> i32 {
+    const PID_MAX_LIMIT: u64 = 4 << 20;
     let victim = ctx.arg::<u64>(0);
-    let task = if victim == 0 {
+    let task = if victim == MIRROR {
         current()
-    } else if constant!(PARAMS.mark_passes_task) != 0 {
+    } else if victim > PID_MAX_LIMIT {
         victim
     } else {
         by_tid(victim as u32)

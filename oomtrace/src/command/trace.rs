@@ -142,14 +142,19 @@ fn session(host: Host, attached: &mut Attached) -> Session {
     Session { host, tier: attached.tier, rss_counters: attached.resolved.rss_counters, kernel_rss, missing }
 }
 
-/// What oomtrace does to live through what it reports. Each is a help and none a need, so a refusal is no error.
+/// Where processes that compute keep every CPU busy, this is what a report waits for: a turn. oomtrace takes few and short
+/// ones.
+const NICE: libc::c_int = -10;
+
+/// What oomtrace does to live through what it reports, and to report it soon. Each is a help and none a need, so a refusal is no error.
 fn survive() {
-    // SAFETY: both calls take no pointer. Only for those whose locked memory has no bound: others would find that
+    // SAFETY: the calls take no pointer. The first only for those whose locked memory has no bound: others would find that
     // memory cannot be mapped any more.
     unsafe {
         if libc::geteuid() == 0 {
             libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT);
         }
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
     }
     let _ = std::fs::write("/proc/self/oom_score_adj", "-999");
 }

@@ -259,6 +259,7 @@ impl Assembler {
         if let Some(doubt) = &run.doubt {
             doubt.note(&mut scope, &mut missing);
         }
+        doubt::usage(&mut scope, mark, session.host.page_bytes, &mut missing);
         let outcome = match (&run.decision, victims.is_empty()) {
             (_, false) => Some(Outcome::Killed),
             (Some(_), true) if run.close.is_some() => Some(Outcome::NoVictim),
@@ -307,8 +308,21 @@ impl Assembler {
         unread(
             missing,
             "trigger",
-            &[("comm", task.comm.is_none()), ("pid", task.pid.is_none()), ("uid", task.uid.is_none())],
+            &[
+                ("comm", task.comm.is_none()),
+                ("pid", task.pid.is_none()),
+                ("tid", task.tid.is_none()),
+                ("uid", task.uid.is_none()),
+            ],
         );
+        if let Some(decision) = decision {
+            let mask = decision.gfp_mask.is_none();
+            unread(
+                missing,
+                "trigger",
+                &[("gfp_mask", mask), ("gfp_flags", mask), ("order", decision.order.is_none())],
+            );
+        }
         Trigger {
             pid: task.pid,
             tid: task.tid,
@@ -404,6 +418,7 @@ impl Assembler {
             field,
             &[
                 ("pid", task.pid.is_none()),
+                ("tid", task.tid.is_none()),
                 ("ppid", task.ppid.is_none()),
                 ("comm", task.comm.is_none()),
                 ("uid", task.uid.is_none()),

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use oomtrace_ebpf::RSS_ANON;
+
 use super::{chain::Chain, memory, types::Scope};
 use crate::{
     record::{Decision, Mark, Task},
@@ -89,6 +91,44 @@ pub(super) fn examine(
         zonelist: None,
     };
     Examined { decision, doubt: Some(Doubt { reason, limits }) }
+}
+
+/// Leaves out what the memory cgroups use if it cannot be true: the victim's own must hold at least half of its
+/// memory, and the one that is at its limit half of that.
+pub(super) fn usage(
+    scope: &mut Scope,
+    mark: Option<&Mark>,
+    page_bytes: u32,
+    missing: &mut BTreeMap<String, String>,
+) {
+    let anon = mark.and_then(|mark| mark.mm.rss_sum.or(mark.mm.rss_count)).map_or(0, |pages| pages[RSS_ANON]);
+    let held = u64::try_from(anon).unwrap_or(0).saturating_mul(u64::from(page_bytes));
+    let full = scope.memcg.as_ref().map(|memcg| memcg.id);
+    let little = scope.limits.iter().enumerate().find_map(|(at, level)| {
+        let least = if at == 0 { held } else { 0 };
+        let least = least.max(level.limit_bytes.filter(|_| full.is_some() && level.id == full).unwrap_or(0));
+        // v1: a limit of memory and swap together may be reached with little in memory.
+        let usage = level.usage_bytes?.max(level.memsw_usage_bytes.unwrap_or(0));
+        (usage < least / 2).then(|| {
+            format!(
+                "read by its types, the kernel's mem_cgroup of {} uses {usage} bytes, where {least} are to be \
+                 expected: they do not fit this kernel, or the victim came from another cgroup",
+                level.path
+            )
+        })
+    });
+    let Some(reason) = little else { return };
+    for (at, level) in scope.limits.iter_mut().enumerate() {
+        for (field, value) in [
+            ("usage_bytes", &mut level.usage_bytes),
+            ("swap_usage_bytes", &mut level.swap_usage_bytes),
+            ("memsw_usage_bytes", &mut level.memsw_usage_bytes),
+        ] {
+            if value.take().is_some() {
+                missing.insert(format!("scope.limits[{at}].{field}"), reason.clone());
+            }
+        }
+    }
 }
 
 struct Contradiction<'a> {

@@ -43,12 +43,20 @@ impl Evidence<'_> {
         };
         match self.victim.limits(self.session.host.page_bytes) {
             Ok(limits) => {
+                if limits.is_empty() {
+                    let reason = "the victim's memory cgroups could not be read in the kernel".to_owned();
+                    missing.insert("scope.limits".to_owned(), reason);
+                }
                 scope.limits = limits;
                 self.unread(&mut missing);
             }
             Err(reason) => {
                 missing.insert("scope.limits".to_owned(), reason);
             }
+        }
+        if let Some(Cgroup { path: None, .. }) = scope.memcg {
+            let reason = "the cgroup is in no chain of cgroups that is whole".to_owned();
+            missing.insert("scope.memcg.path".to_owned(), reason);
         }
         (scope, missing)
     }
@@ -104,8 +112,8 @@ impl Evidence<'_> {
         if decision.capacity_pages.is_none() {
             note("scope.capacity_bytes", "the kernel's oom_control could not be read");
         }
-        if let Some(Cgroup { path: None, .. }) = memcg {
-            note("scope.memcg.path", "the cgroup is in neither the victim's nor the trigger's chain");
+        if memcg.is_none() && kind == Some(ScopeKind::Memcg) {
+            note("scope.memcg", "the kernel's oom_control and mem_cgroup could not be read");
         }
         let cause = self.decided_cause(decision);
         if cause.is_none() {

@@ -115,12 +115,30 @@ const fn hook(program: &'static str, kind: Kind, target: &'static str) -> Hook {
     Hook { program, kind, target }
 }
 
-fn mark_passes_task(btf: &Btf) -> Result<(), String> {
+/// What `mark_victim` passes behind the tracing context.
+fn mark_passes(btf: &Btf) -> Result<Vec<TypeShape>, String> {
     let prototype = btf.typedef_prototype("btf_trace_mark_victim").map_err(|missing| missing.to_string())?;
-    // The first parameter is the tracing context.
-    match prototype.params.get(1).map(|parameter| &parameter.type_) {
+    Ok(prototype.params.into_iter().skip(1).map(|parameter| parameter.type_).collect())
+}
+
+/// `(task, uid)`: with 6.9, and with stable updates of older series, so a version says nothing.
+fn mark_passes_task(btf: &Btf) -> Result<(), String> {
+    match mark_passes(btf)?.first() {
         Some(TypeShape::Pointer { to: Some(to) }) if to == "task_struct" => Ok(()),
-        _ => Err("on this kernel the tracepoint passes a thread id and not the task".to_owned()),
+        Some(TypeShape::Int { .. }) => {
+            Err("on this kernel the tracepoint passes a thread id and not the task".to_owned())
+        }
+        _ => Err("what the tracepoint passes on this kernel is not known to oomtrace".to_owned()),
+    }
+}
+
+/// `(pid)`: the task has to be found by it.
+fn mark_passes_pid(btf: &Btf) -> Result<(), String> {
+    match mark_passes(btf)?.as_slice() {
+        [TypeShape::Int { .. }] => {
+            btf.member("task_struct", "pid").map(drop).map_err(|missing| missing.to_string())
+        }
+        _ => Err("what the tracepoint passes on this kernel is not known to oomtrace".to_owned()),
     }
 }
 
@@ -146,7 +164,7 @@ pub const VICTIM: Role = Role {
         choice(&[hook("victim_kprobe", Kind::Kprobe, "mark_oom_victim")]),
         Choice {
             hooks: &[hook("victim_raw_tp", Kind::RawTracepoint, "mark_victim")],
-            offered: None,
+            offered: Some(mark_passes_pid),
             losses: &[],
             note: "the tracepoint passes a thread id: the task is the one that was just killed; of one that \
                    was exiting already, the id alone is known",

@@ -74,7 +74,6 @@ pub fn resolve(btf: &Btf, cpus: u32) -> Resolved {
     let params = Params {
         memory_cgrp_id: controller(btf, &mut missing),
         cpus: if can_sum { cpus } else { 0 },
-        mark_passes_task: u32::from(mark_passes_task(btf)),
         reclaim_memcg_arg: reclaim_memcg_arg(btf),
     };
     Resolved { layout, params, rss_counters, missing }
@@ -126,14 +125,6 @@ fn controller(btf: &Btf, missing: &mut BTreeMap<&'static str, String>) -> u32 {
             ABSENT
         }
     }
-}
-
-/// Whether `mark_victim` passes the task: `(task, uid)` after the tracing context, instead of `(pid)`. It came
-/// with 6.9 and with stable updates of older series, so a version says nothing.
-fn mark_passes_task(btf: &Btf) -> bool {
-    btf.typedef_prototype("btf_trace_mark_victim").is_ok_and(|prototype| {
-        prototype.params.get(1).is_some_and(|parameter| points_to(&parameter.type_, "task_struct"))
-    })
 }
 
 fn reclaim_memcg_arg(btf: &Btf) -> u32 {

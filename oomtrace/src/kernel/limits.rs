@@ -25,7 +25,7 @@ impl LimitsCheck {
     /// For this machine; `None` in a namespace of cgroups, where another cgroup may be at the same path.
     #[must_use]
     pub fn here() -> Option<Self> {
-        super::mirror::sees_all_cgroups().then(|| Self::new(Path::new("/sys/fs/cgroup")))
+        super::own::sees_all_cgroups().then(|| Self::new(Path::new("/sys/fs/cgroup")))
     }
 
     /// For the memory controller's hierarchy on this machine, where it is usually mounted below `cgroup`
@@ -72,6 +72,21 @@ impl LimitsCheck {
             ]
         };
         let mut compared = None;
+        // v1 has no such thing, and the kernel leaves it off there.
+        let group = match fs::read_to_string(directory.join("memory.oom.group")) {
+            Ok(text) => Some(text.trim() == "1"),
+            Err(_) if self.unified => None,
+            Err(_) => Some(false),
+        };
+        if let (Some(seen), Some(group)) = (limit.oom_group, group)
+            && seen != group
+        {
+            return Some(Err(format!(
+                "the kernel's mem_cgroup is not where its types say: read by them, the oom_group of {} is {seen}, and \
+                 it is {group}",
+                limit.path
+            )));
+        }
         for (file, field, seen) in files {
             // There are no files for swap where it is not accounted.
             let Ok(text) = fs::read_to_string(directory.join(file)) else { continue };

@@ -65,8 +65,12 @@ unsafe impl Pod for Table<Params> {}
 pub fn attach(options: &Options, armed: impl FnOnce()) -> anyhow::Result<Attached> {
     // What loading takes is large and short-lived: mapped by itself it goes back to the system at once. (glibc would
     // raise this bound with the first such piece that is freed.)
+    // Threads that allocate little need no arena of their own.
     // SAFETY: mallopt() takes no pointer, and there is one thread.
-    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 64 * 1024) };
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 64 * 1024);
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
     if OBJECT.is_empty() {
         bail!(CannotTrace(
             "This oomtrace was built without its eBPF programs, so it can replay but not trace. Build it with \
@@ -82,8 +86,7 @@ pub fn attach(options: &Options, armed: impl FnOnce()) -> anyhow::Result<Attache
     })?;
     let resolved = layout::resolve(&btf, options.cpus);
     let mut ebpf = load(options, &resolved)?;
-    let page_bytes = crate::host::page_bytes();
-    if let Err(differences) = mirror::check(&mut ebpf, page_bytes, options.cpus) {
+    if let Err(differences) = mirror::check(&mut ebpf, &resolved, options.cpus) {
         bail!(CannotTrace(format!(
             "The type information in {} is not this kernel's: read by it, {differences}. Leave out --btf, or give \
              the file that belongs to the running kernel.",

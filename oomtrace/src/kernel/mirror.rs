@@ -2,66 +2,66 @@
 //! compared with what /proc says of it.
 //!
 //! The offsets come from type information, and that can be another kernel's, or damaged. A figure that is read from
-//! a wrong place looks like any other; this is where it shows.
+//! a wrong place looks like any other; this is where it shows. So that it shows, the process is made unlike any other
+//! for that moment: each of its figures differs from what stands beside it in the kernel.
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-};
+use std::{path::Path, thread};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use aya::{
     Ebpf,
     maps::{Array, RingBuf},
     programs::{RawTracePoint, RawTracePointRunOptions, TestRun},
 };
-use oomtrace_ebpf::RecordKind;
+use oomtrace_ebpf::{ABSENT, Layout, MIRROR, RecordKind};
 
-use crate::record::{Ceiling, Level, Mm, Record, Task, decode};
+use super::{disguise::Disguise, layout::Resolved, own::Own};
+use crate::record::{Level, Mm, Record, Task, decode};
 
 /// The program that reports a victim. Run by us, it reports us.
 pub const PROGRAM: &str = "victim_raw_tp";
-
-/// `PROC_TIME_INIT_INO` and its like (include/linux/proc_ns.h): the inode numbers of the initial namespaces. In
-/// others the kernel's own times, ids and paths differ from those that /proc shows us.
-const INITIAL_TIME: u64 = 0xefff_fffa;
-const INITIAL_PID: u64 = 0xefff_fffc;
-const INITIAL_USER: u64 = 0xefff_fffd;
-const INITIAL_CGROUP: u64 = 0xefff_fffb;
-
-/// Whether the paths of cgroups are here what they are to the kernel.
-pub(super) fn sees_all_cgroups() -> bool {
-    fs::metadata("/proc/self/ns/cgroup").is_ok_and(|data| data.ino() == INITIAL_CGROUP)
-}
 
 /// /proc counts start times in these, ns (`USER_HZ` is 100 everywhere).
 const TICK_NS: u64 = 10_000_000;
 /// Pages by which memory may differ: what this thread holds back, and what it touches between the two looks.
 const SLACK_PAGES: u64 = 256;
+/// The same of page tables, KiB.
+const SLACK_TABLES_KB: u64 = 16;
 /// Looks until the two agree: a figure may move in between.
 const ATTEMPTS: u32 = 3;
 
-/// Compares. `Err`: the type information does not fit this kernel, and why. `Ok(false)`: it could not be compared.
-pub fn check(ebpf: &mut Ebpf, page_bytes: u32, cpus: u32) -> Result<bool, String> {
-    let mut differences = Vec::new();
-    for _ in 0..ATTEMPTS {
-        let Ok(seen) = look(ebpf) else { return Ok(false) };
-        let Some(own) = Own::read(Path::new("/proc")) else { return Ok(false) };
-        differences = own.compare(&seen, page_bytes, cpus);
-        if differences.is_empty() {
-            return Ok(true);
+/// Compares, on a machine that may have `cpus` CPUs. `Err`: the type information does not fit this kernel, and why. `Ok(false)`: it could not be compared.
+pub fn check(ebpf: &mut Ebpf, resolved: &Resolved, cpus: u32) -> Result<bool, String> {
+    let look_twice = || {
+        let mut differences = Vec::new();
+        for _ in 0..ATTEMPTS {
+            let disguise = Disguise::on();
+            let Ok(seen) = look(ebpf) else { return Ok(false) };
+            let Some(own) = Own::read(Path::new("/proc")) else { return Ok(false) };
+            drop(disguise);
+            differences = compare(&own, &seen, resolved, cpus);
+            if differences.is_empty() {
+                return Ok(true);
+            }
         }
-    }
-    Err(differences.join("; "))
+        Err(differences.join("; "))
+    };
+    // In a thread of its own, whose id, name and credentials are not the process's.
+    thread::scope(|scope| {
+        let thread = thread::Builder::new()
+            .name("oomtrace-mirror".to_owned())
+            .stack_size(256 * 1024)
+            .spawn_scoped(scope, look_twice);
+        thread.map_or(Ok(false), |thread| thread.join().unwrap_or(Ok(false)))
+    })
 }
 
 /// What the programs see of this process.
 struct Seen {
     task: Task,
     mm: Mm,
-    /// Its memory cgroup.
-    level: Option<Level>,
+    /// Its memory cgroups, from its own upwards.
+    levels: Vec<Level>,
 }
 
 /// Has the programs report this process. They send what they see through the ring buffer, like any victim, so that
@@ -72,23 +72,25 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
     if program.fd().is_err() {
         program.load()?;
     }
-    program.test_run(RawTracePointRunOptions::new())?;
+    let mut run = RawTracePointRunOptions::new();
+    run.args[0] = MIRROR;
+    program.test_run(run)?;
     let ring = ebpf.map_mut("RECORDS").context("the eBPF object lacks the ring buffer")?;
     let mut ring = RingBuf::try_from(ring)?;
-    let (mut seen, mut level) = (None, None);
+    let (mut seen, mut levels) = (None, Vec::new());
     while let Some(bytes) = ring.next() {
         match decode(&bytes)? {
-            Record::Level(_, found) if found.depth == 0 => level = Some(*found),
+            Record::Level(_, level) => levels.push(*level),
             Record::Mark(_, mark) => seen = Some((mark.victim, mark.mm)),
-            _ => {}
+            Record::Decision(..) | Record::Close(..) => bail!("nobody decided"),
         }
     }
     drop(ring);
     let Some((task, mm)) = seen else {
         forget_losses(ebpf)?;
-        bail!("the ring buffer has no room for it");
+        return Err(anyhow!("the ring buffer has no room for it"));
     };
-    Ok(Seen { task, mm, level })
+    Ok(Seen { task, mm, levels })
 }
 
 /// What found no room was nobody's victim.
@@ -101,174 +103,130 @@ fn forget_losses(ebpf: &mut Ebpf) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What /proc says of this thread and its process.
-#[derive(Debug)]
-struct Own {
-    in_initial_pid_namespace: bool,
-    in_initial_user_namespace: bool,
-    in_initial_time_namespace: bool,
-    pid: u32,
-    tid: u32,
-    ppid: u32,
-    uid: u32,
-    threads: u32,
-    oom_score_adj: i32,
-    start_ticks: u64,
-    comm: String,
-    total_vm_pages: u64,
-    resident_pages: u64,
-    pgtables_kb: u64,
-    cgroup: Option<OwnCgroup>,
+/// What differs, in words.
+fn compare(own: &Own, seen: &Seen, resolved: &Resolved, cpus: u32) -> Vec<String> {
+    let mut found = Differences(Vec::new());
+    tasks(&mut found, own, &seen.task, &resolved.layout);
+    memory(&mut found, own, &seen.mm, &resolved.layout, cpus);
+    cgroups(&mut found, own, &seen.levels, resolved);
+    found.0
 }
 
-/// This process's memory cgroup, where its directory can be seen.
-#[derive(Debug)]
-struct OwnCgroup {
-    id: u64,
-    name: String,
-    limit_bytes: Option<u64>,
+fn tasks(found: &mut Differences, own: &Own, task: &Task, layout: &Layout) {
+    let signal = layout.task_signal;
+    if own.in_initial_pid_namespace {
+        found.unless_equal("task_struct.tgid", &[layout.task_tgid], task.pid, &own.pid);
+        found.unless_equal("task_struct.pid", &[layout.task_pid], task.tid, &own.tid);
+        let parent = [layout.task_real_parent, layout.task_tgid];
+        found.unless_equal("task_struct.real_parent", &parent, task.ppid, &own.ppid);
+    }
+    if own.in_initial_user_namespace {
+        found.unless_equal("cred.uid", &[layout.task_real_cred, layout.cred_uid], task.uid, &own.uid);
+    }
+    found.unless_equal("task_struct.comm", &[layout.task_comm], task.comm.as_ref(), &&own.comm);
+    let threads = [signal, layout.signal_nr_threads];
+    found.unless_equal("signal_struct.nr_threads", &threads, task.threads, &own.threads);
+    let adj = [signal, layout.signal_oom_score_adj];
+    found.unless_equal("signal_struct.oom_score_adj", &adj, task.oom_score_adj, &own.oom_score_adj);
+    if own.in_initial_time_namespace {
+        let start = [layout.task_group_leader, layout.task_start_boottime];
+        let start_ticks = task.start_boot_ns.map(|ns| ns / TICK_NS);
+        found.unless_equal("task_struct.start_boottime", &start, start_ticks, &own.start_ticks);
+    }
 }
 
-impl Own {
-    fn read(proc: &Path) -> Option<Self> {
-        let own = proc.join("thread-self");
-        let text = |name: &str| fs::read_to_string(own.join(name)).ok();
-        let namespace = |name: &str| fs::metadata(own.join("ns").join(name)).ok().map(|data| data.ino());
-        let status = text("status")?;
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-            line.split_ascii_whitespace().next().map(str::to_owned)
-        };
-        let number = |name: &str| field(name)?.parse::<u32>().ok();
-        let stat = text("stat")?;
-        // The name, in parentheses, may hold anything; what follows the last one is numbers.
-        let (_, numbers) = stat.rsplit_once(") ")?;
-        let statm = text("statm")?;
-        let mut statm = statm.split_ascii_whitespace().map(|word| word.parse::<u64>().ok());
-        let comm = fs::read(own.join("comm")).ok()?;
-        Some(Self {
-            in_initial_pid_namespace: namespace("pid") == Some(INITIAL_PID),
-            in_initial_user_namespace: namespace("user") == Some(INITIAL_USER),
-            // Kernels without such namespaces (CONFIG_TIME_NS) have one time.
-            in_initial_time_namespace: namespace("time").is_none_or(|time| time == INITIAL_TIME),
-            pid: number("Tgid")?,
-            tid: number("Pid")?,
-            ppid: number("PPid")?,
-            uid: number("Uid")?,
-            threads: number("Threads")?,
-            oom_score_adj: text("oom_score_adj")?.trim().parse().ok()?,
-            // Field 22 of the line; the state, field 3, is the first here.
-            start_ticks: numbers.split_ascii_whitespace().nth(19)?.parse().ok()?,
-            comm: crate::text::from_kernel(comm.strip_suffix(b"\n").unwrap_or(&comm)),
-            total_vm_pages: statm.next()??,
-            resident_pages: statm.next()??,
-            pgtables_kb: field("VmPTE")?.parse().ok()?,
-            cgroup: OwnCgroup::find(&text("cgroup")?, namespace("cgroup")),
-        })
+fn memory(found: &mut Differences, own: &Own, mm: &Mm, layout: &Layout, cpus: u32) {
+    let total_vm = [layout.task_mm, layout.mm_total_vm];
+    found.unless_near("mm_struct.total_vm", &total_vm, mm.total_vm_pages, own.total_vm_pages, SLACK_PAGES);
+    let tables = mm.pgtables_bytes.map(|bytes| bytes / 1024);
+    let places = [layout.task_mm, layout.mm_pgtables_bytes];
+    found.unless_near("mm_struct.pgtables_bytes", &places, tables, own.pgtables_kb, SLACK_TABLES_KB);
+    // /proc reads the counters exactly or not, by kernel; so each of our two readings may be off by the bound.
+    let slack = SLACK_PAGES + 3 * crate::incident::per_cpu_bound(cpus);
+    for counters in [mm.rss_count, mm.rss_sum].into_iter().flatten() {
+        let resident = [oomtrace_ebpf::RSS_ANON, oomtrace_ebpf::RSS_FILE, oomtrace_ebpf::RSS_SHMEM]
+            .into_iter()
+            .map(|index| u64::try_from(counters[index]).unwrap_or(0))
+            .fold(0, u64::saturating_add);
+        found.unless_near("mm_struct.rss_stat", &[], Some(resident), own.resident_pages, slack);
     }
+}
 
-    /// What differs, in words.
-    fn compare(&self, seen: &Seen, page_bytes: u32, cpus: u32) -> Vec<String> {
-        let mut found = Differences(Vec::new());
-        let task = &seen.task;
-        if self.in_initial_pid_namespace {
-            found.unless_equal("task_struct.tgid", task.pid, &self.pid);
-            found.unless_equal("task_struct.pid", task.tid, &self.tid);
-            found.unless_equal("task_struct.real_parent", task.ppid, &self.ppid);
-        }
-        if self.in_initial_user_namespace {
-            found.unless_equal("cred.uid", task.uid, &self.uid);
-        }
-        found.unless_equal("task_struct.comm", task.comm.as_ref(), &&self.comm);
-        found.unless_equal("signal_struct.nr_threads", task.threads, &self.threads);
-        found.unless_equal("signal_struct.oom_score_adj", task.oom_score_adj, &self.oom_score_adj);
-        if self.in_initial_time_namespace {
-            let start_ticks = task.start_boot_ns.map(|ns| ns / TICK_NS);
-            found.unless_equal("task_struct.start_boottime", start_ticks, &self.start_ticks);
-        }
-        found.unless_near("mm_struct.total_vm", seen.mm.total_vm_pages, self.total_vm_pages, SLACK_PAGES);
-        let tables = seen.mm.pgtables_bytes.map(|bytes| bytes / 1024);
-        found.unless_near("mm_struct.pgtables_bytes", tables, self.pgtables_kb, SLACK_PAGES);
-        // /proc reads the counters exactly or not, by kernel; so each of our two readings may be off by the bound.
-        let slack = SLACK_PAGES + 3 * crate::incident::per_cpu_bound(cpus);
-        for counters in [seen.mm.rss_count, seen.mm.rss_sum].into_iter().flatten() {
-            let resident = [oomtrace_ebpf::RSS_ANON, oomtrace_ebpf::RSS_FILE, oomtrace_ebpf::RSS_SHMEM]
-                .into_iter()
-                .map(|index| u64::try_from(counters[index]).unwrap_or(0))
-                .fold(0, u64::saturating_add);
-            found.unless_near("mm_struct.rss_stat", Some(resident), self.resident_pages, slack);
-        }
-        if let Some(cgroup) = &self.cgroup {
-            let level = seen.level.as_ref();
-            let id = level.and_then(|level| level.id);
-            found.unless_equal("kernfs_node.id", id.map(|id| id.id), &cgroup.id);
-            let name = level.and_then(|level| level.name.as_ref());
-            found.unless_equal("kernfs_node.name", name, &&cgroup.name);
-            if let (Some(limit), Some(level)) = (cgroup.limit_bytes, level) {
-                let seen = level.limit.and_then(Ceiling::pages).map(|pages| pages * u64::from(page_bytes));
-                // Where the level has a limit at all; the field's absence is no difference.
-                if level.limit.is_some() {
-                    found.unless_equal("mem_cgroup.memory.max", seen.or(Some(u64::MAX)), &limit);
-                }
-            }
-        }
-        found.0
+fn cgroups(found: &mut Differences, own: &Own, levels: &[Level], resolved: &Resolved) {
+    let Some(cgroup) = &own.cgroup else { return };
+    let layout = &resolved.layout;
+    let way = [
+        layout.task_cgroups,
+        layout.css_set_subsys,
+        layout.css_cgroup,
+        layout.cgroup_kn,
+        resolved.params.memory_cgrp_id,
+    ];
+    if way.contains(&ABSENT) {
+        return;
     }
+    let level = levels.first();
+    let identity = [layout.kernfs_id, layout.cgroup_root, layout.cgroup_root_hierarchy_id];
+    let id = level.and_then(|level| level.id);
+    found.unless_equal("kernfs_node.id", &identity, id.map(|id| id.id), &cgroup.id);
+    found.unless_equal("cgroup_root.hierarchy_id", &identity, id.map(|id| id.hierarchy), &cgroup.hierarchy);
+    let upwards = [layout.kernfs_name, layout.css_parent];
+    let names: Option<Vec<_>> = levels.iter().map(|level| level.name.clone()).collect();
+    // Longer chains than are sent are cut short.
+    if cgroup.names.len() < oomtrace_ebpf::MAX_LEVELS as usize {
+        found.unless_equal("kernfs_node.name of each level", &upwards, names.as_ref(), &&cgroup.names);
+    } else if let Some(name) = cgroup.names.first() {
+        found.unless_equal(
+            "kernfs_node.name",
+            &[layout.kernfs_name],
+            level.and_then(|level| level.name.as_ref()),
+            &name,
+        );
+    }
+    let Some(level) = level else { return };
+    let max = [layout.memcg_css_cgroup, layout.memcg_memory_max];
+    found.unless_equal("mem_cgroup.memory.max", &max, level.limit, &cgroup.limit);
+    if let (Some(own), Some(seen)) = (cgroup.swap_limit, level.swap_limit) {
+        found.unless_equal("mem_cgroup.swap.max", &[], Some(seen), &own);
+    }
+    let group = [layout.memcg_css_cgroup, layout.memcg_oom_group];
+    found.unless_equal("mem_cgroup.oom_group", &group, level.oom_group, &cgroup.oom_group);
 }
 
 struct Differences(Vec<String>);
 
 impl Differences {
-    /// What is absent is no difference.
-    fn unless_equal<T: PartialEq + std::fmt::Debug>(&mut self, field: &str, seen: Option<T>, own: &T) {
-        if let Some(seen) = seen
-            && seen != *own
-        {
-            self.0.push(format!("{field} gives {seen:?} where /proc gives {own:?}"));
+    /// Nothing is compared where the types have no such place. Where they have, it must be readable.
+    fn unless_equal<T: PartialEq + std::fmt::Debug>(
+        &mut self,
+        field: &str,
+        places: &[u32],
+        seen: Option<T>,
+        own: &T,
+    ) {
+        if places.contains(&ABSENT) {
+            return;
+        }
+        match seen {
+            Some(seen) if seen == *own => {}
+            Some(seen) => self.0.push(format!("{field} gives {seen:?} where /proc gives {own:?}")),
+            None => self.0.push(format!("{field} cannot be read where /proc gives {own:?}")),
         }
     }
 
-    fn unless_near(&mut self, field: &str, seen: Option<u64>, own: u64, slack: u64) {
-        if let Some(seen) = seen
-            && seen.abs_diff(own) > slack
-        {
-            self.0.push(format!("{field} gives {seen} where /proc gives {own}"));
-        }
-    }
-}
-
-impl OwnCgroup {
-    /// Finds the directory, unless we live in a namespace of cgroups, where it is not where the path says.
-    fn find(own: &str, namespace: Option<u64>) -> Option<Self> {
-        if namespace != Some(INITIAL_CGROUP) {
-            return None;
-        }
-        let mut lines = own.lines().filter_map(|line| {
-            let mut parts = line.splitn(3, ':');
-            Some((parts.next()?, parts.next()?, parts.next()?))
-        });
-        let v1 =
-            lines.clone().find(|(_, controllers, _)| controllers.split(',').any(|name| name == "memory"));
-        let (mount, path, file) = match v1 {
-            Some((_, _, path)) => ("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes"),
-            None => ("/sys/fs/cgroup", lines.find(|(hierarchy, _, _)| *hierarchy == "0")?.2, "memory.max"),
-        };
-        let directory = PathBuf::from(mount).join(path.trim_start_matches('/'));
-        // Without the controller here, the kernel accounts to a cgroup further up: which one, we do not know.
-        let limit = fs::read_to_string(directory.join(file)).ok()?;
-        Some(Self {
-            id: fs::metadata(&directory).ok()?.ino(),
-            name: path.rsplit('/').next().unwrap_or_default().to_owned(),
-            // "max", and v1's number that stands for it, are no limit.
-            limit_bytes: limit.trim().parse().ok().filter(|limit| *limit < u64::MAX / 4),
-        })
+    fn unless_near(&mut self, field: &str, places: &[u32], seen: Option<u64>, own: u64, slack: u64) {
+        let near = seen.filter(|seen| seen.abs_diff(own) <= slack).map_or(seen, |_| Some(own));
+        self.unless_equal(field, places, near, &own);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{CgroupId, Whose};
+    use crate::{
+        kernel::own::OwnCgroup,
+        record::{Ceiling, CgroupId, Whose},
+    };
 
     fn own() -> Own {
         Own {
@@ -276,17 +234,41 @@ mod tests {
             in_initial_user_namespace: true,
             in_initial_time_namespace: true,
             pid: 7,
-            tid: 7,
+            tid: 8,
             ppid: 1,
             uid: 0,
-            threads: 1,
+            threads: 2,
             oom_score_adj: -999,
             start_ticks: 5,
-            comm: "oomtrace".to_owned(),
+            comm: "oomtrace-mirror".to_owned(),
             total_vm_pages: 2000,
             resident_pages: 1500,
             pgtables_kb: 64,
-            cgroup: Some(OwnCgroup { id: 9, name: "app".to_owned(), limit_bytes: Some(40960) }),
+            cgroup: Some(OwnCgroup {
+                id: 9,
+                hierarchy: 0,
+                names: vec!["app".to_owned(), String::new()],
+                limit: Ceiling::Pages(10),
+                swap_limit: Some(Ceiling::Unlimited),
+                oom_group: false,
+            }),
+        }
+    }
+
+    fn level(depth: u32, id: u64, name: &str) -> Level {
+        Level {
+            whose: Whose::Victim,
+            leaf_id: 9,
+            depth,
+            id: Some(CgroupId { hierarchy: 0, id }),
+            name: Some(name.to_owned()),
+            name_truncated: false,
+            root: name.is_empty(),
+            usage_pages: Some(3),
+            limit: Some(Ceiling::Pages(10)),
+            swap_usage_pages: Some(0),
+            swap_limit: Some(Ceiling::Unlimited),
+            oom_group: Some(false),
         }
     }
 
@@ -294,15 +276,15 @@ mod tests {
         Seen {
             task: Task {
                 pid: Some(7),
-                tid: Some(7),
+                tid: Some(8),
                 ppid: Some(1),
                 uid: Some(0),
                 flags: Some(0),
-                threads: Some(1),
+                threads: Some(2),
                 oom_score_adj: Some(-999),
                 start_boot_ns: Some(5 * TICK_NS + 3),
                 memcg: None,
-                comm: Some("oomtrace".to_owned()),
+                comm: Some("oomtrace-mirror".to_owned()),
             },
             mm: Mm {
                 total_vm_pages: Some(2010),
@@ -310,68 +292,64 @@ mod tests {
                 rss_count: Some([1000, 400, 0, 50]),
                 rss_sum: None,
             },
-            level: Some(Level {
-                whose: Whose::Victim,
-                leaf_id: 0,
-                depth: 0,
-                id: Some(CgroupId { hierarchy: 0, id: 9 }),
-                name: Some("app".to_owned()),
-                name_truncated: false,
-                root: false,
-                usage_pages: Some(3),
-                limit: Some(Ceiling::Pages(10)),
-                swap_usage_pages: None,
-                swap_limit: None,
-                oom_group: None,
-            }),
+            levels: vec![level(0, 9, "app"), level(1, 1, "")],
         }
     }
 
-    /// Guards against tracing with offsets that are wrong: every figure that differs is noticed, alone.
+    /// Types that have every field, at places of no meaning, or none at all.
+    fn resolved(there: bool) -> Resolved {
+        let place = if there { 0 } else { ABSENT };
+        Resolved {
+            layout: Layout::from_offsets([place; Layout::FIELDS.len()]),
+            params: oomtrace_ebpf::Params { memory_cgrp_id: place, cpus: 0, reclaim_memcg_arg: ABSENT },
+            rss_counters: None,
+            missing: std::collections::BTreeMap::new(),
+        }
+    }
+
+    /// Guards against tracing with offsets that are wrong: every figure that differs, or cannot be read, is noticed,
+    /// alone.
     #[test]
     fn every_wrong_figure_is_noticed_by_itself() {
-        assert_eq!(own().compare(&seen(), 4096, 2), Vec::<String>::new());
-        let wrong: [fn(&mut Seen); 13] = [
+        assert_eq!(compare(&own(), &seen(), &resolved(true), 2), Vec::<String>::new());
+        let wrong: [fn(&mut Seen); 21] = [
             |seen| seen.task.pid = Some(8),
-            |seen| seen.task.tid = Some(8),
+            |seen| seen.task.pid = None,
+            |seen| seen.task.tid = Some(7),
             |seen| seen.task.ppid = Some(2),
             |seen| seen.task.uid = Some(1),
-            |seen| seen.task.threads = Some(2),
+            |seen| seen.task.threads = Some(1),
             |seen| seen.task.oom_score_adj = Some(0),
             |seen| seen.task.start_boot_ns = Some(0),
-            |seen| seen.task.comm = Some("x".to_owned()),
+            |seen| seen.task.comm = Some("oomtrace".to_owned()),
             |seen| seen.mm.total_vm_pages = Some(0),
-            |seen| seen.mm.pgtables_bytes = Some(1 << 30),
+            |seen| seen.mm.total_vm_pages = None,
+            |seen| seen.mm.pgtables_bytes = Some(37),
             |seen| seen.mm.rss_count = Some([0, 0, 9000, 0]),
-            |seen| seen.level.as_mut().unwrap().id = Some(CgroupId { hierarchy: 0, id: 10 }),
-            |seen| seen.level.as_mut().unwrap().limit = Some(Ceiling::Unlimited),
+            |seen| seen.levels[0].id = Some(CgroupId { hierarchy: 0, id: 10 }),
+            |seen| seen.levels[0].id = Some(CgroupId { hierarchy: 4, id: 9 }),
+            |seen| seen.levels[1].name = Some("?".to_owned()),
+            |seen| seen.levels[1].name = None,
+            |seen| seen.levels.truncate(1),
+            |seen| seen.levels[0].limit = Some(Ceiling::Unlimited),
+            |seen| seen.levels[0].swap_limit = Some(Ceiling::Pages(1)),
+            |seen| seen.levels[0].oom_group = Some(true),
         ];
         for (number, change) in wrong.into_iter().enumerate() {
             let mut seen = seen();
             change(&mut seen);
-            assert_eq!(own().compare(&seen, 4096, 2).len(), 1, "change {number}");
+            let found = compare(&own(), &seen, &resolved(true), 2);
+            assert_eq!(found.len(), 1, "change {number}: {found:?}");
         }
     }
 
-    /// Guards against refusing to trace where there is nothing to compare: absent fields, other namespaces.
+    /// Guards against refusing to trace where there is nothing to compare: fields that the types do not have, other
+    /// namespaces.
     #[test]
     fn what_cannot_be_compared_is_no_difference() {
-        let unnamed = seen().level.map(|level| Level { id: None, name: None, limit: None, ..level });
-        for level in [None, unnamed] {
-            let nothing = Seen { task: Task::default(), mm: Mm::default(), level };
-            assert_eq!(own().compare(&nothing, 4096, 2), Vec::<String>::new());
-        }
-        let mut contained = Own { in_initial_pid_namespace: false, cgroup: None, ..own() };
-        contained.pid = 1;
-        contained.tid = 1;
-        assert_eq!(contained.compare(&seen(), 4096, 2), Vec::<String>::new());
-    }
-
-    /// Guards the reader of /proc on this machine: it finds this process.
-    #[test]
-    fn proc_tells_of_this_process() {
-        let own = Own::read(Path::new("/proc")).unwrap();
-        assert_eq!(own.pid, std::process::id());
-        assert!(own.resident_pages > 0 && own.total_vm_pages > own.resident_pages);
+        let nothing = Seen { task: Task::default(), mm: Mm::default(), levels: Vec::new() };
+        assert_eq!(compare(&own(), &nothing, &resolved(false), 2), Vec::<String>::new());
+        let contained = Own { in_initial_pid_namespace: false, cgroup: None, pid: 1, tid: 1, ..own() };
+        assert_eq!(compare(&contained, &seen(), &resolved(true), 2), Vec::<String>::new());
     }
 }

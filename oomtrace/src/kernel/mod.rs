@@ -1,11 +1,13 @@
 //! The only place that knows the running kernel: its types, its hooks, and how to attach to them.
 
 pub mod btf;
+mod disguise;
 pub mod hooks;
 pub mod layout;
 pub mod limits;
 pub mod load;
 mod mirror;
+mod own;
 pub mod roles;
 pub mod text;
 mod trampoline;

@@ -86,7 +86,13 @@ impl Filling<'_> {
         let mut armed = Some(armed);
         let mut roles = Vec::new();
         for role in order {
-            roles.push(self.fill(role)?);
+            // A run whose beginning is seen and whose end is not would never end.
+            let endless = roles
+                .iter()
+                .any(|status: &RoleStatus| status.role == OUTCOME.name && status.hooks.is_empty());
+            let from =
+                if role.name == DECISION.name && endless { Tier::Tracepoint } else { Tier::Trampoline };
+            roles.push(self.fill(role, from)?);
             if roles.len() == needed
                 && let Some(armed) = armed.take()
             {
@@ -111,8 +117,8 @@ impl Filling<'_> {
         Ok(roles)
     }
 
-    /// Takes the best choice for a role that can be had.
-    fn fill(&mut self, role: &Role) -> anyhow::Result<RoleStatus> {
+    /// Takes the best choice for a role that can be had, of those with hooks of the tier `from` and below.
+    fn fill(&mut self, role: &Role, from: Tier) -> anyhow::Result<RoleStatus> {
         let mut status = RoleStatus {
             role: role.name,
             purpose: role.purpose,
@@ -122,6 +128,11 @@ impl Filling<'_> {
             losses: BTreeMap::new(),
         };
         for choice in role.choices {
+            if choice.hooks.iter().any(|hook| hook.kind.tier() > from) {
+                let reason = "no hook shows where it ends (see outcome)".to_owned();
+                status.refused.push(Refusal { hooks: names(choice), reason });
+                continue;
+            }
             match self.take(choice) {
                 Ok(()) => {
                     status.hooks = names(choice);

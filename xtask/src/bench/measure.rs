@@ -16,6 +16,8 @@ use crate::{process, progress, scratch, setup, workspace};
 
 /// How often each thing is measured, besides the kills.
 const RUNS: u32 = 5;
+/// How often the shared paths are: what is added to a fork or an exec is far less than what they vary by.
+const PATH_RUNS: u32 = 15;
 /// How often the slow idle minute is.
 const IDLE_RUNS: u32 = 3;
 /// A guest may take this long, if it has to have a thousand processes killed.
@@ -69,7 +71,7 @@ impl Setting {
     fn runs(&self, place: Place) -> Vec<String> {
         let kills = self.kills;
         match place {
-            Place::Icount => vec![format!("paths --runs {RUNS}"), format!("start --runs {RUNS}")],
+            Place::Icount => vec![format!("paths --runs {PATH_RUNS}"), format!("start --runs {RUNS}")],
             Place::Guest => vec![
                 format!("start --runs {RUNS}"),
                 format!("idle --runs {IDLE_RUNS}"),

@@ -1,0 +1,159 @@
+//! What /proc and the cgroup file system say of this thread and its process.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::record::Ceiling;
+
+/// `PROC_TIME_INIT_INO` and its like (include/linux/proc_ns.h): the inode numbers of the initial namespaces. In
+/// others the kernel's own times, ids and paths differ from those that /proc shows us.
+const INITIAL_TIME: u64 = 0xefff_fffa;
+const INITIAL_PID: u64 = 0xefff_fffc;
+const INITIAL_USER: u64 = 0xefff_fffd;
+const INITIAL_CGROUP: u64 = 0xefff_fffb;
+
+/// Whether the paths of cgroups are here what they are to the kernel.
+pub fn sees_all_cgroups() -> bool {
+    fs::metadata("/proc/self/ns/cgroup").is_ok_and(|data| data.ino() == INITIAL_CGROUP)
+}
+
+/// What /proc says of this thread and its process.
+#[derive(Debug)]
+pub struct Own {
+    pub in_initial_pid_namespace: bool,
+    pub in_initial_user_namespace: bool,
+    pub in_initial_time_namespace: bool,
+    pub pid: u32,
+    pub tid: u32,
+    pub ppid: u32,
+    pub uid: u32,
+    pub threads: u32,
+    pub oom_score_adj: i32,
+    pub start_ticks: u64,
+    pub comm: String,
+    pub total_vm_pages: u64,
+    pub resident_pages: u64,
+    pub pgtables_kb: u64,
+    pub cgroup: Option<OwnCgroup>,
+}
+
+/// This process's memory cgroup, where its directory can be seen.
+#[derive(Debug)]
+pub struct OwnCgroup {
+    /// Inode number of its directory.
+    pub id: u64,
+    /// 0 for v2.
+    pub hierarchy: u32,
+    /// The names of the directories from its own up to the root, whose name is empty.
+    pub names: Vec<String>,
+    /// Memory limit.
+    pub limit: Ceiling,
+    /// The limit of swap (v2), or of memory and swap (v1), if its file is there.
+    pub swap_limit: Option<Ceiling>,
+    /// `memory.oom.group`.
+    pub oom_group: bool,
+}
+
+impl Own {
+    /// Reads what there is of this thread below `proc`; `None` if that is not all.
+    pub fn read(proc: &Path) -> Option<Self> {
+        let own = proc.join("thread-self");
+        let text = |name: &str| fs::read_to_string(own.join(name)).ok();
+        let namespace = |name: &str| fs::metadata(own.join("ns").join(name)).ok().map(|data| data.ino());
+        let status = text("status")?;
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+            line.split_ascii_whitespace().next().map(str::to_owned)
+        };
+        let number = |name: &str| field(name)?.parse::<u32>().ok();
+        // Of the process: it starts with its first thread, and this may be another.
+        let stat = fs::read_to_string(proc.join("self/stat")).ok()?;
+        // The name, in parentheses, may hold anything; what follows the last one is numbers.
+        let (_, numbers) = stat.rsplit_once(") ")?;
+        let statm = text("statm")?;
+        let mut statm = statm.split_ascii_whitespace().map(|word| word.parse::<u64>().ok());
+        let comm = fs::read(own.join("comm")).ok()?;
+        Some(Self {
+            in_initial_pid_namespace: namespace("pid") == Some(INITIAL_PID),
+            in_initial_user_namespace: namespace("user") == Some(INITIAL_USER),
+            // Kernels without such namespaces (CONFIG_TIME_NS) have one time.
+            in_initial_time_namespace: namespace("time").is_none_or(|time| time == INITIAL_TIME),
+            pid: number("Tgid")?,
+            tid: number("Pid")?,
+            ppid: number("PPid")?,
+            uid: number("Uid")?,
+            threads: number("Threads")?,
+            oom_score_adj: text("oom_score_adj")?.trim().parse().ok()?,
+            // Field 22 of the line; the state, field 3, is the first here.
+            start_ticks: numbers.split_ascii_whitespace().nth(19)?.parse().ok()?,
+            comm: crate::text::from_kernel(comm.strip_suffix(b"\n").unwrap_or(&comm)),
+            total_vm_pages: statm.next()??,
+            resident_pages: statm.next()??,
+            pgtables_kb: field("VmPTE")?.parse().ok()?,
+            cgroup: OwnCgroup::find(&text("cgroup")?, namespace("cgroup")),
+        })
+    }
+}
+
+impl OwnCgroup {
+    /// Finds the directory, unless we live in a namespace of cgroups, where it is not where the path says.
+    fn find(own: &str, namespace: Option<u64>) -> Option<Self> {
+        if namespace != Some(INITIAL_CGROUP) {
+            return None;
+        }
+        let mut lines = own.lines().filter_map(|line| {
+            let mut parts = line.splitn(3, ':');
+            Some((parts.next()?, parts.next()?, parts.next()?))
+        });
+        let v1 =
+            lines.clone().find(|(_, controllers, _)| controllers.split(',').any(|name| name == "memory"));
+        let (mount, file, swap_file) = match v1 {
+            Some(_) => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
+            None => ("/sys/fs/cgroup", "memory.max", "memory.swap.max"),
+        };
+        let (hierarchy, _, path) = match v1 {
+            Some(line) => line,
+            None => lines.find(|(hierarchy, _, _)| *hierarchy == "0")?,
+        };
+        let directory = PathBuf::from(mount).join(path.trim_start_matches('/'));
+        let text = |file: &str| fs::read_to_string(directory.join(file)).ok();
+        // v2's root has no limits and no files for them. Elsewhere a cgroup without them is accounted to one further
+        // up: which one, we do not know.
+        let limit = match text(file) {
+            Some(text) => ceiling(&text),
+            None if path == "/" => Ceiling::Unlimited,
+            None => return None,
+        };
+        let names = path.rsplit('/').filter(|name| !name.is_empty()).chain([""]).map(str::to_owned).collect();
+        Some(Self {
+            id: fs::metadata(&directory).ok()?.ino(),
+            hierarchy: hierarchy.parse().ok()?,
+            names,
+            limit,
+            swap_limit: text(swap_file).map(|text| ceiling(&text)),
+            oom_group: text("memory.oom.group").is_some_and(|text| text.trim() == "1"),
+        })
+    }
+}
+
+/// "max", and v1's number that stands for it, are no limit.
+fn ceiling(text: &str) -> Ceiling {
+    let bytes = text.trim().parse::<u64>().ok().filter(|bytes| *bytes < u64::MAX / 4);
+    bytes.map_or(Ceiling::Unlimited, |bytes| Ceiling::Pages(bytes / u64::from(crate::host::page_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the reader of /proc on this machine: it finds this process.
+    #[test]
+    fn proc_tells_of_this_process() {
+        let own = Own::read(Path::new("/proc")).unwrap();
+        assert_eq!(own.pid, std::process::id());
+        assert!(own.resident_pages > 0 && own.total_vm_pages > own.resident_pages);
+    }
+}
