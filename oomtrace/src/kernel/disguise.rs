@@ -6,22 +6,28 @@ use std::{fs, io, ptr};
 const ADJ: &str = "/proc/self/oom_score_adj";
 /// A real user id that is no other id of the thread.
 const USER: libc::uid_t = 64_209;
-/// Address space that is never touched: more than the process ever had (`hiwater_vm`).
+/// Address space that is never touched.
 const SPACE_BYTES: usize = 512 << 20;
 
 /// See the module. Dropping it takes back what concerns the process; what concerns the thread ends with it.
 pub struct Disguise {
     adj: Option<String>,
-    space: Option<*mut libc::c_void>,
+    space: Option<Space>,
+}
+
+struct Space {
+    at: *mut libc::c_void,
+    bytes: usize,
 }
 
 impl Disguise {
-    /// To be called in a thread that ends soon.
-    pub fn on() -> Self {
+    /// To be called in a thread that ends soon, with a larger number each time: the process gets more address space than
+    /// it ever had (`hiwater_vm`).
+    pub fn on(attempt: usize) -> Self {
         // SAFETY: no pointer. The raw call changes this thread's credentials alone, and of these the real user id, by
         // which nothing is permitted.
         unsafe { libc::syscall(libc::SYS_setresuid, USER, -1, -1) };
-        Self { adj: raise_adj().ok(), space: reserve() }
+        Self { adj: raise_adj().ok(), space: reserve(SPACE_BYTES.saturating_mul(attempt)) }
     }
 }
 
@@ -31,9 +37,9 @@ impl Drop for Disguise {
             // Back to what it was takes no privilege: only below the lowest that it ever had would.
             let _ = fs::write(ADJ, adj);
         }
-        if let Some(space) = self.space {
+        if let Some(space) = &self.space {
             // SAFETY: the mapping is ours, and nobody else knows it.
-            unsafe { libc::munmap(space, SPACE_BYTES) };
+            unsafe { libc::munmap(space.at, space.bytes) };
         }
     }
 }
@@ -46,9 +52,9 @@ fn raise_adj() -> io::Result<String> {
     Ok(adj.trim().to_owned())
 }
 
-fn reserve() -> Option<*mut libc::c_void> {
+fn reserve(bytes: usize) -> Option<Space> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
-    let space = unsafe { libc::mmap(ptr::null_mut(), SPACE_BYTES, libc::PROT_NONE, flags, -1, 0) };
-    (space != libc::MAP_FAILED).then_some(space)
+    let at = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) };
+    (at != libc::MAP_FAILED).then_some(Space { at, bytes })
 }

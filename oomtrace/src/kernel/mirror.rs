@@ -28,14 +28,14 @@ const SLACK_PAGES: u64 = 256;
 /// The same of page tables, KiB.
 const SLACK_TABLES_KB: u64 = 16;
 /// Looks until the two agree: a figure may move in between.
-const ATTEMPTS: u32 = 3;
+const ATTEMPTS: usize = 3;
 
 /// Compares, on a machine that may have `cpus` CPUs. `Err`: the type information does not fit this kernel, and why. `Ok(false)`: it could not be compared.
 pub fn check(ebpf: &mut Ebpf, resolved: &Resolved, cpus: u32) -> Result<bool, String> {
     let look_twice = || {
         let mut differences = Vec::new();
-        for _ in 0..ATTEMPTS {
-            let disguise = Disguise::on();
+        for attempt in 1..=ATTEMPTS {
+            let disguise = Disguise::on(attempt);
             let Ok(seen) = look(ebpf) else { return Ok(false) };
             let Some(own) = Own::read(Path::new("/proc")) else { return Ok(false) };
             drop(disguise);

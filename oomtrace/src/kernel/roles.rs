@@ -212,6 +212,10 @@ impl Filling<'_> {
 fn advice(options: &Options) -> String {
     match options.tier {
         Some(tier) => format!("Leave out --tier {} to take the best that this kernel offers.", tier.name()),
+        // SAFETY: geteuid() takes nothing and cannot fail.
+        None if unsafe { libc::geteuid() } == 0 => {
+            "If oomtrace has all capabilities here, this kernel cannot be traced by it.".to_owned()
+        }
         None => "Run oomtrace as root, or with CAP_BPF and CAP_PERFMON.".to_owned(),
     }
 }
