@@ -55,7 +55,8 @@ pub struct Assembler {
     session: Session,
     source: Source,
     open: HashMap<u32, Run>,
-    remembered: VecDeque<(u32, u64)>,
+    /// Process id, and when it started, where that is known.
+    remembered: VecDeque<(u32, Option<u64>)>,
     seq: u64,
 }
 
@@ -195,11 +196,7 @@ impl Assembler {
             .is_some_and(|run| run.decision.is_some() || !run.marks.is_empty());
         !decided
             && !mark.killed
-            && mark
-                .victim
-                .pid
-                .zip(mark.victim.start_boot_ns)
-                .is_some_and(|victim| self.remembered.contains(&victim))
+            && mark.victim.pid.is_some_and(|pid| self.remembered.contains(&(pid, mark.victim.start_boot_ns)))
     }
 
     /// Whether a record begins a run, though its trigger has one open.
@@ -230,11 +227,11 @@ impl Assembler {
         let seq = self.next_seq();
         let incident = self.incident(run, seq);
         for (_, mark) in &run.marks {
-            if let Some(victim) = mark.victim.pid.zip(mark.victim.start_boot_ns) {
+            if let Some(pid) = mark.victim.pid {
                 if self.remembered.len() >= REMEMBERED {
                     self.remembered.pop_front();
                 }
-                self.remembered.push_back(victim);
+                self.remembered.push_back((pid, mark.victim.start_boot_ns));
             }
         }
         let opened = announce.then(|| Event::Opened(Box::new(incident.clone())));

@@ -85,6 +85,14 @@ pub fn attach(options: &Options, armed: impl FnOnce()) -> anyhow::Result<Attache
         ))
     })?;
     let resolved = layout::resolve(&btf, options.cpus);
+    // A victim without a process id is nobody.
+    if let Some(reason) = resolved.missing.get("task_tgid") {
+        bail!(CannotTrace(format!(
+            "The type information in {} lacks what no report can do without: {reason}. Leave out --btf, or give the \
+             file that belongs to the running kernel.",
+            options.btf.display()
+        )));
+    }
     let mut ebpf = load(options, &resolved)?;
     if let Err(differences) = mirror::check(&mut ebpf, &resolved, options.cpus) {
         bail!(CannotTrace(format!(
