@@ -47,6 +47,13 @@ fn killing(task: u64) {
     let _ = KILLING.insert(current_tid(), Kill { task, boot_ns: now() }, 0);
 }
 
+/// Whether two tasks are threads of one process.
+#[inline(always)]
+fn same_process(one: u64, other: u64) -> bool {
+    let signal = get!(one, task_signal);
+    signal != 0 && signal == get!(other, task_signal)
+}
+
 /// `task` was marked: `mark_oom_victim()` set its `oom_mm`.
 #[inline(always)]
 fn marked(task: u64) {
@@ -63,7 +70,8 @@ fn marked(task: u64) {
     let mut sent = 0;
     if let Some(run) = run::current() {
         run.marks += 1;
-        killed = u64::from(run.killing == task);
+        // The thread that is marked may be another of the same process: find_lock_task_mm().
+        killed = u64::from(run.killing == task || same_process(run.killing, task));
         sent = run.sent;
         run.sent = css;
     }
@@ -86,7 +94,7 @@ fn undecided(task: u64) {
     if let Some(kill) = KILLING.get_ptr(tid) {
         // SAFETY: a map's element may be reused but never unmapped; a reused one holds another task.
         let kill = unsafe { *kill };
-        if kill.task == task {
+        if kill.task == task || same_process(kill.task, task) {
             killing = task;
             opened_ns = kill.boot_ns;
         }

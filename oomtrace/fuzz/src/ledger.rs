@@ -27,7 +27,7 @@ pub struct Ledger {
     /// Complete incidents.
     closed: usize,
     /// The victims of complete incidents, in their order.
-    victims: Vec<(u32, u64)>,
+    victims: Vec<(u32, Option<u64>)>,
 }
 
 #[derive(Debug)]
@@ -92,12 +92,17 @@ impl Ledger {
     /// A record came in and what the assembler said to it is accounted for. A mark may have been left out.
     pub fn settle(&mut self, mark: bool) {
         let recent = self.victims.len().saturating_sub(REMEMBERED);
+        // Or its process is a victim of an incident that is open.
+        let twin = self.marks.split_last().is_some_and(|(last, earlier)| {
+            let same = |other: &Marked| (other.pid, other.start_ns) == (last.pid, last.start_ns);
+            earlier.iter().any(|other| same(other) && matches!(other.fate, Fate::Pending | Fate::Repeated))
+        });
         if mark
             && let Some(mark) = self.marks.last_mut()
             && !mark.killed
             && mark.fate == Fate::Pending
-            && let Some(victim) = mark.pid.zip(mark.start_ns)
-            && self.victims[recent..].contains(&victim)
+            && let Some(pid) = mark.pid
+            && (self.victims[recent..].contains(&(pid, mark.start_ns)) || twin)
         {
             // It may still come out, if it belonged to a run that was open.
             mark.fate = Fate::Repeated;
@@ -159,8 +164,8 @@ impl Ledger {
             (false, _) => Verdict::AlreadyExiting,
         };
         assert_eq!(victim.verdict, Some(verdict));
-        if let Some(victim) = mark.pid.zip(mark.start_ns) {
-            self.victims.push(victim);
+        if let Some(pid) = mark.pid {
+            self.victims.push((pid, mark.start_ns));
         }
     }
 

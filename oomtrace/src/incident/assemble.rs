@@ -194,9 +194,14 @@ impl Assembler {
             .open
             .get(&key.trigger_tid)
             .is_some_and(|run| run.decision.is_some() || !run.marks.is_empty());
-        !decided
-            && !mark.killed
-            && mark.victim.pid.is_some_and(|pid| self.remembered.contains(&(pid, mark.victim.start_boot_ns)))
+        let Some(pid) = mark.victim.pid.filter(|_| !decided && !mark.killed) else { return false };
+        let process = (pid, mark.victim.start_boot_ns);
+        let under_way = |run: &Run| {
+            run.marks
+                .iter()
+                .any(|(_, known)| known.victim.pid == Some(pid) && known.victim.start_boot_ns == process.1)
+        };
+        self.remembered.contains(&process) || self.open.values().any(under_way)
     }
 
     /// Whether a record begins a run, though its trigger has one open.

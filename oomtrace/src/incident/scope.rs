@@ -112,7 +112,7 @@ impl Evidence<'_> {
         if decision.capacity_pages.is_none() {
             note("scope.capacity_bytes", "the kernel's oom_control could not be read");
         }
-        if memcg.is_none() && kind == Some(ScopeKind::Memcg) {
+        if memcg.is_none() && matches!(kind, Some(ScopeKind::Memcg) | None) {
             note("scope.memcg", "the kernel's oom_control and mem_cgroup could not be read");
         }
         let cause = self.decided_cause(decision);

@@ -24,6 +24,7 @@ impl Disguise {
     /// To be called in a thread that ends soon, with a larger number each time: the process gets more address space than
     /// it ever had (`hiwater_vm`).
     pub fn on(attempt: usize) -> Self {
+        drop_privilege();
         // SAFETY: no pointer. The raw call changes this thread's credentials alone, and of these the real user id, by
         // which nothing is permitted.
         unsafe { libc::syscall(libc::SYS_setresuid, USER, -1, -1) };
@@ -40,6 +41,23 @@ impl Drop for Disguise {
         if let Some(space) = &self.space {
             // SAFETY: the mapping is ours, and nobody else knows it.
             unsafe { libc::munmap(space.at, space.bytes) };
+        }
+    }
+}
+
+/// `CAP_SYS_RESOURCE`: with it, `oom_score_adj_min` would follow `oom_score_adj` (`__set_oom_adj()`, fs/proc/base.c).
+/// Only this thread lets it go.
+fn drop_privilege() {
+    /// `_LINUX_CAPABILITY_VERSION_3`: two words of effective, permitted and inheritable capabilities each.
+    const VERSION: u32 = 0x2008_0522;
+    const CAP_SYS_RESOURCE: u32 = 24;
+    let mut header = [VERSION, 0];
+    let mut sets = [[0_u32; 3]; 2];
+    // SAFETY: both pointers are to what the calls of this version read and write.
+    unsafe {
+        if libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) == 0 {
+            sets[0][0] &= !(1 << CAP_SYS_RESOURCE);
+            libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Whether what is read of memory cgroups is true: the limits in an incident are held against the cgroups' own files.
 //!
-//! What [`super::mirror`] can compare of our own cgroup is nothing if that is the root, as on most machines. So the
-//! first incident whose cgroups are still there decides.
+//! What [`super::mirror`] can compare of our own cgroup is little if that is the root, as on most machines. So the first
+//! incidents whose cgroups are still there decide. One is not enough: what nobody has set looks right at many places.
 
 use std::{
     fs,
@@ -14,11 +14,14 @@ use crate::{
     kernel::hooks::Tier,
 };
 
-/// The comparison, until it was made once.
+/// Incidents that are compared.
+const INCIDENTS: u32 = 64;
+
+/// The comparison, as long as it is made.
 pub struct LimitsCheck {
     mount: PathBuf,
     unified: bool,
-    agreed: bool,
+    left: u32,
 }
 
 impl LimitsCheck {
@@ -33,18 +36,19 @@ impl LimitsCheck {
     fn new(cgroup: &Path) -> Self {
         let v1 = cgroup.join("memory");
         let unified = !v1.join("memory.limit_in_bytes").exists();
-        Self { mount: if unified { cgroup.to_owned() } else { v1 }, unified, agreed: false }
+        Self { mount: if unified { cgroup.to_owned() } else { v1 }, unified, left: INCIDENTS }
     }
 
     /// Leaves out of an incident what does not agree, with the reason.
     pub fn check(&mut self, incident: &mut Incident) {
-        if self.agreed {
+        if self.left == 0 {
             return;
         }
+        let mut agreed = false;
         for (at, limit) in incident.scope.limits.iter().enumerate() {
             let known = |field: &str| !incident.missing.contains_key(&format!("scope.limits[{at}].{field}"));
             match self.compare(limit, known) {
-                Some(Ok(())) => self.agreed = true,
+                Some(Ok(())) => agreed = true,
                 Some(Err(reason)) => {
                     distrust(incident, &reason);
                     return;
@@ -52,6 +56,7 @@ impl LimitsCheck {
                 None => {}
             }
         }
+        self.left -= u32::from(agreed);
     }
 
     /// `None`: the cgroup is gone, or is the root, which has no limits.

@@ -32,6 +32,10 @@ const ATTEMPTS: usize = 3;
 
 /// Compares, on a machine that may have `cpus` CPUs. `Err`: the type information does not fit this kernel, and why. `Ok(false)`: it could not be compared.
 pub fn check(ebpf: &mut Ebpf, resolved: &Resolved, cpus: u32) -> Result<bool, String> {
+    // By the credentials that we have: those of the thread below are others.
+    if load(ebpf).is_err() {
+        return Ok(false);
+    }
     let look_twice = || {
         let mut differences = Vec::new();
         for attempt in 1..=ATTEMPTS {
@@ -64,14 +68,18 @@ struct Seen {
     levels: Vec<Level>,
 }
 
+/// Leaves the program loaded for whom it may serve later.
+fn load(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+    let program = ebpf.program_mut(PROGRAM).context("the eBPF object lacks the program")?;
+    let program: &mut RawTracePoint = program.try_into()?;
+    Ok(program.load()?)
+}
+
 /// Has the programs report this process. They send what they see through the ring buffer, like any victim, so that
-/// the whole way is tried. Leaves the program loaded.
+/// the whole way is tried.
 fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
     let program = ebpf.program_mut(PROGRAM).context("the eBPF object lacks the program")?;
     let program: &mut RawTracePoint = program.try_into()?;
-    if program.fd().is_err() {
-        program.load()?;
-    }
     let mut run = RawTracePointRunOptions::new();
     run.args[0] = MIRROR;
     program.test_run(run)?;
