@@ -13,7 +13,7 @@ use crate::eat::{self, Eat};
 use crate::machine::Machine;
 use crate::results::Results;
 use crate::runner::Plan;
-use crate::scenario::{ALL, Scenario, storm};
+use crate::scenario::{ALL, Scenario, mutated_btf, storm};
 use crate::storm::Size;
 use crate::storm::tenant::{self, Tenant};
 use crate::tracer::Program;
@@ -74,6 +74,10 @@ struct Run {
     /// Seconds that one scenario may take.
     #[arg(long, default_value_t = 120)]
     limit: u64,
+    /// Of the changes to type information, `all`, or those whose names contain this text, in place of a sample. All take
+    /// some minutes, and a longer `--limit`.
+    #[arg(long, value_name = "all|TEXT")]
+    mutations: Option<String>,
     /// The machine was made for these tests: it may run out of memory as a whole. Assumed of one that runs from an
     /// initramfs.
     #[arg(long)]
@@ -132,6 +136,9 @@ pub fn main() -> ExitCode {
 impl Run {
     /// Runs what was asked for. Gives whether none failed.
     fn run(self) -> Result<bool> {
+        if let Some(mutations) = self.mutations {
+            mutated_btf::CHOICE.get_or_init(|| mutations);
+        }
         let machine = Machine::look(self.disposable)?;
         let program = (!self.witnesses).then_some(Program { path: self.oomtrace, tier: self.tier });
         let scenarios = if self.only.is_empty() { ALL.iter().collect() } else { self.only };
@@ -152,6 +159,7 @@ impl StormArgs {
             results: self.results,
             keep: self.keep,
             limit: self.seconds,
+            mutations: None,
             disposable: false,
         };
         run.run()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::checks::Checks;
 use crate::incident::Incident;
@@ -44,7 +44,7 @@ impl Floor {
         let owed = self.owed(incident);
         checks
             .that(!owed.is_empty(), || format!("floor.json has no rule for tier {:?}", incident.fields.tier));
-        let excused: BTreeSet<String> = incident.fields.missing.keys().map(|key| plain(key)).collect();
+        let excused = excused(&incident.fields.missing);
         for field in self.of_scope(incident) {
             let absent = lacks(&incident.json, field);
             checks.that(!(absent && owed.contains(field)), || {
@@ -111,8 +111,15 @@ fn lacks(json: &Value, path: &str) -> bool {
     }
 }
 
+/// The fields for which `missing` gives a reason.
+#[must_use]
+pub fn excused(missing: &Map<String, Value>) -> BTreeSet<String> {
+    missing.keys().map(|key| plain(key)).collect()
+}
+
 /// Whether a reason is given for `field`, or for something that it is a part of.
-fn is_excused(field: &str, excused: &BTreeSet<String>) -> bool {
+#[must_use]
+pub fn is_excused(field: &str, excused: &BTreeSet<String>) -> bool {
     let field = plain(field);
     let wholes = field.match_indices('.').filter_map(|(dot, _)| field.get(..dot));
     wholes.chain([field.as_str()]).any(|path| excused.contains(path))

@@ -7,10 +7,13 @@
 //! * [`tracer`] and [`incident`]: what oomtrace says of it.
 //! * [`compare`], [`schema`] and [`floor`]: whether the two agree, and whether enough was said.
 //! * [`storm`]: very many kills at once, and the books that are kept of them.
+//! * [`btf`]: type information of kernels that there are none of.
+//! * [`refusal`]: oomtrace without rights, files, readers or sense in its arguments.
 //! * [`bench`]: what oomtrace costs, beside other tools.
 //! * [`stage`]: what a scenario works with, and what cleans up after it.
 
 pub mod bench;
+pub mod btf;
 pub mod checks;
 pub mod cli;
 pub mod compare;
@@ -22,6 +25,7 @@ pub mod incident;
 pub mod lines;
 pub mod machine;
 pub mod process;
+pub mod refusal;
 pub mod results;
 pub mod runner;
 pub mod scenario;

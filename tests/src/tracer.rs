@@ -43,14 +43,19 @@ impl Program {
     /// Starts tracing with the given options and waits until the hooks are attached. The kernel log is left to
     /// the scenarios: `--no-kmsg`.
     pub fn trace(&self, options: &[&str], deadline: Deadline) -> Result<Tracer> {
+        let mut tracer = self.begin(options)?;
+        tracer.complete(deadline)?;
+        Ok(tracer)
+    }
+
+    /// Starts tracing, and does not wait.
+    pub fn begin(&self, options: &[&str]) -> Result<Tracer> {
         let mut command = Command::new(&self.path);
         command.arg("--no-kmsg").args(options);
         if let Some(tier) = &self.tier {
             command.args(["--tier", tier]);
         }
-        let mut tracer = Tracer::start(command)?;
-        tracer.complete(deadline)?;
-        Ok(tracer)
+        Tracer::start(command)
     }
 
     /// Runs a subcommand to its end.
@@ -73,14 +78,23 @@ impl Tracer {
         Ok(Self { child, out, err, stdout: Vec::new(), stderr: Vec::new() })
     }
 
-    /// Waits for the line on standard error that says that all hooks are attached.
-    fn complete(&mut self, deadline: Deadline) -> Result<()> {
+    /// Waits for the line on standard error that says that all hooks are attached. Gives whether it came, and not the
+    /// end.
+    pub fn attached(&mut self, deadline: Deadline) -> Result<bool> {
         while let Some(line) = self.err.next(deadline, "oomtrace to attach all its hooks")? {
             let complete = String::from_utf8_lossy(&line).contains("complete in");
             self.stderr.push(line);
             if complete {
-                return Ok(());
+                return Ok(true);
             }
+        }
+        Ok(false)
+    }
+
+    /// The same, where an end is an error.
+    fn complete(&mut self, deadline: Deadline) -> Result<()> {
+        if self.attached(deadline)? {
+            return Ok(());
         }
         let status = wait_exit(&mut self.child, deadline, "oomtrace")?;
         bail!(
@@ -108,12 +122,17 @@ impl Tracer {
 
     /// Asks it to end and takes the rest of its output.
     pub fn stop(self, deadline: Deadline) -> Result<Output> {
-        terminate(&self.child)?;
+        self.ask_to_end()?;
         self.finish(deadline)
     }
 
+    /// Asks it to end, and does not wait.
+    pub fn ask_to_end(&self) -> Result<()> {
+        terminate(&self.child)
+    }
+
     /// Takes its output to the end.
-    fn finish(mut self, deadline: Deadline) -> Result<Output> {
+    pub fn finish(mut self, deadline: Deadline) -> Result<Output> {
         while let Some(line) = self.out.next(deadline, "oomtrace to end")? {
             self.stdout.push(line);
         }

@@ -111,20 +111,25 @@ fn rss_indices(btf: &Btf) -> Result<(), String> {
     Ok(())
 }
 
+/// The memory controller's index among a task's. Another's would lead to another cgroup, which may look alike.
 fn controller(btf: &Btf, missing: &mut BTreeMap<&'static str, String>) -> u32 {
-    let index = btf.enum_value("cgroup_subsys_id", "memory_cgrp_id").map_err(|missing| missing.to_string());
-    match index.and_then(|index| u32::try_from(index).map_err(|_| format!("memory_cgrp_id is {index}"))) {
+    const OF: &str = "cgroup_subsys_id";
+    let index = || {
+        let value = btf.enum_value(OF, "memory_cgrp_id").map_err(|missing| missing.to_string())?;
+        let names = btf.enum_names(OF, value).map_err(|missing| missing.to_string())?;
         // cgroup_subsys_id has at most 16 controllers; more would not be an index.
-        Ok(index) if index < 64 => index,
-        Ok(index) => {
-            missing.insert("memory_cgrp_id", format!("memory_cgrp_id is {index}"));
-            ABSENT
+        match u32::try_from(value) {
+            Ok(index) if index < 64 && names.len() == 1 => Ok(index),
+            Ok(index) if index < 64 => {
+                Err(format!("{} have the same value in enum {OF}", names.join(" and ")))
+            }
+            _ => Err(format!("memory_cgrp_id is {value}")),
         }
-        Err(reason) => {
-            missing.insert("memory_cgrp_id", reason);
-            ABSENT
-        }
-    }
+    };
+    index().unwrap_or_else(|reason| {
+        missing.insert("memory_cgrp_id", reason);
+        ABSENT
+    })
 }
 
 fn reclaim_memcg_arg(btf: &Btf) -> u32 {

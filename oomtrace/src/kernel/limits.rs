@@ -128,6 +128,13 @@ fn distrust(incident: &mut Incident, reason: &str) {
         for field in ["scope.cause", "scope.memcg", "scope.capacity_bytes"] {
             incident.missing.insert(field.to_owned(), reason.to_owned());
         }
+        // A score is computed with the capacity, unless nothing is added to it.
+        for (at, victim) in
+            incident.victims.iter_mut().enumerate().filter(|(_, victim)| victim.oom_score_adj != Some(0))
+        {
+            victim.points = None;
+            incident.missing.insert(format!("victims[{at}].points"), reason.to_owned());
+        }
     }
 }
 

@@ -98,7 +98,8 @@ fn task(raw: &TaskFacts) -> Task {
         ppid: known(raw.present, task::PPID, raw.ppid),
         uid: known(raw.present, task::UID, raw.uid),
         flags: known(raw.present, task::FLAGS, raw.flags),
-        threads: known(raw.present, task::THREADS, raw.threads),
+        // A thread counts until it cannot be found any more (__exit_signal(), kernel/exit.c): 0 is another field's.
+        threads: known(raw.present, task::THREADS, raw.threads).filter(|threads| *threads > 0),
         oom_score_adj: known(raw.present, task::ADJ, i32::from(raw.oom_score_adj)),
         start_boot_ns: known(raw.present, task::START, raw.start_boot_ns),
         memcg: known(raw.present, task::MEMCG, CgroupId { hierarchy: raw.memcg_hierarchy, id: raw.memcg_id }),

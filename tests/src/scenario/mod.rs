@@ -3,6 +3,7 @@
 mod adj_decides;
 mod ancestor_limit;
 mod cgroup_removed;
+mod early;
 mod filters;
 mod global;
 mod group;
@@ -11,9 +12,12 @@ mod killed_9;
 mod limit_lowered;
 mod memcg_other;
 mod memcg_self;
+pub mod mutated_btf;
 mod reader_stopped;
 mod record_replay;
+mod refusals;
 mod ring_overflow;
+mod small_cgroup;
 pub mod storm;
 mod sysrq;
 mod threads;
@@ -71,6 +75,10 @@ pub static ALL: &[Scenario] = &[
     filters::SCENARIO,
     two_tracers::SCENARIO,
     cgroup_removed::SCENARIO,
+    early::SCENARIO,
+    small_cgroup::SCENARIO,
+    refusals::SCENARIO,
+    mutated_btf::SCENARIO,
     killed_9::SCENARIO,
     group::SCENARIO,
     limit_lowered::SCENARIO,

@@ -15,6 +15,33 @@ use crate::vm::kernel::Wanted;
 use crate::vm::{self, End, Guest, Output, Report};
 use crate::{progress, scratch, workspace};
 
+/// Which of the scenarios, and how much of them.
+pub struct Choice {
+    /// Only these; all if there are none.
+    pub only: Vec<String>,
+    /// Every change of the type information in place of a sample: some minutes a tier.
+    pub every_mutation: bool,
+}
+
+impl Choice {
+    /// Options of `scenarios run`.
+    fn options(&self) -> Vec<String> {
+        let mut options = Vec::new();
+        if !self.only.is_empty() {
+            options.extend(["--only".to_owned(), self.only.join(",")]);
+        }
+        if self.every_mutation {
+            options.extend(["--mutations", "all", "--limit", "900"].map(str::to_owned));
+        }
+        options
+    }
+
+    /// How long a guest may take.
+    fn timeout(&self) -> Duration {
+        if self.every_mutation { FULL_TIMEOUT } else { TIMEOUT }
+    }
+}
+
 /// A kernel to boot, and what to run there.
 struct Plan {
     kernel: &'static str,
@@ -43,6 +70,8 @@ const PLANS: [Plan; 7] = [
 
 /// A guest may take this long: TCG on two processors needs a minute for three tiers.
 const TIMEOUT: Duration = Duration::from_mins(10);
+/// The same with every mutation.
+const FULL_TIMEOUT: Duration = Duration::from_mins(45);
 
 impl Plan {
     /// What heads its columns.
@@ -51,14 +80,14 @@ impl Plan {
         format!("{}{cpus} {tier}", self.kernel)
     }
 
-    fn guest(&self, built: &Built, artifacts: &Path, only: &[String]) -> Result<Guest> {
+    fn guest(&self, built: &Built, artifacts: &Path, choice: &Choice) -> Result<Guest> {
         let wanted: Wanted = self.kernel.parse().map_err(anyhow::Error::msg)?;
-        let only = if only.is_empty() { String::new() } else { format!("--only {}", only.join(",")) };
+        let options = choice.options().join(" ");
         let script: Vec<_> = self
             .tiers
             .iter()
             .map(|tier| {
-                format!("scenarios run --tier {tier} --results /artifacts/{tier}.jsonl --keep /artifacts/{tier} {only}")
+                format!("scenarios run --tier {tier} --results /artifacts/{tier}.jsonl --keep /artifacts/{tier} {options}")
             })
             .collect();
         // Each tier is judged by its results: what one exits with must not end the others.
@@ -70,7 +99,7 @@ impl Plan {
             icount: false,
             append: Vec::new(),
             qemu: Vec::new(),
-            timeout: TIMEOUT,
+            timeout: choice.timeout(),
             copies: vec![
                 (built.oomtrace.clone(), "/usr/bin/oomtrace".into()),
                 (built.scenarios.clone(), "/usr/bin/scenarios".into()),
@@ -85,14 +114,12 @@ impl Plan {
 }
 
 /// The scenarios on this machine.
-pub fn live(built: &Built, only: &[String]) -> Result<Vec<Cell>> {
+pub fn live(built: &Built, choice: &Choice) -> Result<Vec<Cell>> {
     let folder = scratch::folder_in(&workspace::target_dir().join("test"))?;
     let results = folder.path().join("live.jsonl");
     let mut scenarios = Command::new(&built.scenarios);
     scenarios.arg("run").arg("--oomtrace").arg(&built.oomtrace).arg("--results").arg(&results);
-    if !only.is_empty() {
-        scenarios.args(["--only", &only.join(",")]);
-    }
+    scenarios.args(choice.options());
     eprintln!("scenarios on this machine");
     let status = scenarios.status().context("the scenarios cannot be started")?;
     let text = fs::read_to_string(&results).unwrap_or_default();
@@ -100,7 +127,7 @@ pub fn live(built: &Built, only: &[String]) -> Result<Vec<Cell>> {
 }
 
 /// The scenarios in virtual machines.
-pub fn guests(built: &Built, only: &[String], jobs: usize) -> Result<Vec<Cell>> {
+pub fn guests(built: &Built, choice: &Choice, jobs: usize) -> Result<Vec<Cell>> {
     let machine = setup::virtual_machine()?;
     let folder = workspace::target_dir().join("test");
     let cells = vm::for_each(&PLANS, jobs, |plan| {
@@ -110,7 +137,7 @@ pub fn guests(built: &Built, only: &[String], jobs: usize) -> Result<Vec<Cell>> 
             fs::remove_dir_all(&artifacts)
                 .with_context(|| format!("cannot clear {}", artifacts.display()))?;
         }
-        let guest = match plan.guest(built, &artifacts, only) {
+        let guest = match plan.guest(built, &artifacts, choice) {
             Ok(guest) => guest,
             Err(error) => return Ok(unavailable(plan, &format!("{error:#}"))),
         };

@@ -12,6 +12,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::{build, vm};
+use matrix::Choice;
 use table::{Cell, Status, Table};
 
 /// What `cargo xtask test` can be told.
@@ -23,7 +24,8 @@ pub struct Args {
     /// Leave out the virtual machines: quicker, and no verdict on other kernels
     #[arg(long)]
     no_vm: bool,
-    /// Add what takes longer: a storm of 2,000 kills, and fuzzing
+    /// Add what takes longer: every mutation of the type information on every kernel, a storm of 2,000 kills, and
+    /// fuzzing
     #[arg(long)]
     full: bool,
     /// Run only these scenarios, and no other checks
@@ -42,7 +44,8 @@ pub fn main(args: &Args) -> Result<ExitCode> {
         }
     }
     let built = build::build(false)?;
-    for cell in matrix::live(&built, &args.only)? {
+    let choice = Choice { only: args.only.clone(), every_mutation: args.full };
+    for cell in matrix::live(&built, &choice)? {
         table.add(cell);
     }
     if args.no_vm {
@@ -53,7 +56,7 @@ pub fn main(args: &Args) -> Result<ExitCode> {
             reason: "--no-vm was given: leave it out to run them".to_owned(),
         });
     } else {
-        for cell in matrix::guests(&built, &args.only, vm::jobs())? {
+        for cell in matrix::guests(&built, &choice, vm::jobs())? {
             table.add(cell);
         }
     }

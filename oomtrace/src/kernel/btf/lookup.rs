@@ -71,6 +71,18 @@ impl Btf {
         })
     }
 
+    /// The names of an enum's constants that are worth `value`. Those of an enum that numbers things are unique.
+    pub fn enum_names(&self, enum_name: &str, value: i64) -> Result<Vec<String>, Missing> {
+        let budget = &mut Budget::new();
+        let mut names = Vec::new();
+        for (_, record) in self.all(enum_name, Kind::is_enum, budget)? {
+            budget.spend(record.info.len())?;
+            let same = record.values().filter(|(_, found)| *found == value);
+            names.extend(same.map(|(name, _)| self.name(name).into_owned()));
+        }
+        Ok(names)
+    }
+
     /// What a function of the kernel takes and returns. That it is here does not mean that it can be hooked:
     /// the symbol may have another name, or be inlined at some of its calls.
     pub fn function(&self, name: &str) -> Result<Prototype, Missing> {

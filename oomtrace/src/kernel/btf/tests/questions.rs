@@ -61,6 +61,17 @@ fn shapes_are_peeled() {
     assert_eq!(shape("unnamed"), TypeShape::Struct { name: String::new() });
 }
 
+/// Names by value: one where the enum numbers things, more where it does not.
+#[test]
+fn enums_tell_names_by_value() {
+    let mut b = Builder::new();
+    b.enumeration(ENUM, "subsys", &[("cpu_id", 1), ("io_id", 3), ("memory_id", 3)]);
+    let btf = b.btf();
+    assert_eq!(btf.enum_names("subsys", 1), Ok(vec!["cpu_id".to_owned()]));
+    assert_eq!(btf.enum_names("subsys", 3), Ok(vec!["io_id".to_owned(), "memory_id".to_owned()]));
+    assert_eq!(btf.enum_names("subsys", 2), Ok(Vec::new()));
+}
+
 /// A member that lies on another, or beyond the end, is not where the types say: it is missing. Unions, bitfields that
 /// share a unit, and members without a size are no such case.
 #[test]

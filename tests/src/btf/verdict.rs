@@ -1,0 +1,245 @@
+//! What came of a mutation: a right report, one that lacks something and says so, a refusal; or something wrong.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display};
+
+use serde_json::{Map, Value};
+
+use super::fleet::Said;
+use crate::checks::Checks;
+use crate::compare::{Expected, sequence};
+use crate::floor::{excused, is_excused};
+use crate::incident::Incident;
+use crate::machine::Machine;
+use crate::schema::Schema;
+use crate::watch::{Seen, Traced, read};
+use crate::witness::klog::LoggedOom;
+
+/// What each report has of its own.
+const OWN: [&str; 6] = ["id", "seq", "time", "boot_ns", "tier", "missing"];
+
+/// What oomtrace made of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// All figures are there and right.
+    Right,
+    /// These are absent, for a reason; the others are right.
+    Absent(Vec<String>),
+    /// It does not trace with such type information, and says so.
+    Refused(String),
+    /// What it must not do.
+    Wrong(Vec<String>),
+}
+
+impl Display for Verdict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Right => formatter.write_str("right"),
+            Self::Absent(fields) => write!(formatter, "absent: {}", fields.join(", ")),
+            Self::Refused(sentence) => write!(formatter, "refused: {sentence}"),
+            Self::Wrong(failures) => write!(formatter, "WRONG: {}", failures.join("; ")),
+        }
+    }
+}
+
+/// The kill that all saw, and what is known of it.
+#[derive(Debug)]
+pub struct Trial<'a> {
+    /// The kill as it was provoked.
+    pub expected: &'a Expected<'a>,
+    /// The log's account.
+    pub logged: &'a LoggedOom,
+    /// All that was seen.
+    pub seen: &'a Seen,
+    /// The machine.
+    pub machine: &'a Machine,
+    /// The schema of the lines.
+    pub schema: &'a Schema,
+    /// The report of the oomtrace with the kernel's own type information; it agrees with all witnesses.
+    pub control: &'a Incident,
+    /// How many incidents that one reported.
+    pub incidents: usize,
+}
+
+impl Trial<'_> {
+    /// Judges one oomtrace.
+    #[must_use]
+    pub fn verdict(&self, said: Said) -> Verdict {
+        if !said.traced {
+            return refusal(&said);
+        }
+        let in_time = said.in_time;
+        let traced = match read(said.output) {
+            Ok(traced) => traced,
+            Err(error) => return Verdict::Wrong(vec![format!("{error:#}")]),
+        };
+        let mut checks = Checks::default();
+        traced.check_course(&mut checks);
+        sequence(&mut checks, &traced.incidents);
+        self.schema.check(&mut checks, &traced.objects);
+        checks.equal(
+            "number of incidents",
+            Some(traced.incidents.len()),
+            Some(self.incidents),
+            "the control",
+        );
+        let absent = match self.reports(&traced).as_slice() {
+            [report] => self.compare(&mut checks, report),
+            reports => {
+                let victims = traced.incidents.iter().flat_map(|incident| &incident.fields.victims);
+                let pids: Vec<_> = victims.map(|victim| victim.pid).collect();
+                checks.fail(format!(
+                    "the kill is reported {} times, the victims' pids are {pids:?}",
+                    reports.len()
+                ));
+                Vec::new()
+            }
+        };
+        let (mut failures, _) = checks.into_parts();
+        if !in_time && failures.is_empty() {
+            failures.push("the kill is reported only at the end".to_owned());
+        }
+        match (failures.is_empty(), absent.is_empty()) {
+            (false, _) => Verdict::Wrong(failures),
+            (true, false) => Verdict::Absent(absent),
+            (true, true) => Verdict::Right,
+        }
+    }
+
+    /// The reports of the kill: those that name the victim; if none does, the first that names nobody. (Others' kills
+    /// are none of ours, and come later.)
+    fn reports<'t>(&self, traced: &'t Traced) -> Vec<&'t Incident> {
+        let ours = self.expected.victims.first().map(|victim| victim.pid());
+        let named = |incident: &&Incident| {
+            incident.fields.victims.iter().any(|victim| victim.pid.or(victim.tid) == ours)
+        };
+        let nameless = |incident: &&Incident| {
+            incident.fields.victims.iter().all(|victim| victim.pid.or(victim.tid).is_none())
+        };
+        let named: Vec<_> = traced.incidents.iter().filter(named).collect();
+        if named.is_empty() { traced.incidents.iter().find(nameless).into_iter().collect() } else { named }
+    }
+
+    /// Compares a report with the witnesses, once its gaps are noted and filled; and with the control
+    /// what no witness tells. Gives the gaps.
+    fn compare(&self, checks: &mut Checks, report: &Incident) -> Vec<String> {
+        let mut filled = report.json.clone();
+        let mut gaps = Gaps { excused: excused(&report.fields.missing), ..Gaps::default() };
+        gaps.fill(&mut filled, &self.control.json, "");
+        for field in gaps.unexcused {
+            checks.fail(format!("{field} is absent, and `missing` gives no reason"));
+        }
+        for field in gaps.invented {
+            checks.fail(format!("{field} is there, and this kill has none"));
+        }
+        match Incident::from_json(filled) {
+            Ok(filled) => {
+                self.unwitnessed(checks, &filled);
+                let about = (self.machine, None);
+                self.expected.check_reported(checks, &filled, self.logged, self.seen, about);
+            }
+            Err(error) => checks.fail(format!("{error:#}")),
+        }
+        gaps.excusable
+    }
+
+    /// Compares with the control what no witness tells: they read the same memory in the same stopped kernel.
+    fn unwitnessed(&self, checks: &mut Checks, report: &Incident) {
+        let levels = |incident: &Incident| -> Vec<Value> {
+            let limits = incident.json.pointer("/scope/limits").and_then(Value::as_array);
+            limits.cloned().unwrap_or_default()
+        };
+        for (level, control) in levels(report).iter().zip(&levels(self.control)) {
+            let path = control.get("path").and_then(Value::as_str).unwrap_or_default();
+            for field in ["swap_usage_bytes", "memsw_usage_bytes", "usage_bytes"] {
+                let what = format!("scope.limits[{path}].{field}");
+                let [ours, theirs] = [level, control].map(|level| level.get(field).and_then(Value::as_u64));
+                // One whose reason is given is filled in; what neither has is no figure.
+                if ours.or(theirs).is_some() {
+                    checks.within(&what, ours, theirs, self.machine.charge_stock_bytes(), "the control");
+                }
+            }
+            let [ours, theirs] = [level, control].map(|level| level.get("oom_group").cloned());
+            if ours.is_some() || theirs.is_some() {
+                checks.equal(&format!("scope.limits[{path}].oom_group"), ours, theirs, "the control");
+            }
+        }
+    }
+}
+
+/// A refusal, if it is one: exit status 3, with a sentence.
+fn refusal(said: &Said) -> Verdict {
+    let words = said.output.said();
+    // Hooks may be in place before the one that a forced tier takes proves not to be had.
+    let lines: Vec<&str> = words.lines().filter(|line| !line.contains("armed in")).map(str::trim).collect();
+    let sentence = lines.join(" ");
+    let clear = sentence.contains(' ') && sentence.ends_with('.') && !sentence.contains("panicked");
+    match said.output.status.code() {
+        Some(3) if clear && said.output.stdout.is_empty() => Verdict::Refused(sentence),
+        _ => Verdict::Wrong(vec![format!("it ended with {} and said: {sentence}", said.output.status)]),
+    }
+}
+
+/// What a report lacks of another.
+#[derive(Debug, Default)]
+struct Gaps {
+    /// Fields for which it gives a reason.
+    excused: BTreeSet<String>,
+    /// Gaps with a reason.
+    excusable: Vec<String>,
+    /// Gaps without.
+    unexcused: Vec<String>,
+    /// What it has beyond the other.
+    invented: Vec<String>,
+}
+
+impl Gaps {
+    /// Fills the gaps of `ours` from `theirs`, and notes them.
+    fn fill(&mut self, ours: &mut Value, theirs: &Value, path: &str) {
+        match (ours, theirs) {
+            (Value::Object(ours), Value::Object(theirs)) => self.fill_object(ours, theirs, path),
+            (Value::Array(ours), Value::Array(theirs)) if theirs.iter().all(Value::is_object) => {
+                for (index, value) in theirs.iter().enumerate() {
+                    let path = format!("{path}[{index}]");
+                    if let Some(ours) = ours.get_mut(index) {
+                        self.fill(ours, value, &path);
+                    } else {
+                        self.gap(path);
+                        ours.push(value.clone());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn fill_object(&mut self, ours: &mut Map<String, Value>, theirs: &Map<String, Value>, path: &str) {
+        let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        let is_own = |key: &String| path.is_empty() && OWN.contains(&key.as_str());
+        self.invented.extend(
+            ours.keys().filter(|key| !theirs.contains_key(*key) && !is_own(key)).map(|key| below(key)),
+        );
+        for (key, value) in theirs.iter().filter(|(key, _)| !is_own(key)) {
+            let path = below(key);
+            match (ours.get_mut(key), value) {
+                (Some(ours), value) => self.fill(ours, value, &path),
+                // Its parts may have reasons, each its own.
+                (None, Value::Object(parts)) if !is_excused(&path, &self.excused) => {
+                    let mut object = Map::new();
+                    self.fill_object(&mut object, parts, &path);
+                    ours.insert(key.clone(), object.into());
+                }
+                (None, value) => {
+                    self.gap(path);
+                    ours.insert(key.clone(), value.clone());
+                }
+            }
+        }
+    }
+
+    /// Notes a gap.
+    fn gap(&mut self, path: String) {
+        let gaps = if is_excused(&path, &self.excused) { &mut self.excusable } else { &mut self.unexcused };
+        gaps.push(path);
+    }
+}
