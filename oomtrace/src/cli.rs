@@ -203,7 +203,11 @@ fn parse_size(text: &str) -> Result<u64, String> {
 
 /// The kernel takes powers of two, in whole pages.
 fn parse_ring_size(text: &str) -> Result<u32, String> {
-    let bytes = parse_size(text)?.max(u64::from(crate::host::page_bytes()));
+    let bytes = parse_size(text)?;
+    if bytes == 0 {
+        return Err("a ring of nothing holds nothing: 4K is the least".to_owned());
+    }
+    let bytes = bytes.max(u64::from(crate::host::page_bytes()));
     let bytes = bytes.checked_next_power_of_two().and_then(|bytes| u32::try_from(bytes).ok());
     bytes
         .filter(|bytes| *bytes <= 1 << 30)

@@ -10,5 +10,6 @@ pub mod incident;
 pub mod kernel;
 pub mod output;
 pub mod record;
+pub mod say;
 pub mod session;
 pub mod text;

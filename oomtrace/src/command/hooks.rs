@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use anyhow::Context as _;
 use serde_json::json;
 
 use crate::{
@@ -45,7 +46,7 @@ pub fn run(args: &HooksArgs) -> anyhow::Result<()> {
     } else {
         table(&host, &attached, &kernel_rss)
     };
-    stdout().write_all(text.as_bytes())?;
+    stdout().write_all(text.as_bytes()).context("Standard output cannot be written to")?;
     Ok(())
 }
 

@@ -30,7 +30,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("oomtrace: {error:#}");
+            crate::say!("{error:#}");
             if cannot_trace(&error) { ExitCode::from(CANNOT_TRACE) } else { ExitCode::FAILURE }
         }
     }

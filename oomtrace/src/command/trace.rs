@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::ErrorKind,
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread::JoinHandle,
@@ -62,12 +63,12 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let kernel = host.kernel.clone();
     let mut attached = load::attach(&options, || {
         let ms = begun.elapsed().as_millis();
-        eprintln!("oomtrace: armed in {ms} ms on Linux {kernel}: from here on every kill is reported.");
+        crate::say!("armed in {ms} ms on Linux {kernel}: from here on every kill is reported.");
     })?;
     // Not before: locked memory cannot be given back, and loading takes more than tracing does.
     survive();
-    eprintln!(
-        "oomtrace: complete in {} ms, tier {}{}. Ctrl-C ends.",
+    crate::say!(
+        "complete in {} ms, tier {}{}. Ctrl-C ends.",
         begun.elapsed().as_millis(),
         attached.tier.name(),
         if attached.roles.iter().all(|role| role.refused.is_empty()) {
@@ -114,8 +115,8 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let broken_pipe = end.as_deref().is_some_and(|end| matches!(end, Closed::BrokenPipe));
     let counts = shown.finish()?;
     if !broken_pipe {
-        eprintln!(
-            "oomtrace: ended after {} s: {} incidents with {} victims{}{}.",
+        crate::say!(
+            "ended after {} s: {} incidents with {} victims{}{}.",
             begun.elapsed().as_secs(),
             counts.incidents,
             counts.victims,
@@ -230,9 +231,7 @@ impl Ring {
         if !lost.is_empty() {
             let boot_ns = host::boot_ns();
             let total: u64 = lost.iter().map(|(_, count)| count).sum();
-            eprintln!(
-                "oomtrace: {total} records found no room in the ring buffer: use a larger --ring-size."
-            );
+            crate::say!("{total} records found no room in the ring buffer: use a larger --ring-size.");
             shown.lost(assembler, &lost, boot_ns, wall_clock_offset_ns);
             if let Some(recorder) = recorder {
                 recorder.send(Frame::Lost { boot_ns, wall_clock_offset_ns, counts: lost });
@@ -276,12 +275,19 @@ impl Recorder {
         let mut writer =
             Writer::new(file, session).with_context(|| format!("{} cannot be written to", path.display()))?;
         let (frames, queue): (SyncSender<Frame>, Receiver<Frame>) = sync_channel(Self::CAPACITY);
+        let name = path.clone();
         let thread = std::thread::Builder::new()
             .name("record".to_owned())
             .stack_size(256 * 1024)
             .spawn(move || {
                 while let Ok(frame) = queue.recv() {
-                    writer.write(&frame)?;
+                    if let Err(error) = writer.write(&frame) {
+                        let name = name.display();
+                        crate::say!(
+                            "{name} cannot be written to any more: {error}. Tracing goes on without it."
+                        );
+                        return Err(error);
+                    }
                 }
                 Ok(())
             })
@@ -320,6 +326,9 @@ impl Recorder {
 }
 
 fn create(path: &Path) -> anyhow::Result<(PathBuf, File)> {
+    // A pipe would be waited for, and no signal would end that.
+    let pipe = path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo());
+    anyhow::ensure!(!pipe, "The record file {} is a pipe: name a file", path.display());
     let file = File::create(path)
         .with_context(|| format!("The record file {} cannot be created", path.display()))?;
     Ok((path.to_owned(), file))
@@ -334,7 +343,7 @@ impl log::Log for KernelLog {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        eprintln!("oomtrace: kernel: {}", record.args());
+        crate::say!("kernel: {}", record.args());
     }
 
     fn flush(&self) {}

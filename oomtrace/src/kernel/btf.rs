@@ -24,6 +24,7 @@ mod tests;
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 pub use error::{BtfError, Missing};
@@ -58,6 +59,11 @@ impl Btf {
     /// The error names the file and says why it cannot be used.
     pub fn read(path: &Path) -> Result<Self, BtfError> {
         let failed = |reason| BtfError::Unreadable { path: path.to_owned(), reason };
+        // A pipe would be waited for, and no signal would end that.
+        let metadata = path.metadata().map_err(failed)?;
+        if metadata.file_type().is_fifo() {
+            return Err(failed(std::io::Error::other("it is a pipe and not a file")));
+        }
         let file = File::open(path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len().min(LIMIT);
         // One byte more than there is, so that the end of the file is seen without growing the buffer.

@@ -102,7 +102,7 @@ impl Filling<'_> {
         if let Some(forced) = self.options.tier
             && forced != tier(&roles)
         {
-            bail!(CannotTrace(forced_in_vain(forced, &roles)));
+            bail!(CannotTrace(forced_in_vain(self.options, forced, &roles)));
         }
         if let Some(armed) = armed {
             armed();
@@ -129,7 +129,7 @@ impl Filling<'_> {
         };
         for choice in role.choices {
             if choice.hooks.iter().any(|hook| hook.kind.tier() > from) {
-                let reason = "no hook shows where it ends (see outcome)".to_owned();
+                let reason = ENDLESS.to_owned();
                 status.refused.push(Refusal { hooks: names(choice), reason });
                 continue;
             }
@@ -148,12 +148,13 @@ impl Filling<'_> {
             .iter()
             .map(|refusal| format!("{}: {}", refusal.hooks.join("+"), refusal.reason))
             .collect();
+        let reasons = reasons.join("\n  ");
         bail!(CannotTrace(format!(
             "None of the hooks for the role \"{}\" ({}) can be had here:\n  {}\n{}",
             role.name,
             role.purpose,
-            reasons.join("\n  "),
-            advice(self.options)
+            reasons,
+            advice(self.options, &reasons)
         )))
     }
 
@@ -209,36 +210,42 @@ impl Filling<'_> {
     }
 }
 
-fn advice(options: &Options) -> String {
-    match options.tier {
-        Some(tier) => format!("Leave out --tier {} to take the best that this kernel offers.", tier.name()),
-        // SAFETY: geteuid() takes nothing and cannot fail.
-        None if unsafe { libc::geteuid() } == 0 => {
-            "If oomtrace has all capabilities here, this kernel cannot be traced by it.".to_owned()
-        }
-        None => "Run oomtrace as root, or with CAP_BPF and CAP_PERFMON.".to_owned(),
+/// What to do about these reasons.
+fn advice(options: &Options, reasons: &str) -> String {
+    let mut advice = Vec::new();
+    if let Some(tier) = options.tier {
+        advice.push(format!("Leave out --tier {} to take the best that this kernel offers.", tier.name()));
     }
+    if reasons.contains("permit") || reasons.contains("denied") {
+        advice.push(
+            "Run oomtrace as root, or with CAP_BPF and CAP_PERFMON (for kprobes, where kernel.perf_event_paranoid is \
+             above 2, with CAP_SYS_ADMIN)."
+                .to_owned(),
+        );
+    }
+    if advice.is_empty() {
+        advice.push("This kernel is not one that oomtrace can trace.".to_owned());
+    }
+    advice.join(" ")
 }
 
-fn forced_in_vain(forced: Tier, roles: &[RoleStatus]) -> String {
+/// Why a decision is not hooked where the end of its run is not.
+const ENDLESS: &str = "no hook shows where it ends (see outcome)";
+
+fn forced_in_vain(options: &Options, forced: Tier, roles: &[RoleStatus]) -> String {
+    let kinds: &[&str] = match forced {
+        Tier::Trampoline => &["fentry:", "fexit:"],
+        Tier::Kprobe => &["kprobe:", "kretprobe:"],
+        Tier::Tracepoint => &["raw_tp:"],
+    };
+    let of_that_kind = |hook: &String| kinds.iter().any(|kind| hook.starts_with(kind));
     let reason = roles
         .iter()
-        .filter(|role| role.role == "decision")
         .flat_map(|role| &role.refused)
-        .find(|refusal| refusal.hooks.iter().all(|hook| hook.starts_with(prefix(forced))))
+        .find(|refusal| refusal.hooks.iter().any(of_that_kind) && refusal.reason != ENDLESS)
         .map_or("no hook of that kind could be attached", |refusal| refusal.reason.as_str());
-    format!(
-        "The tier {} cannot be had on this kernel: {reason}. Leave out --tier to take the best that it offers.",
-        forced.name()
-    )
-}
-
-fn prefix(tier: Tier) -> &'static str {
-    match tier {
-        Tier::Trampoline => "fentry:",
-        Tier::Kprobe => "kprobe:",
-        Tier::Tracepoint => "raw_tp:",
-    }
+    let advice = advice(options, reason);
+    format!("The tier {} cannot be had on this kernel: {reason}. {advice}", forced.name())
 }
 
 /// The kernel's functions as aya wants them for trampolines: made only if one is tried.
