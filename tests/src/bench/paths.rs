@@ -19,6 +19,7 @@ use rustix::process::{Signal, getpid, getppid, kill_process};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::child::{Forked, join, open_procs, region, touch};
+use super::tool::Armed;
 use super::{Bench, sample, tool, value};
 use crate::machine::Machine;
 use crate::size::MIB;
@@ -74,6 +75,7 @@ pub fn measure(bench: &Bench, tiers: &[String]) -> Result<()> {
         for _ in 0..bench.runs {
             let armed = tool::oomtrace(&bench.oomtrace, &["--tier", tier]).start(Stdio::null())?;
             let with = all()?;
+            runs_of_programs(&armed, tier, &tiny)?;
             armed.stop()?;
             let after = all()?;
             for ((((name, _), with), before), after) in paths.iter().zip(&with).zip(&before).zip(&after) {
@@ -85,6 +87,60 @@ pub fn measure(bench: &Bench, tiers: &[String]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How often the programs run in what is measured above, exactly: what they add is that often what they add to a signal,
+/// where one runs once. A fork or an exec itself varies by more than that.
+fn runs_of_programs(armed: &Armed, tier: &str, tiny: &CString) -> Result<()> {
+    const TIMES: u32 = 100;
+    let _counting = Counting::on()?;
+    let count = |name: &str, work: &dyn Fn() -> Result<()>| -> Result<()> {
+        let before = program_runs(armed.pid())?;
+        for _ in 0..TIMES {
+            work()?;
+        }
+        let runs = value(program_runs(armed.pid())? - before) / f64::from(TIMES);
+        sample(&format!("program runs in {name}"), tier, "", Some(runs))
+    };
+    count("getppid", &|| {
+        ask_parent();
+        Ok(())
+    })?;
+    count("signal", &|| Ok(kill_process(getpid(), Signal::URG)?))?;
+    count("fork, exit, wait", &forked)?;
+    count("spawn, exit, wait", &|| spawned(tiny))
+}
+
+/// The kernel's counting of runs, while it lives: off otherwise, since it costs something at each.
+struct Counting;
+
+impl Counting {
+    const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+    fn on() -> Result<Self> {
+        fs::write(Self::SWITCH, "1").with_context(|| format!("cannot write to {}", Self::SWITCH))?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        let _stays_on_at_worst = fs::write(Self::SWITCH, "0");
+    }
+}
+
+/// How often all eBPF programs that a process holds have run (`bpf_prog_show_fdinfo()`, kernel/bpf/syscall.c).
+fn program_runs(pid: u32) -> Result<u64> {
+    let folder = format!("/proc/{pid}/fdinfo");
+    let mut runs = 0;
+    for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {folder}"))? {
+        let text = fs::read_to_string(entry?.path()).unwrap_or_default();
+        runs += text
+            .lines()
+            .find_map(|line| line.strip_prefix("run_cnt:")?.trim().parse::<u64>().ok())
+            .unwrap_or(0);
+    }
+    Ok(runs)
 }
 
 /// The cheapest system call.

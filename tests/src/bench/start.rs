@@ -1,11 +1,15 @@
 //! The time from exec until a kill would be reported.
 
 use std::process::Stdio;
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::{Bench, sample, tool};
+
+/// How long the kernel gets to settle after a tool has ended.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// Starts each tool in turn, as often as asked for. The first turn warms up and does not count.
 ///
@@ -22,6 +26,8 @@ pub fn measure(bench: &Bench) -> Result<()> {
     }
     for run in 0..=bench.runs {
         for (figure, tool) in &tools {
+            // What the one before has left behind is being taken apart by the kernel for a while.
+            sleep(SETTLE);
             let began = Instant::now();
             let armed = tool.start(Stdio::null())?;
             let took = began.elapsed();

@@ -17,7 +17,7 @@ use crate::{process, progress, scratch, setup, workspace};
 /// How often each thing is measured, besides the kills.
 const RUNS: u32 = 5;
 /// How often the shared paths are: what is added to a fork or an exec is far less than what they vary by.
-const PATH_RUNS: u32 = 15;
+const PATH_RUNS: u32 = 7;
 /// How often the slow idle minute is.
 const IDLE_RUNS: u32 = 3;
 /// A guest may take this long, if it has to have a thousand processes killed.
