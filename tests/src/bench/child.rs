@@ -13,6 +13,7 @@ use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, kill_process, set_parent_process_death_signal, waitpid,
 };
 
+use super::turn::on_first_cpu;
 use crate::machine::Machine;
 use crate::size::MIB;
 use crate::witness::cgroup::Cgroup;
@@ -97,9 +98,10 @@ impl Killer {
 
     /// Has one child killed; returns its pid.
     pub fn kill(&self) -> Result<u32> {
-        // SAFETY: one system call, and stores to memory that is mapped.
+        // SAFETY: two system calls, and stores to memory that is mapped.
         let victim = unsafe {
             Forked::start(|| {
+                on_first_cpu();
                 if join(&self.procs) {
                     touch(self.region);
                 }

@@ -10,6 +10,7 @@ mod paths;
 mod start;
 mod terminal;
 mod tool;
+mod turn;
 mod usage;
 
 use std::io::{Write, stdout};

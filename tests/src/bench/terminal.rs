@@ -10,6 +10,8 @@ use std::thread;
 use anyhow::{Context, Result};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::turn::first_in_line_on_last_cpu;
+
 /// One line, and CLOCK_BOOTTIME in ns when the read that completed it returned.
 pub type Timed = (u64, String);
 
@@ -36,7 +38,10 @@ pub fn by_terminal() -> Result<(Stdio, Receiver<Timed>)> {
 
 fn follow(stream: impl Read + Send + 'static) -> Receiver<Timed> {
     let (sender, receiver) = channel();
-    thread::spawn(move || forward(stream, &sender));
+    thread::spawn(move || {
+        first_in_line_on_last_cpu();
+        forward(stream, &sender);
+    });
     receiver
 }
 

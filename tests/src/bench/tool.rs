@@ -122,8 +122,9 @@ impl Armed {
 
     /// What it has said so far.
     fn words(&self) -> Result<String> {
-        // Not by the position that the tool writes at, which it shares with us.
-        let mut bytes = vec![0; 65536];
+        // Not by the position that the tool writes at, which it shares with us. Little, since this is asked often while the
+        // tool starts, on the same processor.
+        let mut bytes = vec![0; 4096];
         let count = pread(&self.said, bytes.as_mut_slice(), 0).context("cannot read a file in memory")?;
         bytes.truncate(count);
         Ok(String::from_utf8_lossy(&bytes).into_owned())
