@@ -169,7 +169,7 @@ impl Evidence<'_> {
             None if flags & PF_KSWAPD != 0 => self.node(Some(Cause::Mglru), missing),
             None if flags & PF_WQ_WORKER != 0 => self.node(Some(Cause::Sysrq), missing),
             None => {
-                for field in ["scope.kind", "scope.cause", "scope.capacity_bytes"] {
+                for field in ["scope.kind", "scope.cause", "scope.memcg", "scope.capacity_bytes"] {
                     missing.insert(field.to_owned(), nothing_reclaimed.to_owned());
                 }
                 Scope::default()

@@ -1,8 +1,9 @@
 //! An oomtrace under conditions of a scenario's choice, from its first word to its last.
 
+use std::env;
 use std::fs::{self, File};
 use std::io::pipe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -57,13 +58,22 @@ pub struct Run {
     stderr: Vec<Vec<u8>>,
 }
 
+/// Where a program is: what has no folder is looked for on the PATH, as a shell does.
+fn found(program: &Path) -> PathBuf {
+    let folders = env::var_os("PATH").unwrap_or_default();
+    let mut places = env::split_paths(&folders).map(|folder| folder.join(program));
+    let bare = program.components().count() == 1;
+    places.find(|place| bare && place.is_file()).unwrap_or_else(|| program.to_owned())
+}
+
 impl Installed {
     /// Makes one for the scenario `name`.
     pub fn new(program: &Program, name: &str) -> Result<Self> {
         let scratch = Scratch::new(name)?;
         let path = scratch.file("oomtrace");
-        fs::copy(&program.path, &path)
-            .with_context(|| format!("cannot copy {} to {}", program.path.display(), path.display()))?;
+        let program_path = found(&program.path);
+        fs::copy(&program_path, &path)
+            .with_context(|| format!("cannot copy {} to {}", program_path.display(), path.display()))?;
         Ok(Self { path, tier: program.tier.clone(), scratch })
     }
 
