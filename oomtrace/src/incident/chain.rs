@@ -68,9 +68,19 @@ impl Chain {
         &self.levels
     }
 
-    /// Whether killing a task kills others with it: some level has `memory.oom.group` set.
+    /// Whether killing a task kills others with it: a level has `memory.oom.group` set, at or below the one that is at its
+    /// limit, if one is (`mem_cgroup_get_oom_group()`, mm/memcontrol.c).
     pub fn kills_groups(&self) -> bool {
-        self.levels.iter().any(|level| level.oom_group == Some(true))
+        for level in &self.levels {
+            if level.oom_group == Some(true) {
+                return true;
+            }
+            let limit = level.limit.and_then(Ceiling::pages);
+            if level.usage_pages.zip(limit).is_some_and(|(usage, limit)| usage >= limit - limit / 16) {
+                return false;
+            }
+        }
+        false
     }
 
     /// Usage and limits at every level.
