@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::FileTypeExt as _,
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -52,6 +53,12 @@ impl Host {
             swap_bytes: meminfo_bytes(&meminfo, "SwapTotal"),
         })
     }
+}
+
+/// Whether a path names a pipe: to open one waits for its other end, and no signal ends that.
+#[must_use]
+pub fn is_pipe(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 
 /// Bytes in a page of this machine.

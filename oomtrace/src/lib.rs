@@ -10,6 +10,6 @@ pub mod incident;
 pub mod kernel;
 pub mod output;
 pub mod record;
-pub mod say;
+mod say;
 pub mod session;
 pub mod text;

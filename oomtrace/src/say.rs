@@ -12,7 +12,7 @@ pub fn line(words: fmt::Arguments<'_>) {
 }
 
 /// [`line()`] with the arguments of `format!`.
-#[macro_export]
 macro_rules! say {
     ($($words:tt)*) => { $crate::say::line(format_args!($($words)*)) };
 }
+pub(crate) use say;

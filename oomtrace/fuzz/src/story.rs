@@ -315,17 +315,7 @@ pub fn bare_mark(pid: u32, serial: u32, killed: bool) -> Mark {
 /// A decision with nothing known.
 #[must_use]
 pub fn bare_decision(serial: u32) -> Decision {
-    Decision {
-        trigger: Task { uid: Some(serial), ..Task::default() },
-        chosen: Task::default(),
-        gfp_mask: None,
-        order: None,
-        constraint: None,
-        capacity_pages: None,
-        chosen_points: None,
-        memcg: None,
-        zonelist: None,
-    }
+    Decision { trigger: Task { uid: Some(serial), ..Task::default() }, ..Decision::default() }
 }
 
 /// A counter of pages; it may be seen below 0.

@@ -1,7 +1,9 @@
 //! One file per subcommand, and what they share: how they end.
 
+mod aside;
 mod hooks;
 mod replay;
+mod ring;
 mod schema;
 mod shown;
 mod trace;
@@ -11,6 +13,7 @@ use std::process::ExitCode;
 use crate::{
     cli::{Cli, Command},
     kernel::load::cannot_trace,
+    say::say,
 };
 
 /// Cannot trace here.
@@ -30,7 +33,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            crate::say!("{error:#}");
+            say!("{error:#}");
             if cannot_trace(&error) { ExitCode::from(CANNOT_TRACE) } else { ExitCode::FAILURE }
         }
     }

@@ -17,6 +17,7 @@ use crate::{
     kernel::limits::LimitsCheck,
     output::{Closed, Filter, Format, Human, Json, LAST_WORDS, Message, Queue},
     record::{DecodeError, decode},
+    say::say,
 };
 
 /// The place of losses in the output's queue.
@@ -112,7 +113,7 @@ impl Shown {
     }
 
     fn undecoded(&mut self, assembler: &mut Assembler, error: &DecodeError, boot_ns: u64, offset_ns: i64) {
-        crate::say!("A record could not be understood: {error}.");
+        say!("A record could not be understood: {error}.");
         self.loss(assembler, "decode", BTreeMap::from([("record", 1)]), boot_ns, offset_ns);
     }
 
@@ -214,13 +215,13 @@ impl Shown {
         let behind = self.untold.contains_key(OUTPUT);
         let caught_up = self.tell_losses(assembler, crate::host::boot_ns(), offset_ns);
         if behind && caught_up {
-            crate::say!("The reader of the output has caught up; the output says how much it missed.");
+            say!("The reader of the output has caught up; the output says how much it missed.");
         }
         if caught_up && self.queue.send(message) {
             return true;
         }
         if !behind {
-            crate::say!("The reader of the output is too slow: messages are being dropped.");
+            say!("The reader of the output is too slow: messages are being dropped.");
         }
         self.counts.lost = self.counts.lost.saturating_add(1);
         add(self.untold.entry(OUTPUT).or_default(), BTreeMap::from([("message", 1)]));
@@ -240,7 +241,7 @@ impl Shown {
             Some(Closed::BrokenPipe) | None => {}
         }
         if !through {
-            crate::say!("The reader of the output took nothing for 2 s: what still waited is dropped.");
+            say!("The reader of the output took nothing for 2 s: what still waited is dropped.");
         }
         Ok(self.counts)
     }

@@ -68,8 +68,8 @@ impl Chain {
         &self.levels
     }
 
-    /// Whether killing a task kills others with it: a level has `memory.oom.group` set, at or below the one that is at its
-    /// limit, if one is (`mem_cgroup_get_oom_group()`, mm/memcontrol.c).
+    /// Whether killing a task kills others with it: a level has `memory.oom.group` set, at or below the one that is
+    /// at its limit, if one is (`mem_cgroup_get_oom_group()`, mm/memcontrol.c).
     pub fn kills_groups(&self) -> bool {
         for level in &self.levels {
             if level.oom_group == Some(true) {

@@ -10,7 +10,7 @@ use oomtrace_ebpf::RSS_ANON;
 
 use super::{chain::Chain, memory, types::Scope};
 use crate::{
-    record::{Decision, Mark, Task},
+    record::{Decision, Mark},
     session::Session,
 };
 
@@ -79,17 +79,7 @@ pub(super) fn examine(
         return Examined { decision, doubt: None };
     };
     let reason = format!("the kernel's oom_control is not where its types say: {words}");
-    let decision = Decision {
-        trigger: decision.trigger.clone(),
-        chosen: Task::default(),
-        gfp_mask: None,
-        order: None,
-        constraint: None,
-        capacity_pages: None,
-        chosen_points: None,
-        memcg: None,
-        zonelist: None,
-    };
+    let decision = Decision { trigger: decision.trigger.clone(), ..Decision::default() };
     Examined { decision, doubt: Some(Doubt { reason, limits }) }
 }
 

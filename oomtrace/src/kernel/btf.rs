@@ -24,7 +24,6 @@ mod tests;
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 pub use error::{BtfError, Missing};
@@ -59,9 +58,7 @@ impl Btf {
     /// The error names the file and says why it cannot be used.
     pub fn read(path: &Path) -> Result<Self, BtfError> {
         let failed = |reason| BtfError::Unreadable { path: path.to_owned(), reason };
-        // A pipe would be waited for, and no signal would end that.
-        let metadata = path.metadata().map_err(failed)?;
-        if metadata.file_type().is_fifo() {
+        if crate::host::is_pipe(path) {
             return Err(failed(std::io::Error::other("it is a pipe and not a file")));
         }
         let file = File::open(path).map_err(failed)?;

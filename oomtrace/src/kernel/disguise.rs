@@ -21,8 +21,8 @@ struct Space {
 }
 
 impl Disguise {
-    /// To be called in a thread that ends soon, with a larger number each time: the process gets more address space than
-    /// it ever had (`hiwater_vm`).
+    /// To be called in a thread that ends soon, with a larger number each time: the process gets more address space
+    /// than it ever had (`hiwater_vm`).
     pub fn on(attempt: usize) -> Self {
         drop_privilege();
         // SAFETY: no pointer. The raw call changes this thread's credentials alone, and of these the real user id, by

@@ -1,7 +1,8 @@
 //! Whether what is read of memory cgroups is true: the limits in an incident are held against the cgroups' own files.
 //!
-//! What [`super::mirror`] can compare of our own cgroup is little if that is the root, as on most machines. So the first
-//! incidents whose cgroups are still there decide. One is not enough: what nobody has set looks right at many places.
+//! What [`super::mirror`] can compare of our own cgroup is little if that is the root, as on most machines. So the
+//! first incidents whose cgroups are still there decide. One is not enough: what nobody has set looks right at many
+//! places.
 
 use std::{
     fs,
@@ -9,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::memcg_files::{self, limit_bytes};
 use crate::{
     incident::{Incident, Limit},
     kernel::hooks::Tier,
@@ -22,6 +24,8 @@ pub struct LimitsCheck {
     mount: PathBuf,
     unified: bool,
     left: u32,
+    /// What came of the latest incident, which may be seen twice: opened and closed.
+    latest: Option<(String, Result<(), String>)>,
 }
 
 impl LimitsCheck {
@@ -35,28 +39,35 @@ impl LimitsCheck {
     /// (`/sys/fs/cgroup`).
     fn new(cgroup: &Path) -> Self {
         let v1 = cgroup.join("memory");
-        let unified = !v1.join("memory.limit_in_bytes").exists();
-        Self { mount: if unified { cgroup.to_owned() } else { v1 }, unified, left: INCIDENTS }
+        let unified = !v1.join(memcg_files::V1.limit).exists();
+        Self { mount: if unified { cgroup.to_owned() } else { v1 }, unified, left: INCIDENTS, latest: None }
     }
 
     /// Leaves out of an incident what does not agree, with the reason.
     pub fn check(&mut self, incident: &mut Incident) {
+        let seen = self.latest.take().filter(|(id, _)| *id == incident.id);
+        let (id, result) = seen.unwrap_or_else(|| (incident.id.clone(), self.compare_all(incident)));
+        if let Err(reason) = &result {
+            distrust(incident, reason);
+        }
+        self.latest = Some((id, result));
+    }
+
+    /// Compares level by level, as long as that is still done.
+    fn compare_all(&mut self, incident: &Incident) -> Result<(), String> {
         if self.left == 0 {
-            return;
+            return Ok(());
         }
         let mut agreed = false;
         for (at, limit) in incident.scope.limits.iter().enumerate() {
             let known = |field: &str| !incident.missing.contains_key(&format!("scope.limits[{at}].{field}"));
-            match self.compare(limit, known) {
-                Some(Ok(())) => agreed = true,
-                Some(Err(reason)) => {
-                    distrust(incident, &reason);
-                    return;
-                }
-                None => {}
+            if let Some(result) = self.compare(limit, known) {
+                result?;
+                agreed = true;
             }
         }
         self.left -= u32::from(agreed);
+        Ok(())
     }
 
     /// `None`: the cgroup is gone, or is the root, which has no limits.
@@ -65,21 +76,17 @@ impl LimitsCheck {
         if fs::metadata(&directory).ok()?.ino() != limit.id? {
             return None;
         }
-        let files = if self.unified {
-            [
-                ("memory.max", "limit_bytes", limit.limit_bytes),
-                ("memory.swap.max", "swap_limit_bytes", limit.swap_limit_bytes),
-            ]
+        let (names, swap_field, swap_limit) = if self.unified {
+            (memcg_files::V2, "swap_limit_bytes", limit.swap_limit_bytes)
         } else {
-            [
-                ("memory.limit_in_bytes", "limit_bytes", limit.limit_bytes),
-                ("memory.memsw.limit_in_bytes", "memsw_limit_bytes", limit.memsw_limit_bytes),
-            ]
+            (memcg_files::V1, "memsw_limit_bytes", limit.memsw_limit_bytes)
         };
+        let files =
+            [(names.limit, "limit_bytes", limit.limit_bytes), (names.swap_limit, swap_field, swap_limit)];
         let mut compared = None;
         // v1 has no such thing, and the kernel leaves it off there.
-        let group = match fs::read_to_string(directory.join("memory.oom.group")) {
-            Ok(text) => Some(text.trim() == "1"),
+        let group = match fs::read_to_string(directory.join(memcg_files::OOM_GROUP)) {
+            Ok(text) => Some(memcg_files::oom_group(&text)),
             Err(_) if self.unified => None,
             Err(_) => Some(false),
         };
@@ -99,7 +106,7 @@ impl LimitsCheck {
                 continue;
             }
             let text = text.trim();
-            if number(text) != seen {
+            if limit_bytes(text) != seen {
                 let seen = seen.map_or_else(|| "no limit".to_owned(), |seen| seen.to_string());
                 return Some(Err(format!(
                     "the kernel's mem_cgroup is not where its types say: read by them, {} has {seen} where {file} \
@@ -111,11 +118,6 @@ impl LimitsCheck {
         }
         compared
     }
-}
-
-/// A limit; `None` for "max" and for what stands for it in v1 (`PAGE_COUNTER_MAX`).
-fn number(text: &str) -> Option<u64> {
-    text.parse().ok().filter(|limit| *limit < u64::MAX / 4)
 }
 
 fn distrust(incident: &mut Incident, reason: &str) {

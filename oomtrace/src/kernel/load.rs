@@ -58,8 +58,8 @@ unsafe impl Pod for Table<Layout> {}
 unsafe impl Pod for Table<Params> {}
 
 /// Loads and attaches. `armed` is called as soon as every kill is reported. The rest may take longer: a first
-/// trampoline waits for a grace period of RCU tasks (`register_ftrace_direct()`, up to 6.10). Kills that come before all
-/// hooks are in place lack what those tell, and say so.
+/// trampoline waits for a grace period of RCU tasks (`register_ftrace_direct()`, up to 6.10). Kills that come before
+/// all hooks are in place lack what those tell, and say so.
 ///
 /// Errors are [`CannotTrace`] where the machine does not let us.
 pub fn attach(options: &Options, armed: impl FnOnce()) -> anyhow::Result<Attached> {

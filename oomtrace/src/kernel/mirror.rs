@@ -30,22 +30,23 @@ const SLACK_TABLES_KB: u64 = 16;
 /// Looks until the two agree: a figure may move in between.
 const ATTEMPTS: usize = 3;
 
-/// Compares, on a machine that may have `cpus` CPUs. `Err`: the type information does not fit this kernel, and why. `Ok(false)`: it could not be compared.
-pub fn check(ebpf: &mut Ebpf, resolved: &Resolved, cpus: u32) -> Result<bool, String> {
+/// Compares, on a machine that may have `cpus` CPUs. `Err`: the type information does not fit this kernel, and why.
+/// What cannot be compared is no difference.
+pub fn check(ebpf: &mut Ebpf, resolved: &Resolved, cpus: u32) -> Result<(), String> {
     // By the credentials that we have: those of the thread below are others.
     if load(ebpf).is_err() {
-        return Ok(false);
+        return Ok(());
     }
     let look_twice = || {
         let mut differences = Vec::new();
         for attempt in 1..=ATTEMPTS {
             let disguise = Disguise::on(attempt);
-            let Ok(seen) = look(ebpf) else { return Ok(false) };
-            let Some(own) = Own::read(Path::new("/proc")) else { return Ok(false) };
+            let Ok(seen) = look(ebpf) else { return Ok(()) };
+            let Some(own) = Own::read(Path::new("/proc")) else { return Ok(()) };
             drop(disguise);
             differences = compare(&own, &seen, resolved, cpus);
             if differences.is_empty() {
-                return Ok(true);
+                return Ok(());
             }
         }
         Err(differences.join("; "))
@@ -56,7 +57,7 @@ pub fn check(ebpf: &mut Ebpf, resolved: &Resolved, cpus: u32) -> Result<bool, St
             .name("oomtrace-mirror".to_owned())
             .stack_size(256 * 1024)
             .spawn_scoped(scope, look_twice);
-        thread.map_or(Ok(false), |thread| thread.join().unwrap_or(Ok(false)))
+        thread.map_or(Ok(()), |thread| thread.join().unwrap_or(Ok(())))
     })
 }
 

@@ -6,6 +6,7 @@ pub mod hooks;
 pub mod layout;
 pub mod limits;
 pub mod load;
+mod memcg_files;
 mod mirror;
 mod own;
 pub mod roles;

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::memcg_files::{self, limit_bytes};
 use crate::record::Ceiling;
 
 /// `PROC_TIME_INIT_INO` and its like (include/linux/proc_ns.h): the inode numbers of the initial namespaces. In
@@ -110,9 +111,9 @@ impl OwnCgroup {
         });
         let v1 =
             lines.clone().find(|(_, controllers, _)| controllers.split(',').any(|name| name == "memory"));
-        let (mount, file, swap_file) = match v1 {
-            Some(_) => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
-            None => ("/sys/fs/cgroup", "memory.max", "memory.swap.max"),
+        let (mount, files) = match v1 {
+            Some(_) => ("/sys/fs/cgroup/memory", memcg_files::V1),
+            None => ("/sys/fs/cgroup", memcg_files::V2),
         };
         let (hierarchy, _, path) = match v1 {
             Some(line) => line,
@@ -122,7 +123,7 @@ impl OwnCgroup {
         let text = |file: &str| fs::read_to_string(directory.join(file)).ok();
         // v2's root has no limits and no files for them. Elsewhere a cgroup without them is accounted to one further
         // up: which one, we do not know.
-        let limit = match text(file) {
+        let limit = match text(files.limit) {
             Some(text) => ceiling(&text),
             None if path == "/" => Ceiling::Unlimited,
             None => return None,
@@ -133,16 +134,16 @@ impl OwnCgroup {
             hierarchy: hierarchy.parse().ok()?,
             names,
             limit,
-            swap_limit: text(swap_file).map(|text| ceiling(&text)),
-            oom_group: text("memory.oom.group").is_some_and(|text| text.trim() == "1"),
+            swap_limit: text(files.swap_limit).map(|text| ceiling(&text)),
+            oom_group: text(memcg_files::OOM_GROUP).is_some_and(|text| memcg_files::oom_group(&text)),
         })
     }
 }
 
-/// "max", and v1's number that stands for it, are no limit.
+/// A file of a limit, in the kernel's terms.
 fn ceiling(text: &str) -> Ceiling {
-    let bytes = text.trim().parse::<u64>().ok().filter(|bytes| *bytes < u64::MAX / 4);
-    bytes.map_or(Ceiling::Unlimited, |bytes| Ceiling::Pages(bytes / u64::from(crate::host::page_bytes())))
+    let pages = limit_bytes(text).map(|bytes| bytes / u64::from(crate::host::page_bytes()));
+    pages.map_or(Ceiling::Unlimited, Ceiling::Pages)
 }
 
 #[cfg(test)]

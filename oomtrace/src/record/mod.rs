@@ -2,8 +2,10 @@
 
 mod decode;
 mod file;
+mod recorder;
 mod types;
 
 pub use decode::{DecodeError, decode};
 pub use file::{FileError, Frame, Reader, Writer};
+pub use recorder::{Recorder, create};
 pub use types::{Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Task, Whose};

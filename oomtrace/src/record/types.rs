@@ -63,7 +63,7 @@ pub struct Mm {
 }
 
 /// The OOM killer chose.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
     /// The task whose allocation failed.
     pub trigger: Task,

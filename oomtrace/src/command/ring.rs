@@ -1,0 +1,95 @@
+//! The ring buffer's end in userspace.
+
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
+
+use anyhow::Context as _;
+use aya::maps::{Array, MapData, RingBuf};
+use bytes::Bytes;
+use oomtrace_ebpf::RecordKind;
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::shown::Shown;
+use crate::{
+    host,
+    incident::Assembler,
+    kernel::load::Attached,
+    record::{Frame, Recorder},
+    say::say,
+};
+
+/// The ring buffer and the count of what found no room in it.
+pub struct Ring {
+    records: AsyncFd<RingBuf<MapData>>,
+    lost: Array<MapData, u64>,
+    reported: [u64; RecordKind::ALL.len()],
+}
+
+impl Ring {
+    /// Takes the maps of what is attached.
+    pub fn new(attached: &mut Attached) -> anyhow::Result<Self> {
+        let mut take = |name| {
+            attached.ebpf.take_map(name).with_context(|| format!("The eBPF object lacks the map {name}"))
+        };
+        let records = RingBuf::try_from(take("RECORDS")?).context("The ring buffer cannot be mapped")?;
+        let lost = Array::try_from(take("LOST")?).context("The loss counters cannot be read")?;
+        Ok(Self {
+            records: watch(records).context("The ring buffer cannot be watched")?,
+            lost,
+            reported: [0; _],
+        })
+    }
+
+    /// One more descriptor of the ring.
+    pub fn descriptor(&self) -> std::io::Result<OwnedFd> {
+        self.records.get_ref().as_fd().try_clone_to_owned()
+    }
+
+    /// Waits until something is in the ring.
+    pub async fn ready(&self) -> std::io::Result<()> {
+        self.records.readable().await.map(|mut guard| guard.clear_ready())
+    }
+
+    /// Takes everything out of the ring; then asks what found no room, for that happens only while there is
+    /// something in it.
+    pub fn drain(&mut self, assembler: &mut Assembler, shown: &mut Shown, recorder: Option<&Recorder>) {
+        let wall_clock_offset_ns = host::wall_clock_offset_ns();
+        while let Some(item) = self.records.get_mut().next() {
+            let bytes = Bytes::copy_from_slice(&item);
+            // Room for the next record before anything else is done with this one.
+            drop(item);
+            if let Some(recorder) = recorder {
+                recorder.send(Frame::Record { wall_clock_offset_ns, bytes: bytes.clone() });
+            }
+            shown.record(assembler, &bytes, host::boot_ns(), wall_clock_offset_ns);
+        }
+        let lost = self.newly_lost();
+        if !lost.is_empty() {
+            let boot_ns = host::boot_ns();
+            let total: u64 = lost.iter().map(|(_, count)| count).sum();
+            say!("{total} records found no room in the ring buffer: use a larger --ring-size.");
+            shown.lost(assembler, &lost, boot_ns, wall_clock_offset_ns);
+            if let Some(recorder) = recorder {
+                recorder.send(Frame::Lost { boot_ns, wall_clock_offset_ns, counts: lost });
+            }
+        }
+    }
+
+    fn newly_lost(&mut self) -> Vec<(u16, u64)> {
+        let mut lost = Vec::new();
+        for (kind, reported) in RecordKind::ALL.into_iter().zip(&mut self.reported) {
+            // The map has an element for every kind, so this cannot fail.
+            let count = self.lost.get(&u32::from(kind as u16), 0).unwrap_or(*reported);
+            if count > *reported {
+                lost.push((kind as u16, count - *reported));
+                *reported = count;
+            }
+        }
+        lost
+    }
+}
+
+/// Watches a file descriptor that is ours for as long as it is watched.
+pub fn watch<T: AsRawFd>(of: T) -> std::io::Result<AsyncFd<T>> {
+    // SAFETY: the descriptor belongs to the value that is moved in, and is closed with it.
+    unsafe { AsyncFd::register_with_interest(of, Interest::READABLE) }.map_err(Into::into)
+}
