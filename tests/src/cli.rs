@@ -50,9 +50,9 @@ enum Command {
     Tenant(Tenant),
 }
 
-/// Which scenarios, with which oomtrace.
+/// Which oomtrace, and what is kept of it.
 #[derive(Debug, Args)]
-struct Run {
+struct Subject {
     /// The oomtrace to test.
     #[arg(long, default_value = "oomtrace")]
     oomtrace: PathBuf,
@@ -62,24 +62,31 @@ struct Run {
     /// Insist on this tier of oomtrace's.
     #[arg(long)]
     tier: Option<String>,
-    /// Run only these scenarios.
-    #[arg(long, value_delimiter = ',', value_parser = find)]
-    only: Vec<&'static Scenario>,
-    /// Write each result as a line of JSON to this file.
+    /// Write each result with its figures as a line of JSON to this file.
     #[arg(long)]
     results: Option<PathBuf>,
     /// Keep the kernel log and oomtrace's output of each scenario in this folder.
     #[arg(long)]
     keep: Option<PathBuf>,
+}
+
+/// Which scenarios, with which oomtrace.
+#[derive(Debug, Args)]
+struct Run {
+    #[command(flatten)]
+    subject: Subject,
+    /// Run only these scenarios.
+    #[arg(long, value_delimiter = ',', value_parser = find)]
+    only: Vec<&'static Scenario>,
     /// Seconds that one scenario may take.
     #[arg(long, default_value_t = 120)]
     limit: u64,
-    /// Of the changes to type information, `all`, or those whose names contain this text, in place of a sample. All take
-    /// some minutes, and a longer `--limit`.
+    /// Of the changes to type information, `all`, or those whose names contain this text, in place of a
+    /// sample. All take some minutes, and a longer `--limit`.
     #[arg(long, value_name = "all|TEXT")]
     mutations: Option<String>,
-    /// The machine was made for these tests: it may run out of memory as a whole. Assumed of one that runs from an
-    /// initramfs.
+    /// The machine was made for these tests: it may run out of memory as a whole. Assumed of one that runs
+    /// from an initramfs.
     #[arg(long)]
     disposable: bool,
 }
@@ -92,21 +99,8 @@ struct StormArgs {
     /// Seconds in which the kills must be made, judgement included.
     #[arg(long, default_value_t = 120)]
     seconds: u64,
-    /// The oomtrace to test.
-    #[arg(long, default_value = "oomtrace")]
-    oomtrace: PathBuf,
-    /// Do not run oomtrace: try out the storm and its witnesses alone.
-    #[arg(long, conflicts_with_all = ["oomtrace", "tier"])]
-    witnesses: bool,
-    /// Insist on this tier of oomtrace's.
-    #[arg(long)]
-    tier: Option<String>,
-    /// Write the result with its figures as a line of JSON to this file.
-    #[arg(long)]
-    results: Option<PathBuf>,
-    /// Keep the kernel log and oomtrace's output in this folder.
-    #[arg(long)]
-    keep: Option<PathBuf>,
+    #[command(flatten)]
+    subject: Subject,
 }
 
 /// Runs the command line's command.
@@ -140,10 +134,11 @@ impl Run {
             mutated_btf::CHOICE.get_or_init(|| mutations);
         }
         let machine = Machine::look(self.disposable)?;
-        let program = (!self.witnesses).then_some(Program { path: self.oomtrace, tier: self.tier });
+        let Subject { oomtrace, witnesses, tier, results, keep } = self.subject;
+        let program = (!witnesses).then_some(Program { path: oomtrace, tier });
         let scenarios = if self.only.is_empty() { ALL.iter().collect() } else { self.only };
-        let plan = Plan { scenarios, program, keep: self.keep, limit: Duration::from_secs(self.limit) };
-        plan.run(&machine, &mut Results::new(self.results.as_deref())?)
+        let plan = Plan { scenarios, program, keep, limit: Duration::from_secs(self.limit) };
+        plan.run(&machine, &mut Results::new(results.as_deref())?)
     }
 }
 
@@ -152,12 +147,8 @@ impl StormArgs {
     fn run(self) -> Result<bool> {
         storm::SIZE.get_or_init(|| self.size);
         let run = Run {
-            oomtrace: self.oomtrace,
-            witnesses: self.witnesses,
-            tier: self.tier,
+            subject: self.subject,
             only: vec![&storm::SCENARIO],
-            results: self.results,
-            keep: self.keep,
             limit: self.seconds,
             mutations: None,
             disposable: false,
@@ -216,6 +207,29 @@ mod tests {
         assert_eq!((storm.size.kills, storm.size.cgroups, storm.seconds), (2000, 50, 90));
         for cgroups in ["0", "201", "-1"] {
             assert!(Cli::try_parse_from(["scenarios", "storm", "--cgroups", cgroups]).is_err(), "{cgroups}");
+        }
+    }
+
+    /// Guards the options that both ways to run share, and that none of oomtrace's is taken where it is not
+    /// run.
+    #[test]
+    fn both_name_their_oomtrace() {
+        let parsed = |command: &str, options: &[&str]| {
+            Cli::try_parse_from([&["scenarios", command], options].concat()).map(|cli| cli.command)
+        };
+        for command in ["run", "storm"] {
+            let given = ["--oomtrace", "/o", "--tier", "kprobe", "--results", "/r", "--keep", "/k"];
+            let (Command::Run(Run { subject, .. }) | Command::Storm(StormArgs { subject, .. })) =
+                parsed(command, &given).unwrap()
+            else {
+                panic!("{command} is parsed as something else")
+            };
+            assert_eq!((subject.oomtrace, subject.tier), ("/o".into(), Some("kprobe".to_owned())));
+            assert_eq!((subject.results, subject.keep), (Some("/r".into()), Some("/k".into())));
+            assert!(parsed(command, &["--witnesses", "--keep", "/k"]).is_ok());
+            for option in ["--oomtrace", "--tier"] {
+                assert!(parsed(command, &["--witnesses", option, "kprobe"]).is_err(), "{command} {option}");
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+use std::{io, thread};
 
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -10,6 +12,11 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, set_parent_process_death_signal};
 
 use crate::deadline::Deadline;
+
+/// How often a program is started whose file is held open for writing, and how long is waited in between: a fork is
+/// followed by its exec within milliseconds.
+const BUSY_TRIES: u32 = 200;
+const BUSY_WAIT: Duration = Duration::from_millis(5);
 
 /// Waits until `fd` is readable.
 pub fn wait_readable(fd: impl AsFd, deadline: Deadline, what: &str) -> Result<()> {
@@ -39,6 +46,24 @@ pub fn die_with_us(command: &mut Command) {
     let ask = || Ok(set_parent_process_death_signal(Some(Signal::TERM))?);
     // SAFETY: between fork and exec only async-signal-safe things may be done; this is one system call.
     unsafe { command.pre_exec(ask) };
+}
+
+/// Starts a program whose file this process has just written, by `start`. A child that another thread forks meanwhile
+/// has the file open for writing until it executes something else, and as long the kernel refuses to run it (ETXTBSY).
+pub fn start_new<T>(mut start: impl FnMut() -> Result<T>) -> Result<T> {
+    for _ in 0..BUSY_TRIES {
+        match start() {
+            Err(error) if is_busy(&error) => thread::sleep(BUSY_WAIT),
+            done => return done,
+        }
+    }
+    start()
+}
+
+/// Whether a program could not be started since somebody has its file open for writing.
+fn is_busy(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::ExecutableFileBusy)
 }
 
 /// Asks `child` to end (SIGTERM). One that has ended already is no error.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::checks::Checks;
 use crate::deadline::Deadline;
-use crate::incident::{Incident, kind, object, victim_pids};
+use crate::incident::{Incident, kind, object};
 use crate::tracer::{Output, Program, Tracer};
 use crate::witness::counters::machine_oom_kills;
 use crate::witness::klog::LoggedOom;
@@ -117,12 +117,7 @@ impl Watch {
 
 /// Waits until oomtrace has reported `victims`, stops it and reads what it wrote.
 fn reported(mut tracer: Tracer, victims: &[u64], deadline: Deadline) -> Result<Traced> {
-    let complete = |lines: &[Vec<u8>]| {
-        let reported = victim_pids(lines);
-        victims.iter().all(|pid| reported.contains(pid))
-    };
-    let _missing_is_found_by_the_comparison =
-        tracer.until(deadline.or_after(DELIVERY), "the reports", complete);
+    let _missing_is_found_by_the_comparison = tracer.reported(victims, deadline.or_after(DELIVERY));
     read(tracer.stop(deadline)?)
 }
 

@@ -4,10 +4,11 @@
 //! with threads may only do what is safe in a signal handler: no allocation, no lock.
 
 use std::fs::{File, OpenOptions};
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::io::pwrite;
+use rustix::io::{pwrite, read, write};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, kill_process, set_parent_process_death_signal, waitpid,
@@ -62,11 +63,6 @@ impl Forked {
         let ended = waitpid(Some(pid), WaitOptions::empty()).context("cannot wait for a child")?;
         ended.map(|(_, status)| status).context("a child is gone without a status")
     }
-
-    /// Its pid.
-    fn pid(&self) -> u32 {
-        self.0.as_raw_nonzero().get().unsigned_abs()
-    }
 }
 
 impl Drop for Forked {
@@ -77,42 +73,74 @@ impl Drop for Forked {
 }
 
 /// Has the kernel kill children for lack of memory, one at a time, in a cgroup of their own.
+///
+/// They are children of a process that does nothing else. A fork takes the right to write to its pages from the
+/// forking process, and each page that this writes to then costs an interrupt on all processors that it ran on: also
+/// on the one where the kernel, its interrupts off, is writing the victim's line to a console.
 #[derive(Debug)]
 pub struct Killer {
     _tree: Tree,
     group: Cgroup,
-    procs: File,
-    region: &'static [AtomicU8],
+    _parent: Forked,
+    orders: PipeWriter,
+    answers: PipeReader,
 }
 
+/// Of a child's pid, or of the signal that ended it.
+const NUMBER: usize = size_of::<i32>();
+
 impl Killer {
-    /// Makes the cgroup.
+    /// Makes the cgroup, and the process that forks the victims. To be made before other threads are.
     pub fn new() -> Result<Self> {
         let hierarchy = Machine::look(false)?.hierarchy.context("this machine has no memory controller")?;
         let tree = Tree::new(&hierarchy, "bench")?;
         let group = tree.group("victims")?;
         group.set_limit(LIMIT)?;
-        let procs = open_procs(&group)?;
-        Ok(Self { _tree: tree, group, procs, region: region(WANTED)? })
+        let (procs, region) = (open_procs(&group)?, region(WANTED)?);
+        let (told, orders) = pipe().context("cannot make a pipe")?;
+        let (answers, tell) = pipe().context("cannot make a pipe")?;
+        // SAFETY: system calls, and stores to memory that is mapped.
+        let parent = unsafe { Forked::start(move || serve(&told, &tell, &procs, region)) }?;
+        Ok(Self { _tree: tree, group, _parent: parent, orders, answers })
     }
 
     /// Has one child killed; returns its pid.
     pub fn kill(&self) -> Result<u32> {
+        (&self.orders).write_all(&[1]).context("the victims' parent takes no orders")?;
+        let number = || {
+            let mut bytes = [0; NUMBER];
+            (&self.answers).read_exact(&mut bytes).context("the victims' parent has ended")?;
+            anyhow::Ok(i32::from_ne_bytes(bytes))
+        };
+        let (pid, signal) = (number()?, number()?);
+        if signal != Signal::KILL.as_raw() {
+            bail!("a victim in {} ended by signal {signal}, not by SIGKILL", self.group.path);
+        }
+        u32::try_from(pid).context("a victim has no valid pid")
+    }
+}
+
+/// Has a child killed for each byte that comes in, and answers with its pid and the signal that ended it, or 0.
+fn serve(orders: &PipeReader, answers: &PipeWriter, procs: &File, region: &[AtomicU8]) {
+    let mut order = [0];
+    while read(orders, &mut order) == Ok(1) {
         // SAFETY: two system calls, and stores to memory that is mapped.
         let victim = unsafe {
             Forked::start(|| {
                 on_first_cpu();
-                if join(&self.procs) {
-                    touch(self.region);
+                if join(procs) {
+                    touch(region);
                 }
             })
-        }?;
-        let pid = victim.pid();
-        let status = victim.wait()?;
-        if status.terminating_signal() != Some(Signal::KILL.as_raw()) {
-            bail!("a victim in {} ended with {status:?}, not by SIGKILL", self.group.path);
+        };
+        let Ok(victim) = victim else { return };
+        let pid = victim.0.as_raw_nonzero().get();
+        let signal = victim.wait().ok().and_then(WaitStatus::terminating_signal).unwrap_or(0);
+        for number in [pid, signal] {
+            if write(answers, &number.to_ne_bytes()) != Ok(NUMBER) {
+                return;
+            }
         }
-        Ok(pid)
     }
 }
 

@@ -7,6 +7,7 @@ mod delay;
 mod idle;
 mod marks;
 mod paths;
+mod runs;
 mod start;
 mod terminal;
 mod tool;

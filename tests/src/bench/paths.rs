@@ -1,7 +1,7 @@
 //! What oomtrace adds to paths of the kernel that everyone takes.
 //!
-//! To be run on one processor whose clock counts instructions (QEMU's `-icount shift=0`): there a nanosecond is an
-//! instruction, and the figures repeat. Each round measures without and with oomtrace in the same boot.
+//! To be run on one processor whose clock counts instructions (QEMU's `-icount shift=0`): there a nanosecond
+//! is an instruction, and the figures repeat. Each round measures without and with oomtrace in the same boot.
 
 use std::ffi::CString;
 use std::fs::{self, File, Permissions};
@@ -19,8 +19,7 @@ use rustix::process::{Signal, getpid, getppid, kill_process};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::child::{Forked, join, open_procs, region, touch};
-use super::tool::Armed;
-use super::{Bench, sample, tool, value};
+use super::{Bench, runs, sample, tool, value};
 use crate::machine::Machine;
 use crate::size::MIB;
 use crate::stage::Scratch;
@@ -41,8 +40,8 @@ const CHUNK: usize = 128 << 10;
 /// One path: its name, and what measures its cost in ns (instructions) each.
 type Path<'a> = (&'static str, Box<dyn Fn() -> Result<f64> + 'a>);
 
-/// Measures each tier, without and with oomtrace in turns: A B A B ... A. What oomtrace adds is a B less the mean of
-/// the two A around it.
+/// Measures each tier, without and with oomtrace in turns: A B A B ... A. What oomtrace adds is a B less the
+/// mean of the two A around it.
 pub fn measure(bench: &Bench, tiers: &[String]) -> Result<()> {
     let scratch = Scratch::new("bench")?;
     let tiny = tiny_program(&scratch)?;
@@ -75,7 +74,7 @@ pub fn measure(bench: &Bench, tiers: &[String]) -> Result<()> {
         for _ in 0..bench.runs {
             let armed = tool::oomtrace(&bench.oomtrace, &["--tier", tier]).start(Stdio::null())?;
             let with = all()?;
-            runs_of_programs(&armed, tier, &tiny)?;
+            runs::measure(&armed, tier, &tiny)?;
             armed.stop()?;
             let after = all()?;
             for ((((name, _), with), before), after) in paths.iter().zip(&with).zip(&before).zip(&after) {
@@ -89,62 +88,8 @@ pub fn measure(bench: &Bench, tiers: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// How often the programs run in what is measured above, exactly: what they add is that often what they add to a signal,
-/// where one runs once. A fork or an exec itself varies by more than that.
-fn runs_of_programs(armed: &Armed, tier: &str, tiny: &CString) -> Result<()> {
-    const TIMES: u32 = 100;
-    let _counting = Counting::on()?;
-    let count = |name: &str, work: &dyn Fn() -> Result<()>| -> Result<()> {
-        let before = program_runs(armed.pid())?;
-        for _ in 0..TIMES {
-            work()?;
-        }
-        let runs = value(program_runs(armed.pid())? - before) / f64::from(TIMES);
-        sample(&format!("program runs in {name}"), tier, "", Some(runs))
-    };
-    count("getppid", &|| {
-        ask_parent();
-        Ok(())
-    })?;
-    count("signal", &|| Ok(kill_process(getpid(), Signal::URG)?))?;
-    count("fork, exit, wait", &forked)?;
-    count("spawn, exit, wait", &|| spawned(tiny))
-}
-
-/// The kernel's counting of runs, while it lives: off otherwise, since it costs something at each.
-struct Counting;
-
-impl Counting {
-    const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
-
-    fn on() -> Result<Self> {
-        fs::write(Self::SWITCH, "1").with_context(|| format!("cannot write to {}", Self::SWITCH))?;
-        Ok(Self)
-    }
-}
-
-impl Drop for Counting {
-    fn drop(&mut self) {
-        let _stays_on_at_worst = fs::write(Self::SWITCH, "0");
-    }
-}
-
-/// How often all eBPF programs that a process holds have run (`bpf_prog_show_fdinfo()`, kernel/bpf/syscall.c).
-fn program_runs(pid: u32) -> Result<u64> {
-    let folder = format!("/proc/{pid}/fdinfo");
-    let mut runs = 0;
-    for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {folder}"))? {
-        let text = fs::read_to_string(entry?.path()).unwrap_or_default();
-        runs += text
-            .lines()
-            .find_map(|line| line.strip_prefix("run_cnt:")?.trim().parse::<u64>().ok())
-            .unwrap_or(0);
-    }
-    Ok(runs)
-}
-
 /// The cheapest system call.
-fn ask_parent() {
+pub fn ask_parent() {
     std::hint::black_box(getppid());
 }
 
@@ -167,18 +112,19 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Forks a child that exits, and waits for it.
-fn forked() -> Result<()> {
+pub fn forked() -> Result<()> {
     // SAFETY: it does nothing.
     exited(unsafe { Forked::start(|| ()) }?)
 }
 
-/// Has a child execute the program, and waits for its end. posix_spawn copies no page tables, unlike fork, whose cost
-/// wanders by more than what an exec could gain.
-fn spawned(program: &CString) -> Result<()> {
+/// Has a child execute the program, and waits for its end. posix_spawn copies no page tables, unlike fork,
+/// whose cost wanders by more than what an exec could gain.
+pub fn spawned(program: &CString) -> Result<()> {
     let arguments = [program.as_ptr().cast_mut(), std::ptr::null_mut()];
     let (mut pid, null) = (0, std::ptr::null());
     let environment = &arguments[1..];
-    // SAFETY: both lists end in a null pointer, what they point to outlives the call, and the rest may be null.
+    // SAFETY: both lists end in a null pointer, what they point to outlives the call, and the rest may be
+    // null.
     let error = unsafe {
         libc::posix_spawn(
             &raw mut pid,
@@ -189,7 +135,9 @@ fn spawned(program: &CString) -> Result<()> {
             environment.as_ptr(),
         )
     };
-    ensure!(error == 0, "cannot start a program: {}", std::io::Error::from_raw_os_error(error));
+    if error != 0 {
+        return Err(std::io::Error::from_raw_os_error(error)).context("cannot start a program");
+    }
     exited(Forked::known(pid)?)
 }
 
@@ -202,8 +150,8 @@ fn exited(child: Forked) -> Result<()> {
 
 /// The cost of a round of memcg reclaim with the page faults that it makes room for, on average.
 ///
-/// A child fills memory and gives it up (MADV_FREE), so that at the limit each round finds clean pages, which need
-/// neither swap nor a disk. The kernel counts the rounds: `max` in memory.events.
+/// A child fills memory and gives it up (MADV_FREE), so that at the limit each round finds clean pages, which
+/// need neither swap nor a disk. The kernel counts the rounds: `max` in memory.events.
 fn reclaim(under: &Limited) -> Result<f64> {
     let before = under.rounds()?;
     let work = || {
@@ -315,13 +263,15 @@ fn tiny_program(scratch: &Scratch) -> Result<CString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::start_new;
 
     /// Guards the program that is made by hand: the kernel must take it, and it must exit with 0.
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn the_tiny_program_runs() {
         let scratch = Scratch::new("tiny-program").unwrap();
-        spawned(&tiny_program(&scratch).unwrap()).unwrap();
+        let program = tiny_program(&scratch).unwrap();
+        start_new(|| spawned(&program)).unwrap();
         forked().unwrap();
         spawned(&CString::new("/no/such/program").unwrap()).unwrap_err();
     }

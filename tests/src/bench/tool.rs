@@ -44,8 +44,8 @@ enum Sign {
 #[derive(Debug)]
 pub struct Armed {
     child: Child,
-    /// Its standard error: a file in memory and no pipe, so that no thread has to read it. A further thread here
-    /// would make each fork dearer that is measured beside the tool.
+    /// Its standard error: a file in memory and no pipe, so that no thread has to read it. A further thread
+    /// here would make each fork dearer that is measured beside the tool.
     said: File,
 }
 
@@ -122,8 +122,8 @@ impl Armed {
 
     /// What it has said so far.
     fn words(&self) -> Result<String> {
-        // Not by the position that the tool writes at, which it shares with us. Little, since this is asked often while the
-        // tool starts, on the same processor.
+        // Not by the position that the tool writes at, which it shares with us. Little, since this is asked
+        // often while the tool starts, on the same processor.
         let mut bytes = vec![0; 4096];
         let count = pread(&self.said, bytes.as_mut_slice(), 0).context("cannot read a file in memory")?;
         bytes.truncate(count);

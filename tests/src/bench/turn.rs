@@ -1,9 +1,10 @@
 //! Who runs where while a delay is measured.
 //!
-//! A kernel writes "Killed process …" to its console right behind the mark, which takes a serial one some milliseconds, in
-//! which nobody else runs on that processor (`PREEMPT_NONE`). That is the kernel's time and not a tool's. So the victims
-//! are kept to the first processor, and who reads a tool's lines to the last, before all others: what is measured is
-//! when a line can be read, not when the measurement gets round to it. The tools run wherever the kernel has them run.
+//! A kernel writes "Killed process …" to its console right behind the mark, which takes a serial one some
+//! milliseconds, in which nobody else runs on that processor (`PREEMPT_NONE`). That is the kernel's time and
+//! not a tool's. So the victims are kept to the first processor, and who reads a tool's lines to the last,
+//! before all others: what is measured is when a line can be read, not when the measurement gets round to it.
+//! The tools run wherever the kernel has them run.
 
 use std::thread::available_parallelism;
 

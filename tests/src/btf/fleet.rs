@@ -106,6 +106,7 @@ impl Fleet {
 impl Member {
     /// What became of one that was started.
     fn after_its_start(mut tracer: Tracer, deadline: Deadline) -> Result<Self> {
+        tracer.listen();
         Ok(if tracer.attached(deadline)? {
             Self::Tracing(tracer)
         } else {

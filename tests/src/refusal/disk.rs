@@ -12,13 +12,14 @@ use rustix::mount::{
 };
 
 use super::ending::{check, ends, of_case, status};
-use super::run::{Installed, Run, Start};
+use super::run::{Installed, Start};
 use crate::compare::Expected;
 use crate::eat::{Eat, word};
 use crate::eater::Eater;
 use crate::incident::victim_pids;
 use crate::size::MIB;
 use crate::stage::{Stage, argument};
+use crate::tracer::Tracer;
 use crate::watch::{Watch, read};
 
 /// The kills that are recorded: more than the small disk has room for.
@@ -63,14 +64,14 @@ pub fn cases(stage: &mut Stage<'_>, oomtrace: &Installed) -> Result<PathBuf> {
 }
 
 /// Starts an oomtrace that records.
-fn recording(stage: &Stage<'_>, oomtrace: &Installed, file: &Path) -> Result<Run> {
+fn recording(stage: &Stage<'_>, oomtrace: &Installed, file: &Path) -> Result<Tracer> {
     let mut run = oomtrace.trace(&Start::default(), &["--json", "--record", argument(file)?])?;
     run.attached(stage.deadline)?;
     Ok(run)
 }
 
 /// Makes kills that both see, and judges both. Gives the victims.
-fn kills(stage: &mut Stage<'_>, mut filling: Run, mut recording: Run, full: &str) -> Result<Vec<u64>> {
+fn kills(stage: &mut Stage<'_>, mut filling: Tracer, mut recording: Tracer, full: &str) -> Result<Vec<u64>> {
     let tree = stage.tree()?;
     let watch = Watch::begin(None, &[], stage.deadline)?;
     let mut killed: Vec<(Eater, _)> = Vec::new();

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::run::Run;
 use crate::checks::Checks;
 use crate::stage::Stage;
-use crate::tracer::Output;
+use crate::tracer::{Output, Tracer};
 
 /// How long what ends by itself may take to do so.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -23,7 +22,12 @@ pub mod status {
 }
 
 /// Waits for a run that ends by itself and checks it. Gives its output if it did end.
-pub fn ends(stage: &mut Stage<'_>, case: &str, run: Run, (status, words): (i32, &[&str])) -> Option<Output> {
+pub fn ends(
+    stage: &mut Stage<'_>,
+    case: &str,
+    run: Tracer,
+    (status, words): (i32, &[&str]),
+) -> Option<Output> {
     match run.finish(stage.deadline.or_after(PATIENCE)) {
         Ok(output) => {
             check(&mut stage.checks, case, &output, (status, words));

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::ending::{check, of_case, status};
 use super::privilege::{Case, table};
-use super::run::{Installed, Run, Start};
+use super::run::{Installed, Start};
 use crate::btf::fleet::Said;
 use crate::btf::verdict::Trial;
 use crate::compare::Expected;
@@ -14,7 +14,7 @@ use crate::eat::{Eat, word};
 use crate::incident::{Incident, kind, object};
 use crate::size::MIB;
 use crate::stage::{Stage, Tool};
-use crate::tracer::Output;
+use crate::tracer::{Output, Tracer};
 use crate::watch::{Watch, read};
 
 /// How long a report may take once the control has made its own.
@@ -72,7 +72,7 @@ pub fn cases(stage: &mut Stage<'_>, tool: &Tool, oomtrace: &Installed) -> Result
 }
 
 /// Ends a run, once it has reported the kill if it traces.
-fn end(mut run: Run, traced: bool, victim: u64, stage: &Stage<'_>) -> Result<Said> {
+fn end(mut run: Tracer, traced: bool, victim: u64, stage: &Stage<'_>) -> Result<Said> {
     let in_time = traced && run.reported(&[victim], stage.deadline.or_after(PATIENCE));
     let output = if traced { run.stop(stage.deadline)? } else { run.finish(stage.deadline)? };
     Ok(Said { output, traced, in_time })

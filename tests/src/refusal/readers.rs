@@ -6,11 +6,12 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::ending::{check, ends, of_case, status};
-use super::run::{Installed, Reader, Run, Start};
+use super::run::{Installed, Reader, Start};
 use crate::compare::Expected;
 use crate::eat::{Eat, word};
 use crate::size::MIB;
 use crate::stage::{Stage, argument};
+use crate::tracer::Tracer;
 use crate::watch::{Watch, read};
 
 /// How long a kill may take to be reported.
@@ -50,7 +51,7 @@ fn at_a_kill(stage: &mut Stage<'_>, oomtrace: &Installed) -> Result<()> {
     group.set_limit(16 * MIB)?;
     let mut eater = stage.eater("unread", &Eat { anon: 32 * MIB, ..Eat::default() }, Some(&group))?;
 
-    let attached = |start: &Start, options: &[&str]| -> Result<Run> {
+    let attached = |start: &Start, options: &[&str]| -> Result<Tracer> {
         let mut run = oomtrace.trace(start, options)?;
         run.attached(stage.deadline)?;
         Ok(run)
@@ -61,7 +62,8 @@ fn at_a_kill(stage: &mut Stage<'_>, oomtrace: &Installed) -> Result<()> {
     for stderr in [Reader::Gone, Reader::Full] {
         let mut run = oomtrace.trace(&Start { stderr, ..Start::default() }, &["--json"])?;
         // Its first line on standard output is all that tells that it traces.
-        run.prints(stage.deadline.or_after(PATIENCE));
+        let _silence_is_found_below =
+            run.until(stage.deadline.or_after(PATIENCE), "a line", |lines| !lines.is_empty());
         speechless.push((stderr, run));
     }
 

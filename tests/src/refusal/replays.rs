@@ -6,8 +6,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::ending::{ends, status};
-use super::run::{Installed, Run, Start};
+use super::run::{Installed, Start};
 use crate::stage::{Stage, argument};
+use crate::tracer::Tracer;
 
 /// Where the head's session begins: after "OOMTRACE", a version and a length of 4 bytes each.
 const SESSION: usize = 16;
@@ -113,7 +114,7 @@ pub fn cases(stage: &mut Stage<'_>, oomtrace: &Installed, recording: &Path) -> R
     stage.checks.note("frames recorded", recording.last() + 1);
     let file = oomtrace.scratch.file("damaged");
     let path = argument(&file)?;
-    let replay = |bytes: &[u8]| -> Result<Run> {
+    let replay = |bytes: &[u8]| -> Result<Tracer> {
         fs::write(&file, bytes).with_context(|| format!("cannot write {path}"))?;
         oomtrace.start(&Start::default(), &["replay", "--json", path])
     };

@@ -11,8 +11,8 @@ use crate::size::MIB;
 
 /// What tracing takes.
 pub const ENOUGH: Cap = Cap::BPF.union(Cap::PERFMON);
-/// What may be locked where that counts, in bytes: it counts by user, and several oomtraces of one user see each kill, of
-/// which each takes less than 512 KiB on 5.10.
+/// What may be locked where that counts, in bytes: it counts by user, and several oomtraces of one user see
+/// each kill, of which each takes less than 512 KiB on 5.10.
 const LOCKED: u64 = 16 * MIB;
 /// It asks for memory that it may lock.
 const ASKS_TO_LOCK: Ending = Ending::Refuses(&["RLIMIT_MEMLOCK"]);
@@ -23,8 +23,8 @@ pub struct Bounds {
     /// Whether maps and programs count as locked memory of their user: before 5.11 (`bpf_charge_memlock`,
     /// kernel/bpf/syscall.c).
     pub locking_counts: bool,
-    /// Whether it insists on kprobes and these take CAP_SYS_ADMIN: Debian's and Ubuntu's kernels ask for that in
-    /// `perf_event_open` where the sysctl `kernel.perf_event_paranoid` is above 2, as it is by default.
+    /// Whether it insists on kprobes and these take CAP_SYS_ADMIN: Debian's and Ubuntu's kernels ask for that
+    /// in `perf_event_open` where the sysctl `kernel.perf_event_paranoid` is above 2, as it is by default.
     kprobes_are_admins: bool,
 }
 

@@ -1,20 +1,17 @@
-//! An oomtrace under conditions of a scenario's choice, from its first word to its last.
+//! An oomtrace that is started under conditions of a scenario's choice.
 
 use std::env;
 use std::fs::{self, File};
 use std::io::pipe;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::deadline::Deadline;
-use crate::incident::victim_pids;
-use crate::lines::Lines;
-use crate::process::{die_with_us, end, terminate, wait_exit};
+use crate::process::{die_with_us, start_new};
 use crate::refusal::conditions::Conditions;
 use crate::stage::Scratch;
-use crate::tracer::{Output, Program};
+use crate::tracer::{Program, Tracer};
 
 /// A copy of oomtrace that any user may run, and that nobody else does.
 #[derive(Debug)]
@@ -48,16 +45,6 @@ pub struct Start {
     pub stderr: Reader,
 }
 
-/// A running oomtrace. Dropping it kills it.
-#[derive(Debug)]
-pub struct Run {
-    child: Child,
-    out: Option<Lines>,
-    err: Option<Lines>,
-    stdout: Vec<Vec<u8>>,
-    stderr: Vec<Vec<u8>>,
-}
-
 /// Where a program is: what has no folder is looked for on the PATH, as a shell does.
 fn found(program: &Path) -> PathBuf {
     let folders = env::var_os("PATH").unwrap_or_default();
@@ -78,21 +65,23 @@ impl Installed {
     }
 
     /// Starts it.
-    pub fn start(&self, start: &Start, arguments: &[&str]) -> Result<Run> {
+    pub fn start(&self, start: &Start, arguments: &[&str]) -> Result<Tracer> {
         let mut command = Command::new(&self.path);
         command.args(arguments).stdin(Stdio::null());
         command.stdout(start.stdout.stdio()?).stderr(start.stderr.stdio()?);
         start.conditions.impose(&mut command);
         // After the rights, which would undo it.
         die_with_us(&mut command);
-        let child = command.spawn();
-        let mut child = child.with_context(|| format!("cannot start {} so", self.path.display()))?;
-        let (out, err) = (child.stdout.take().map(Lines::follow), child.stderr.take().map(Lines::follow));
-        Ok(Run { child, out, err, stdout: Vec::new(), stderr: Vec::new() })
+        let child = start_new(|| {
+            command.spawn().with_context(|| format!("cannot start {} so", self.path.display()))
+        })?;
+        let mut run = Tracer::of(child);
+        run.listen();
+        Ok(run)
     }
 
     /// Starts tracing with these options, in the tier that the scenarios insist on unless they name one.
-    pub fn trace(&self, start: &Start, options: &[&str]) -> Result<Run> {
+    pub fn trace(&self, start: &Start, options: &[&str]) -> Result<Tracer> {
         let mut arguments = vec!["--no-kmsg"];
         arguments.extend(options);
         if let Some(tier) = self.tier.as_ref().filter(|_| !options.contains(&"--tier")) {
@@ -132,91 +121,12 @@ impl Reader {
     }
 }
 
-impl Run {
-    /// Its process id.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Waits for a line on its standard error that contains `words`. Gives whether it came, and not the end.
-    pub fn hear(&mut self, words: &str, deadline: Deadline) -> Result<bool> {
-        let Some(err) = &self.err else { return Ok(false) };
-        while let Some(line) = err.next(deadline, &format!("oomtrace to say {words:?}"))? {
-            let said = String::from_utf8_lossy(&line).contains(words);
-            self.stderr.push(line);
-            if said {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Waits until all its hooks are in place. Gives whether they are; otherwise it has ended.
-    pub fn attached(&mut self, deadline: Deadline) -> Result<bool> {
-        self.hear("complete in", deadline)
-    }
-
-    /// Waits until it has reported `victims` or the deadline has passed. Gives whether it has.
-    pub fn reported(&mut self, victims: &[u64], deadline: Deadline) -> bool {
-        self.until(deadline, |lines| {
-            let pids = victim_pids(lines);
-            victims.iter().all(|pid| pids.contains(pid))
-        })
-    }
-
-    /// Waits until it has printed a line or the deadline has passed. Gives whether it has.
-    pub fn prints(&mut self, deadline: Deadline) -> bool {
-        self.until(deadline, |lines| !lines.is_empty())
-    }
-
-    /// Waits until its standard output, so far as it has come, satisfies `enough`. Gives whether it did.
-    fn until(&mut self, deadline: Deadline, enough: impl Fn(&[Vec<u8>]) -> bool) -> bool {
-        while !enough(&self.stdout) {
-            match self.out.as_ref().map(|out| out.next(deadline, "the reports")) {
-                Some(Ok(Some(line))) => self.stdout.push(line),
-                _ => return false,
-            }
-        }
-        true
-    }
-
-    /// Asks it to end, and does not wait.
-    pub fn ask_to_end(&self) -> Result<()> {
-        terminate(&self.child)
-    }
-
-    /// Asks it to end and takes the rest of its output.
-    pub fn stop(self, deadline: Deadline) -> Result<Output> {
-        self.ask_to_end()?;
-        self.finish(deadline)
-    }
-
-    /// Waits for its end.
-    pub fn finish(mut self, deadline: Deadline) -> Result<Output> {
-        for (lines, to) in [(&self.out, &mut self.stdout), (&self.err, &mut self.stderr)] {
-            let Some(lines) = lines else { continue };
-            while let Some(line) = lines.next(deadline, "oomtrace to end")? {
-                to.push(line);
-            }
-        }
-        let status = wait_exit(&mut self.child, deadline, "oomtrace to end")?;
-        let (stdout, stderr) = (std::mem::take(&mut self.stdout), std::mem::take(&mut self.stderr));
-        Ok(Output { stdout, stderr, status })
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        end(&mut self.child);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::deadline::Deadline;
 
     fn shell(name: &str) -> Installed {
         Installed::new(&Program { path: "/bin/sh".into(), tier: None }, name).unwrap()

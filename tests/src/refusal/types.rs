@@ -9,10 +9,11 @@ use anyhow::{Context, Result};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::ending::{ends, status};
-use super::run::{Installed, Run, Start};
+use super::run::{Installed, Start};
 use crate::btf::VMLINUX;
 use crate::deadline::Deadline;
 use crate::stage::{Stage, argument};
+use crate::tracer::Tracer;
 
 /// How long oomtrace may take to notice that it is asked to end.
 const NOTICE: Duration = Duration::from_secs(10);
@@ -90,7 +91,7 @@ fn endless(stage: &mut Stage<'_>, oomtrace: &Installed) -> Result<()> {
 }
 
 /// Waits until it sleeps in the system call that opens a named pipe.
-fn wait_until_asleep(run: &Run, deadline: Deadline) {
+fn wait_until_asleep(run: &Tracer, deadline: Deadline) {
     let file = format!("/proc/{}/wchan", run.pid());
     // The function is `wait_for_partner` (fs/pipe.c) on all kernels so far; where names are hidden there is a 0.
     let asleep = |function: &str| function.contains("wait_for_partner") || function.contains("fifo_open");

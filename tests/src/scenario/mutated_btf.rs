@@ -22,21 +22,24 @@ use crate::watch::{Watch, read};
 use crate::witness::cgroup::{Cgroup, Version};
 use crate::witness::procfs;
 
-/// Which mutations the command line asks for: `all` of them, or those whose names contain this text. Without it, a sample.
+/// Which mutations the command line asks for: `all` of them, or those whose names contain this text. Without
+/// it, a sample.
 pub static CHOICE: OnceLock<String> = OnceLock::new();
 /// So many oomtraces see each kill.
 const FLEET: usize = 12;
-/// The least from one kill to the next: the kernel prints ten OOM headers in five seconds, and the asker may be killed too.
+/// The least from one kill to the next: the kernel prints ten OOM headers in five seconds, and the asker may
+/// be killed too.
 const PACE: Duration = Duration::from_millis(1100);
 /// The limits of the cgroup that runs out, and of the one above it, memory and swap, in bytes.
 const LIMITS: (u64, u64, u64) = (24 * MIB, 96 * MIB, 128 * MIB);
 
-/// Guards against wrong figures from a kernel that oomtrace was not written for: its types are not where, or what, the
-/// type information says. Each such change must end in a right report, in one that lacks something and says why, or in
-/// a refusal.
+/// Guards against wrong figures from a kernel that oomtrace was not written for: its types are not where, or
+/// what, the type information says. Each such change must end in a right report, in one that lacks something
+/// and says why, or in a refusal.
 pub const SCENARIO: Scenario = Scenario {
     name: "mutated_btf",
-    guards: "type information that does not fit the kernel: right figures, absent ones with a reason, or a refusal, never a wrong one",
+    guards: "type information that does not fit the kernel: right figures, absent ones with a \
+             reason, or a refusal, never a wrong one",
     needs: Needs::Memcg,
     kills: 2,
     run,
@@ -98,8 +101,9 @@ impl Tally {
     }
 }
 
-/// The mutations to try. A sample has one of every third thing that oomtrace goes by. Which things depends on the tier, so
-/// that the three of them together leave none out; in which way each is changed depends on the kernel too.
+/// The mutations to try. A sample has one of every third thing that oomtrace goes by. Which things depends on
+/// the tier, so that the three of them together leave none out; in which way each is changed depends on the
+/// kernel too.
 fn chosen(groups: Vec<Vec<Mutation>>, stage: &Stage<'_>) -> Vec<Mutation> {
     if let Some(choice) = CHOICE.get() {
         let all = groups.into_iter().flatten();
@@ -116,8 +120,8 @@ fn chosen(groups: Vec<Vec<Mutation>>, stage: &Stage<'_>) -> Vec<Mutation> {
     sample.map(|(index, mut group)| group.swap_remove((index / 3 + turn) % group.len().max(1))).collect()
 }
 
-/// Gives the cgroup above the one that runs out figures that no other has, and that are of no effect: what is read in
-/// place of another shows.
+/// Gives the cgroup above the one that runs out figures that no other has, and that are of no effect: what is
+/// read in place of another shows.
 fn set_apart(outer: &Cgroup) -> Result<()> {
     outer.set_limit(LIMITS.1)?;
     if outer.version() == Version::V2 {
@@ -197,8 +201,8 @@ fn try_out(
         .collect()
 }
 
-/// Raises a process's `oom_score_adj` as one without privileges would: the least that it may lower it to again
-/// (`oom_score_adj_min`), which is next to it in the kernel, stays what it was.
+/// Raises a process's `oom_score_adj` as one without privileges would: the least that it may lower it to
+/// again (`oom_score_adj_min`), which is next to it in the kernel, stays what it was.
 fn raise_adj(pid: u64, adj: i64) -> Result<()> {
     let sets = capabilities(None).context("cannot read our own capabilities")?;
     let mut less = sets;

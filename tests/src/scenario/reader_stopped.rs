@@ -32,7 +32,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
 fn silence(stage: &mut Stage<'_>, size: Size) -> Result<()> {
     let tree = stage.tree()?;
     let oomtrace = storm::start(stage, &[])?;
-    let storm = Storm::make(&tree, size, Mix::Everything, stage.deadline)?;
+    let storm = Storm::make(&tree, size, Mix::Everything, stage.machine, stage.deadline)?;
     storm::note(stage, &storm);
     storm::keep_log(stage, &format!("{}-kernel", size.kills), &storm)?;
     account::witnesses(&mut stage.checks, &storm);

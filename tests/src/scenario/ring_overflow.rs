@@ -12,12 +12,13 @@ use crate::storm::{Mix, Size, account};
 /// Each record of it is far larger than what a page has room for.
 const SIZE: Size = Size { kills: 100, cgroups: 25 };
 
-/// Guards the count of what finds no room: every kill is reported or counted as lost, in JSON and in words, and what
-/// is reported beside the losses is right. Once oomtrace is stopped, so that nearly all is lost; once it runs, so that
-/// any part of an incident may be.
+/// Guards the count of what finds no room: every kill is reported or counted as lost, in JSON and in words,
+/// and what is reported beside the losses is right. Once oomtrace is stopped, so that nearly all is lost;
+/// once it runs, so that any part of an incident may be.
 pub const SCENARIO: Scenario = Scenario {
     name: "ring_overflow",
-    guards: "100 kills into a ring of one page, while oomtrace is stopped and while it runs: each is reported or counted as lost",
+    guards: "100 kills into a ring of one page, while oomtrace is stopped and while it runs: each is \
+             reported or counted as lost",
     needs: Needs::Memcg,
     kills: 0,
     run,
@@ -39,14 +40,14 @@ fn overflow(stage: &mut Stage<'_>, stopped: bool) -> Result<()> {
             oomtrace.hold()?;
         }
     }
-    let storm = Storm::make(&tree, SIZE, Mix::Plain, stage.deadline)?;
+    let storm = Storm::make(&tree, SIZE, Mix::Plain, stage.machine, stage.deadline)?;
     storm::note(stage, &storm);
     storm::keep_log(stage, &format!("{what}-kernel"), &storm)?;
     account::witnesses(&mut stage.checks, &storm);
     let Some(mut oomtrace) = oomtrace else { return Ok(()) };
     if stopped {
         oomtrace.go_on()?;
-        oomtrace.hear("no room", stage.deadline)?;
+        oomtrace.must_hear("no room", stage.deadline)?;
     }
     let traced = storm::finish(stage, &format!("{what}-oomtrace"), oomtrace.stop(stage.deadline)?)?;
 

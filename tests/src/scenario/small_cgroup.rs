@@ -14,8 +14,8 @@ use crate::stage::Stage;
 use crate::watch::{Watch, read};
 use crate::witness::cgroup::{Cgroup, Version};
 
-/// The memory that oomtrace may use, what the kernel needs for its programs included, in bytes. Twice the smallest power
-/// of two in which it starts everywhere: it uses 8 MiB at its most on 6.1, and 17 MiB on 7.2.
+/// The memory that oomtrace may use, what the kernel needs for its programs included, in bytes. Twice the
+/// smallest power of two in which it starts everywhere: it uses 8 MiB at its most on 6.1, and 17 MiB on 7.2.
 const LIMIT: u64 = 64 * MIB;
 
 /// Guards oomtrace's own memory: agents live in small cgroups, and one that dies there has nothing to report.

@@ -14,19 +14,14 @@ use anyhow::{Context, Result, bail};
 
 use crate::deadline::Deadline;
 use crate::process::{end, wait_exit, wait_readable};
-use crate::size::{KIB, MIB};
+use crate::size::KIB;
 use crate::storm::Mix;
+use crate::storm::room::Room;
 use crate::storm::roster::{Counted, Entry, Home, comm};
 use crate::witness::cgroup::{Cgroup, Version};
 use crate::witness::tree::Tree;
 
-/// The limit of cgroup 0.
-const LIMIT: u64 = MIB;
-/// What each further one has more, so that a limit tells its cgroup too. A multiple of every page size of x86-64.
-const STEP: u64 = 16 * KIB;
-/// What is left free before the gate: page tables and the like are charged too.
-const SLACK: u64 = 128 * KIB;
-/// What a process eats that may live.
+/// What a process eats that may live, in bytes.
 const CRUMB: u64 = 64 * KIB;
 
 /// Who lives in a cgroup.
@@ -60,6 +55,7 @@ pub struct Group<'a> {
     tree: &'a Tree,
     number: usize,
     kind: Kind,
+    room: Room,
     home: Option<(Cgroup, Arc<Home>)>,
     tenants: Vec<Running>,
 }
@@ -84,13 +80,13 @@ impl Kind {
         }
     }
 
-    /// What its tenants eat where the limit is `limit` bytes. Each that must not live eats more than the limit by
-    /// itself.
-    fn diets(self, limit: u64) -> Vec<Diet> {
+    /// What its tenants eat where the limit is `limit` bytes, of which `slack` bytes stay free before the
+    /// gate. Each that must not live eats more than the limit by itself.
+    fn diets(self, limit: u64, slack: u64) -> Vec<Diet> {
         let eaters = if self == Self::Crowd { 3 } else { 1 };
         let threads = if self == Self::Threaded { 4 } else { 1 };
         let visitors = if self == Self::Visited { 2 } else { 0 };
-        let eater = Diet { fill: (limit - SLACK) / eaters, more: 2 * limit, threads, may_live: false };
+        let eater = Diet { fill: (limit - slack) / eaters, more: 2 * limit, threads, may_live: false };
         let visitor = Diet { fill: 0, more: CRUMB, threads: 1, may_live: true };
         let eaters = (0..eaters).map(|_| eater);
         eaters.chain((0..visitors).map(|_| visitor)).collect()
@@ -100,14 +96,14 @@ impl Kind {
 impl<'a> Group<'a> {
     /// Cgroup `number`, to be made below `tree`.
     #[must_use]
-    pub fn new(tree: &'a Tree, number: usize, mix: Mix) -> Self {
-        Self { tree, number, kind: Kind::of(number, mix), home: None, tenants: Vec::new() }
+    pub fn new(tree: &'a Tree, number: usize, mix: Mix, room: Room) -> Self {
+        Self { tree, number, kind: Kind::of(number, mix), room, home: None, tenants: Vec::new() }
     }
 
-    /// Makes the cgroup unless it is there, and starts its tenants, with `gate` to wait at. Gives how many have to be
-    /// killed.
+    /// Makes the cgroup unless it is there, and starts its tenants, with `gate` to wait at. Gives how many
+    /// have to be killed.
     pub fn settle(&mut self, gate: &PipeReader, serials: &AtomicU64) -> Result<u64> {
-        let limit = LIMIT + STEP * self.number as u64;
+        let limit = self.room.limit(self.number);
         if self.home.is_none() {
             let cgroup = self.tree.group(&format!("g{:03}", self.number))?;
             cgroup.set_limit(limit)?;
@@ -116,7 +112,7 @@ impl<'a> Group<'a> {
             self.home = Some((cgroup, Arc::new(home)));
         }
         let (cgroup, _) = self.home.as_ref().context("a cgroup was not made")?;
-        let diets = self.kind.diets(limit);
+        let diets = self.kind.diets(limit, self.room.slack);
         for &diet in &diets {
             let comm = comm(self.number, serials.fetch_add(1, Ordering::Relaxed));
             let child = command(&comm, diet, cgroup, gate)?.spawn().context("cannot start a tenant")?;
@@ -125,7 +121,8 @@ impl<'a> Group<'a> {
         Ok(diets.iter().filter(|diet| !diet.may_live).count() as u64)
     }
 
-    /// Waits until the tenants stand at the gate. Gives whether the cgroup is at its limit, but for the slack.
+    /// Waits until the tenants stand at the gate. Gives whether the cgroup is at its limit, but for the
+    /// slack.
     pub fn filled(&mut self, deadline: Deadline) -> Result<bool> {
         for tenant in &mut self.tenants {
             let said = tenant.child.stdout.as_mut().context("a tenant has no standard output")?;
@@ -134,7 +131,7 @@ impl<'a> Group<'a> {
             let _nothing_if_killed = said.read(&mut [0; 1]).context("cannot hear a tenant")?;
         }
         let (cgroup, home) = self.home.as_ref().context("a cgroup was not made")?;
-        Ok(usage(cgroup)? + 2 * SLACK >= home.limit_bytes)
+        Ok(usage(cgroup)? + 2 * self.room.slack >= home.limit_bytes)
     }
 
     /// Waits for the end of all tenants and enters them in `entries`.
@@ -211,19 +208,28 @@ fn command(comm: &str, diet: Diet, cgroup: &Cgroup, gate: &PipeReader) -> Result
 mod tests {
     use super::*;
 
-    /// Guards that the kinds are all there, that each tenant that must die eats more than its cgroup may have, and
-    /// that all of them together do not before the gate.
+    /// Guards that the kinds are all there, that each tenant that must die eats more than its cgroup may
+    /// have, and that all of them together leave the slack free before the gate, and no more, however many
+    /// CPUs there are.
     #[test]
     fn diets_lead_to_the_kills_that_are_meant() {
-        let limit = LIMIT + 3 * STEP;
-        let mut kills = Vec::new();
-        for number in 0..5 {
-            let diets = Kind::of(number, Mix::Everything).diets(limit);
-            assert!(diets.iter().map(|diet| diet.fill).sum::<u64>() < limit, "{diets:?}");
-            assert!(diets.iter().all(|diet| diet.may_live || diet.more > limit), "{diets:?}");
-            kills.push(diets.iter().filter(|diet| !diet.may_live).count());
+        for cpus in [1, 4, 16] {
+            let room = Room::of(cpus);
+            let mut kills = Vec::new();
+            for number in 0..5 {
+                let limit = room.limit(number);
+                let diets = Kind::of(number, Mix::Everything).diets(limit, room.slack);
+                let free = limit.checked_sub(diets.iter().map(|diet| diet.fill).sum());
+                let free = free.and_then(|free| free.checked_sub(room.slack));
+                assert!(free.is_some_and(|rounded| rounded < 4 * KIB), "{cpus} CPUs: {diets:?}");
+                assert!(
+                    diets.iter().all(|diet| diet.may_live || diet.more > limit),
+                    "{cpus} CPUs: {diets:?}"
+                );
+                kills.push(diets.iter().filter(|diet| !diet.may_live).count());
+            }
+            assert_eq!(kills, [1, 1, 3, 1, 1], "{cpus} CPUs");
         }
-        assert_eq!(kills, [1, 1, 3, 1, 1]);
         assert!((0..5).all(|number| Kind::of(number, Mix::Plain) == Kind::Lone));
     }
 }

@@ -1,18 +1,21 @@
-//! Storms: many cgroups that run out of memory at the same time, over and over, and the books that are kept of it.
+//! Storms: many cgroups that run out of memory at the same time, over and over, and the books that are kept
+//! of it.
 //!
 //! * [`tenant`]: the process that lives in a cgroup until it is killed: `scenarios tenant`.
-//! * [`group`]: one cgroup and its tenants; [`lane`]: some of the cgroups, wave after wave.
-//! * [`roster`]: who was started where. A process's comm names its cgroup, so that whatever is ascribed to the wrong
-//!   one shows.
+//! * [`group`]: one cgroup and its tenants; [`room`]: how much they have; [`lane`]: some of the cgroups, wave
+//!   after wave.
+//! * [`roster`]: who was started where. A process's comm names its cgroup, so that whatever is ascribed to
+//!   the wrong one shows.
 //! * [`watch`]: what the kernel logged and counted meanwhile.
 //! * [`account`]: whether all of these agree with what oomtrace reported.
-//! * [`handled`]: an oomtrace that is stopped, killed or not read from.
+//! * [`handled`]: how an oomtrace is stopped, let go on and killed.
 
 pub mod account;
 pub mod group;
 pub mod handled;
 pub mod lane;
 pub mod loss;
+pub mod room;
 pub mod roster;
 pub mod tenant;
 pub mod watch;

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 
 use crate::deadline::Deadline;
+use crate::machine::Machine;
 use crate::storm::group::Group;
 use crate::storm::lane::{Lane, Report};
+use crate::storm::room::Room;
 use crate::storm::roster::{Counted, Roster};
 use crate::storm::{Mix, Size};
 use crate::witness::counters::machine_oom_kills;
@@ -43,8 +45,9 @@ pub struct Storm {
 }
 
 impl Storm {
-    /// Makes a storm below `tree` and watches it.
-    pub fn make(tree: &Tree, size: Size, mix: Mix, deadline: Deadline) -> Result<Self> {
+    /// Makes a storm below `tree`, on this machine, and watches it.
+    pub fn make(tree: &Tree, size: Size, mix: Mix, machine: &Machine, deadline: Deadline) -> Result<Self> {
+        let room = Room::of(machine.cpus);
         let (mut log, before, start) = (KernelLog::mark()?, machine_oom_kills()?, Instant::now());
         let (serials, begun) = (AtomicU64::new(0), AtomicU64::new(0));
         // Two waves that are out of step: one fills up while the other is killed.
@@ -53,7 +56,7 @@ impl Storm {
             let running: Vec<_> = (0..lanes)
                 .map(|lane| {
                     let numbers = (lane..usize::from(size.cgroups)).step_by(lanes);
-                    let groups = numbers.map(|number| Group::new(tree, number, mix)).collect();
+                    let groups = numbers.map(|number| Group::new(tree, number, mix, room)).collect();
                     let lane = Lane { groups, serials: &serials, begun: &begun, kills: size.kills, deadline };
                     scope.spawn(move || lane.run())
                 })
@@ -89,8 +92,8 @@ impl Storm {
     }
 }
 
-/// Waits until the log has as many kills as the counter has risen by. Gives that number. What was overwritten unread
-/// will not come any more.
+/// Waits until the log has as many kills as the counter has risen by. Gives that number. What was overwritten
+/// unread will not come any more.
 fn logged(log: &mut KernelLog, before: u64, deadline: Deadline) -> Result<u64> {
     loop {
         let lines = log.read()?.kill_lines();
