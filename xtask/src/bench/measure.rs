@@ -79,6 +79,7 @@ impl Setting {
                 format!("delay --kills {kills} --hogs 2"),
             ],
             Place::Live => vec![
+                format!("idle --alone --runs {IDLE_RUNS}"),
                 format!("delay --alone --kills {kills}"),
                 format!("delay --alone --kills {kills} --hogs 2"),
             ],

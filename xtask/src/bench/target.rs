@@ -59,13 +59,21 @@ fn targets() -> Vec<Target> {
     let mut targets = vec![
         target("guest", "start", "oomtrace", MEDIAN, Wanted::NoMoreThan("oomkill")),
         target("icount", "start", "oomtrace", MEDIAN, Wanted::NoMoreThan("oomkill")),
-        target("guest", "VmRSS idle", "oomtrace", MAX, Wanted::AtMost(6.0 * 1024.0)),
-        target("guest", "VmRSS after a kill", "oomtrace", MAX, Wanted::AtMost(6.0 * 1024.0)),
-        target("guest", "idle wake-ups", "oomtrace", MAX, Wanted::AtMost(0.0)),
-        target("guest", "idle CPU time", "oomtrace", MAX, Wanted::AtMost(0.0)),
-        target("live", "delay idle", "oomtrace", P99, Wanted::Below(1000.0)),
-        target("live", "delay beside 2 hogs", "oomtrace", P99, Wanted::Below(5000.0)),
     ];
+    for place in ["guest", "live"] {
+        for (figure, limit) in [
+            ("VmRSS idle", 6.0 * 1024.0),
+            ("VmRSS after a kill", 6.0 * 1024.0),
+            ("idle wake-ups", 0.0),
+            ("idle CPU time", 0.0),
+        ] {
+            targets.push(target(place, figure, "oomtrace", MAX, Wanted::AtMost(limit)));
+        }
+    }
+    for output in ["oomtrace", "oomtrace --json"] {
+        targets.push(target("live", "delay idle", output, P99, Wanted::Below(1000.0)));
+        targets.push(target("live", "delay beside 2 hogs", output, P99, Wanted::Below(5000.0)));
+    }
     for tier in TIERS {
         // A fork and an exec vary by more than what is added to them, so what counts is how often a program runs in
         // one with its exit and its wait: twice what is added to a signal, in which one runs, is within the target.
