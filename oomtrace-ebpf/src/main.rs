@@ -13,6 +13,8 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
+mod ballot;
+#[cfg(target_arch = "bpf")]
 mod memcg;
 #[cfg(target_arch = "bpf")]
 mod mm;

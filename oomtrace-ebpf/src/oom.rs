@@ -8,10 +8,11 @@ use aya_log_ebpf::debug;
 use oomtrace_ebpf::{Close, Decision, RecordKind, chain, decision};
 
 use crate::{
-    memcg,
+    ballot, memcg,
     read::{copy, forget, get},
     ring::{Wake, emit},
     run::{self, now},
+    stall,
     task::{self, current, current_tid},
 };
 
@@ -23,6 +24,8 @@ fn decided(oc: u64) {
         return;
     }
     send_decision(oc);
+    stall::send_stall();
+    ballot::send_ballot();
     let chosen = task::memory_css(get!(oc, oc_chosen));
     let own = task::memory_css(current());
     if let Some(run) = run::current() {
@@ -66,6 +69,7 @@ fn control(record: &mut Decision, oc: u64) {
 /// may make thousands: these end at the look-up.
 #[inline(always)]
 fn returned(verdict: u32) {
+    ballot::close();
     let Some(run) = run::current() else { return };
     let (kills, marks) = (run.kills, run.marks);
     emit(RecordKind::Close, Wake::Now, |record: &mut Close| {

@@ -12,11 +12,16 @@ pub enum RecordKind {
     Mark = 3,
     /// [`Close`]: `out_of_memory()` returned.
     Close = 4,
+    /// [`Candidate`]: one of the tasks that `oom_badness()` scored highest.
+    Candidate = 5,
+    /// [`Stall`]: what the trigger reclaimed before.
+    Stall = 6,
 }
 
 impl RecordKind {
     /// Every kind, in the order of the loss counters.
-    pub const ALL: [Self; 4] = [Self::Decision, Self::Level, Self::Mark, Self::Close];
+    pub const ALL: [Self; 6] =
+        [Self::Decision, Self::Level, Self::Mark, Self::Close, Self::Candidate, Self::Stall];
 
     /// The kind that a record's header names, if this version knows it.
     #[must_use]
@@ -29,6 +34,8 @@ impl RecordKind {
 pub const NAME_LEN: usize = 256;
 /// Levels of memory cgroups that are sent at most, from a task's own upwards.
 pub const MAX_LEVELS: u32 = 16;
+/// Tasks that are sent of a ballot at most: those with the highest scores.
+pub const MAX_CANDIDATES: usize = 16;
 /// `PAGE_COUNTER_MAX` (include/linux/page_counter.h): `LONG_MAX / PAGE_SIZE` pages is "max", no limit. The
 /// smallest such value, for pages of 64 KiB; no machine has a limit that high.
 pub const NO_LIMIT_PAGES: u64 = i64::MAX as u64 / 65536;
@@ -351,4 +358,44 @@ record! {
         /// Keeps the size a multiple of 8.
         pub reserved: u32,
     } size 48
+}
+
+record! {
+    /// One of the tasks that were scored highest in this run: `oom_badness()` (mm/oom_kill.c). They are sent with the
+    /// decision, unsorted.
+    pub struct Candidate {
+        /// Kind [`RecordKind::Candidate`].
+        pub header: Header,
+        /// The task at the decision. It may have ended since it was scored, and be another by now: then its process id
+        /// is not `pid`.
+        pub task: TaskFacts,
+        /// Its address space at the decision.
+        pub mm: MmFacts,
+        /// Its badness, pages, as the kernel computed it.
+        pub points: i64,
+        /// Its process id when it was scored.
+        pub pid: u32,
+        /// Tasks that were scored in this run.
+        pub examined: u32,
+        /// Of these, what must not be killed: the score was `LONG_MIN`.
+        pub unkillable: u32,
+        /// Keeps the size a multiple of 8.
+        pub reserved: u32,
+    } size 216
+}
+
+record! {
+    /// How long the trigger reclaimed before the OOM killer ran: rounds that follow each other closely.
+    pub struct Stall {
+        /// Kind [`RecordKind::Stall`].
+        pub header: Header,
+        /// When the first round began. `CLOCK_BOOTTIME`, ns.
+        pub begun_ns: u64,
+        /// Time in these rounds, ns.
+        pub spent_ns: u64,
+        /// Rounds that ended.
+        pub rounds: u32,
+        /// Keeps the size a multiple of 8.
+        pub reserved: u32,
+    } size 56
 }

@@ -9,7 +9,7 @@ use oomtrace::{
     incident::{Event, Incident, Outcome, Verdict, Victim},
     record::Mark,
 };
-use oomtrace_ebpf::MAX_LEVELS;
+use oomtrace_ebpf::{MAX_CANDIDATES, MAX_LEVELS};
 
 /// Runs that an assembler keeps open, at the most.
 const OPEN_LIMIT: usize = 64;
@@ -125,6 +125,10 @@ impl Ledger {
         self.closed += 1;
         assert_eq!(incident.common.seq, self.closed as u64, "incidents are numbered without a gap");
         assert!(incident.scope.limits.len() <= MAX_LEVELS as usize, "no kernel half sends more levels");
+        assert!(incident.candidates.len() <= MAX_CANDIDATES, "no kernel half sends more candidates");
+        assert!(incident.candidates.is_sorted_by(|one, next| one.points >= next.points), "best first");
+        let known = !incident.candidates.is_empty() || incident.missing.contains_key("candidates");
+        assert!(known, "candidates are left out without a reason");
 
         let decision = incident.trigger.uid;
         if let Some(serial) = decision {

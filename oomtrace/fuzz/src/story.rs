@@ -2,7 +2,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use oomtrace::record::{
-    Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Task, Whose,
+    Candidate, Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Stall, Task, Whose,
 };
 
 use crate::session::{AnySession, figure, name};
@@ -70,6 +70,10 @@ pub enum What {
     Mark(Box<AnyMark>),
     /// An end.
     Close(AnyClose),
+    /// A task that could have been chosen.
+    Candidate(Box<AnyCandidate>),
+    /// What the trigger went through.
+    Stall(AnyStall),
 }
 
 /// Which run of the OOM killer a record belongs to, and when it was made.
@@ -325,6 +329,54 @@ struct Pages(i64);
 impl<'a> Arbitrary<'a> for Pages {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(Self(if u.ratio(7, 8)? { i64::from(u.arbitrary::<i16>()?) } else { u.arbitrary()? }))
+    }
+}
+
+/// A task that could have been chosen.
+#[derive(Arbitrary, Debug)]
+pub struct AnyCandidate {
+    pid: u32,
+    points: i64,
+    task: Option<AnyTask>,
+    rss_count: Option<[Pages; 4]>,
+    rss_sum: Option<[Pages; 4]>,
+    examined: u32,
+    unkillable: u32,
+}
+
+impl AnyCandidate {
+    /// The record's content.
+    #[must_use]
+    pub fn candidate(&self) -> Candidate {
+        Candidate {
+            pid: self.pid,
+            points: self.points,
+            task: self.task.as_ref().map(|task| task.task(None, None)),
+            mm: Mm {
+                total_vm_pages: None,
+                pgtables_bytes: None,
+                rss_count: self.rss_count.map(|pages| pages.map(|pages| pages.0)),
+                rss_sum: self.rss_sum.map(|pages| pages.map(|pages| pages.0)),
+            },
+            examined: self.examined,
+            unkillable: self.unkillable,
+        }
+    }
+}
+
+/// What a trigger went through.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct AnyStall {
+    begun_ns: u64,
+    spent_ns: u64,
+    rounds: u32,
+}
+
+impl AnyStall {
+    /// The record's content.
+    #[must_use]
+    pub fn stall(self) -> Stall {
+        Stall { begun_ns: self.begun_ns, spent_ns: self.spent_ns, rounds: self.rounds }
     }
 }
 

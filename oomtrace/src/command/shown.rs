@@ -275,6 +275,8 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::Level) => "level",
         Some(RecordKind::Mark) => "mark",
         Some(RecordKind::Close) => "close",
+        Some(RecordKind::Candidate) => "candidate",
+        Some(RecordKind::Stall) => "stall",
         None => "unknown",
     }
 }

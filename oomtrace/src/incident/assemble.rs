@@ -7,14 +7,18 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::{
+    ballot,
     chain::Chain,
     doubt::{self, Doubt},
     memory,
     scope::Evidence,
+    stall,
     types::{Common, Incident, OomTag, Outcome, SchemaName, Trigger, Verdict, Victim, WallTime},
 };
+use oomtrace_ebpf::MAX_CANDIDATES;
+
 use crate::{
-    record::{Close, Decision, Key, Level, Mark, Record, Task, Whose},
+    record::{self, Candidate, Close, Decision, Key, Level, Mark, Record, Task, Whose},
     session::{Session, Source},
 };
 
@@ -70,6 +74,8 @@ struct Run {
     doubt: Option<Doubt>,
     chains: Vec<Chain>,
     marks: Vec<(Key, Mark)>,
+    candidates: Vec<Candidate>,
+    stall: Option<record::Stall>,
     close: Option<Close>,
     /// Records that came in.
     records: u32,
@@ -262,6 +268,8 @@ impl Assembler {
             doubt.note(&mut scope, &mut missing);
         }
         doubt::usage(&mut scope, mark, session.host.page_bytes, &mut missing);
+        let stall = stall::of(run.stall, run.decision.as_ref(), &mut missing);
+        let (candidates, ballot) = ballot::of(&run.candidates, session, &mut missing);
         let outcome = match (&run.decision, victims.is_empty()) {
             (_, false) => Some(Outcome::Killed),
             (Some(_), true) if run.close.is_some() => Some(Outcome::NoVictim),
@@ -282,6 +290,9 @@ impl Assembler {
             trigger,
             outcome,
             victims,
+            candidates,
+            stall,
+            ballot,
             missing,
             lost_records: u64::from(run.made.saturating_sub(run.records)),
         }
@@ -301,7 +312,9 @@ impl Assembler {
             } else {
                 "the kernel marked the task without a decision: it was exiting already"
             };
-            for field in ["trigger.gfp_mask", "trigger.gfp_flags", "trigger.order", "scope.constraint"] {
+            for field in
+                ["trigger.gfp_mask", "trigger.gfp_flags", "trigger.order", "scope.constraint", "candidates"]
+            {
                 missing.insert(field.to_owned(), reason.to_owned());
             }
         }
@@ -377,7 +390,7 @@ impl Assembler {
             let mark = Mark {
                 trigger: decision.trigger.clone(),
                 victim: decision.chosen.clone(),
-                mm: crate::record::Mm::default(),
+                mm: record::Mm::default(),
                 killed: false,
                 reclaim: None,
             };
@@ -469,6 +482,8 @@ impl Run {
             doubt: None,
             chains: Vec::new(),
             marks: Vec::new(),
+            candidates: Vec::new(),
+            stall: None,
             close: None,
             records: 0,
             made: 0,
@@ -501,6 +516,18 @@ impl Run {
                 }
             }
             Record::Close(_, close) => self.close = Some(close),
+            // Of a group without a decision each mark comes with it: the first is the trigger's before the first kill.
+            Record::Stall(_, stall) => {
+                self.stall.get_or_insert(stall);
+            }
+            Record::Candidate(_, candidate) => {
+                if self.candidates.len() < MAX_CANDIDATES {
+                    self.candidates.push(*candidate);
+                } else {
+                    // One too many counts among the lost.
+                    self.records = self.records.saturating_sub(1);
+                }
+            }
         }
     }
 

@@ -123,6 +123,24 @@ impl Kernel {
         Record::Mark(self.key(), Box::new(mark))
     }
 
+    fn stall(&mut self, rounds: u32) -> Record {
+        Record::Stall(self.key(), record::Stall { begun_ns: 1, spent_ns: 7_000, rounds })
+    }
+
+    /// One that had ended by the decision has no figures.
+    fn candidate(&mut self, pid: u32, points: i64, there: bool) -> Record {
+        let mm = Mm { rss_count: Some([1, points, 0, 2]), ..Mm::default() };
+        let candidate = Candidate {
+            pid,
+            points,
+            task: there.then(|| task(pid)),
+            mm: if there { mm } else { Mm::default() },
+            examined: 9,
+            unkillable: 3,
+        };
+        Record::Candidate(self.key(), Box::new(candidate))
+    }
+
     fn close(&mut self, kills: u32, marks: u32) -> Record {
         Record::Close(self.key(), Close { kills, marks, verdict: true })
     }
@@ -145,7 +163,7 @@ fn verdicts(incident: &Incident) -> Vec<(u32, Verdict)> {
 fn a_decision_a_mark_and_an_end_are_one_incident() {
     let mut assembler = assembler(Tier::Trampoline);
     let mut kernel = Kernel::run(7, 100);
-    let mut records = vec![kernel.decision(8)];
+    let mut records = vec![kernel.decision(8), kernel.stall(3), kernel.candidate(8, 4242, true)];
     records.extend(kernel.levels(false));
     records.push(kernel.mark(8, true));
     let events = feed(&mut assembler, records);
@@ -156,6 +174,7 @@ fn a_decision_a_mark_and_an_end_are_one_incident() {
     assert_eq!(incident.trigger.pid, Some(7));
     assert_eq!(incident.victims[0].points, Some(4242), "the kernel's own");
     assert_eq!(incident.victims[0].cgroup.as_deref(), Some("/app"));
+    assert_eq!(incident.stall.map(|stall| (stall.rounds, stall.duration_ns)), Some((3, 7_000)));
     assert_eq!(incident.scope.kind, Some(ScopeKind::Memcg));
     assert_eq!(incident.scope.memcg.as_ref().and_then(|memcg| memcg.path.as_deref()), Some("/app"));
     assert_eq!(incident.scope.capacity_bytes, Some(8192 * 4096));
@@ -165,6 +184,80 @@ fn a_decision_a_mark_and_an_end_are_one_incident() {
     assert_eq!(victim.rss.unwrap().anon_bytes, 8010 * 4096, "summed");
     assert_eq!(victim.rss_kernel.unwrap().anon_bytes, 8000 * 4096, "as this kernel reads it");
     assert!(assembler.deadline_ns().is_none(), "nothing waits");
+}
+
+/// Guards the ballot: best first, with what is known of each, and a reason for the rest; no more than were sent.
+#[test]
+fn candidates_come_best_first() {
+    let mut assembler = assembler(Tier::Trampoline);
+    let mut kernel = Kernel::run(7, 100);
+    let mut records = vec![
+        kernel.decision(8),
+        kernel.candidate(5, -20, true),
+        kernel.candidate(8, 4242, true),
+        kernel.candidate(6, 100, false),
+        kernel.mark(8, true),
+    ];
+    records.push(kernel.close(1, 1));
+    let events = feed(&mut assembler, records);
+    let [incident] = closed(&events)[..] else { panic!("{events:?}") };
+    let ballot = |incident: &Incident| -> Vec<_> {
+        let of =
+            |candidate: &crate::incident::Candidate| (candidate.pid, candidate.points, candidate.rss_bytes);
+        incident.candidates.iter().map(of).collect()
+    };
+    // A counter below 0 counts as 0.
+    let best = [(8, 4242, Some(4245 * 4096)), (6, 100, None), (5, -20, Some(3 * 4096))];
+    assert_eq!(ballot(incident), best);
+    assert_eq!(incident.ballot.map(|ballot| (ballot.examined, ballot.unkillable)), Some((9, 3)));
+    assert_eq!(incident.candidates[0].comm.as_deref(), Some("task8"));
+    let gone = |field: &str| incident.missing.get(&format!("candidates[1].{field}")).map(String::as_str);
+    for field in ["comm", "rss_bytes", "swap_bytes", "oom_score_adj"] {
+        assert_eq!(gone(field), Some("it had ended by the time of the decision"), "{field}");
+    }
+
+    let mut kernel = Kernel::run(7, 200);
+    let mut records = vec![kernel.decision(9)];
+    records.extend((0..20).map(|pid| kernel.candidate(pid, i64::from(pid), true)));
+    records.extend([kernel.mark(9, true), kernel.close(1, 1)]);
+    let events = feed(&mut assembler, records);
+    let [incident] = closed(&events)[..] else { panic!("{events:?}") };
+    assert_eq!((incident.candidates.len(), incident.lost_records), (16, 4));
+}
+
+/// Guards that a stall is the trigger's own: of a group it is the one before the first kill, and the worker of sysrq
+/// has none.
+#[test]
+fn a_stall_is_the_triggers() {
+    let mut assembler = assembler(Tier::Tracepoint);
+    let mut kernel = Kernel::run(7, 100);
+    let mut records = vec![kernel.stall(3)];
+    records.extend(kernel.levels(true));
+    records.extend([kernel.mark(8, true), kernel.stall(5), kernel.mark(9, true)]);
+    feed(&mut assembler, records);
+    let events = assembler.end();
+    let [incident] = closed(&events)[..] else { panic!("{events:?}") };
+    assert_eq!(incident.stall.map(|stall| stall.rounds), Some(3));
+
+    let mut assembler = self::assembler(Tier::Trampoline);
+    let mut kernel = Kernel::run(7, 200);
+    let Record::Decision(key, mut decision) = kernel.decision(8) else { unreachable!() };
+    decision.order = Some(-1);
+    let records =
+        [Record::Decision(key, decision), kernel.stall(3), kernel.mark(8, true), kernel.close(1, 1)];
+    let events = feed(&mut assembler, records);
+    let [incident] = closed(&events)[..] else { panic!("{events:?}") };
+    assert_eq!((incident.stall, incident.missing.contains_key("stall")), (None, true));
+}
+
+/// Guards that a decision without a ballot says so.
+#[test]
+fn nobody_scored_is_said() {
+    let mut assembler = assembler(Tier::Trampoline);
+    let mut kernel = Kernel::run(7, 100);
+    let events = feed(&mut assembler, [kernel.decision(8), kernel.mark(8, true), kernel.close(1, 1)]);
+    let [incident] = closed(&events)[..] else { panic!("{events:?}") };
+    assert!(incident.missing["candidates"].contains("no task was seen being scored"));
 }
 
 /// Guards the tracepoint tier: scope and score follow from the limits, and the incident ends with its mark.

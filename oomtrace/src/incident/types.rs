@@ -131,6 +131,15 @@ pub struct Incident {
     pub outcome: Option<Outcome>,
     /// Who was chosen, in the order in which they were marked.
     pub victims: Vec<Victim>,
+    /// Who could have been chosen: the highest scores, best first, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Candidate>,
+    /// How long the trigger reclaimed before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stall: Option<Stall>,
+    /// How many were looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ballot: Option<Ballot>,
     /// Fields that could not be had, by path, with the reason.
     pub missing: BTreeMap<String, String>,
     /// Records of this incident that were lost on the way.
@@ -260,6 +269,47 @@ pub struct Trigger {
     /// The request was for 2^order pages; -1: sysrq.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<i32>,
+}
+
+/// A task that the kernel scored: `oom_badness()`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Candidate {
+    /// Process id.
+    pub pid: u32,
+    /// Name of its first thread; bytes that are not UTF-8 as `\xNN`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comm: Option<String>,
+    /// The kernel's badness, pages, as it computed it.
+    pub points: i64,
+    /// Resident memory as this kernel scores it, at the decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rss_bytes: Option<u64>,
+    /// Memory in swap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap_bytes: Option<u64>,
+    /// -1000 (never) to 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i32>,
+}
+
+/// What the trigger went through before the OOM killer ran: rounds of reclaim, none more than 100 ms after the one
+/// before (`mm_vmscan_direct_reclaim_begin` and `_end`, `mm_vmscan_memcg_reclaim_begin` and `_end`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Stall {
+    /// How many.
+    pub rounds: u32,
+    /// Time in them.
+    pub duration_ns: u64,
+}
+
+/// How many tasks the kernel scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Ballot {
+    /// Scored.
+    pub examined: u32,
+    /// Of these, what must not be killed: `oom_score_adj` is -1000, its memory has been reaped already, or it is in the
+    /// middle of a vfork.
+    pub unkillable: u32,
 }
 
 /// How an incident ended.

@@ -149,6 +149,11 @@ pub const STAND_IN: Choice = choice(&[KILLED_BY_SIGNAL]);
 
 const KILLED_BY_SIGNAL: Hook = hook("killed_raw_tp", Kind::RawTracepoint, "signal_generate");
 
+const DIRECT_RECLAIM: Hook =
+    hook("direct_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_direct_reclaim_begin");
+const MEMCG_RECLAIM: Hook =
+    hook("memcg_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_memcg_reclaim_begin");
+
 /// What a report takes.
 pub const VICTIM: Role = Role {
     name: "victim",
@@ -207,10 +212,7 @@ pub const DECISION: Role = Role {
         choice(&[hook("decision_fentry", Kind::Fentry, "oom_kill_process")]),
         choice(&[hook("decision_kprobe", Kind::Kprobe, "oom_kill_process")]),
         Choice {
-            hooks: &[
-                hook("direct_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_direct_reclaim_begin"),
-                hook("memcg_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_memcg_reclaim_begin"),
-            ],
+            hooks: &[DIRECT_RECLAIM, MEMCG_RECLAIM],
             offered: None,
             losses: &[
                 ("scope.constraint", NO_DECISION),
@@ -224,8 +226,78 @@ pub const DECISION: Role = Role {
     ],
 };
 
+/// `long oom_badness(struct task_struct *p, unsigned long totalpages)`. Vendors have added parameters, and where a
+/// program finds what a function returned depends on how many there are.
+fn scores_a_task(btf: &Btf) -> Result<(), String> {
+    let prototype = btf.function("oom_badness").map_err(|missing| missing.to_string())?;
+    let params: Vec<_> = prototype.params.iter().map(|parameter| &parameter.type_).collect();
+    match (params.as_slice(), &prototype.returns) {
+        ([TypeShape::Pointer { to: Some(to) }, TypeShape::Int { .. }], TypeShape::Int { signed: true })
+            if to == "task_struct" =>
+        {
+            Ok(())
+        }
+        _ => Err("oom_badness() takes and returns something else on this kernel".to_owned()),
+    }
+}
+
+const NO_SCORING: &str = "no hook shows the scoring in this tier";
+
+/// Who else there was. Of use beside a decision alone: its records come with that.
+pub const CANDIDATES: Role = Role {
+    name: "candidates",
+    purpose: "who could have been chosen, and by which scores",
+    choices: &[
+        Choice {
+            hooks: &[
+                hook("ballot_fentry", Kind::Fentry, "out_of_memory"),
+                hook("candidate_fexit", Kind::Fexit, "oom_badness"),
+            ],
+            offered: Some(scores_a_task),
+            losses: &[],
+            note: "",
+        },
+        Choice {
+            hooks: &[
+                hook("ballot_kprobe", Kind::Kprobe, "out_of_memory"),
+                hook("candidate_kprobe", Kind::Kprobe, "oom_badness"),
+                hook("candidate_kretprobe", Kind::Kretprobe, "oom_badness"),
+            ],
+            offered: Some(scores_a_task),
+            losses: &[],
+            note: "",
+        },
+        Choice {
+            hooks: &[],
+            offered: None,
+            losses: &[("candidates", NO_SCORING)],
+            note: "nobody but the victim is known",
+        },
+    ],
+};
+
+/// How long it hurt before.
+pub const STALL: Role = Role {
+    name: "stall",
+    purpose: "how long the trigger reclaimed before the OOM killer ran",
+    choices: &[
+        choice(&[
+            DIRECT_RECLAIM,
+            hook("direct_reclaimed_raw_tp", Kind::RawTracepoint, "mm_vmscan_direct_reclaim_end"),
+            MEMCG_RECLAIM,
+            hook("memcg_reclaimed_raw_tp", Kind::RawTracepoint, "mm_vmscan_memcg_reclaim_end"),
+        ]),
+        Choice {
+            hooks: &[],
+            offered: None,
+            losses: &[("stall", "this kernel has no tracepoints that show it")],
+            note: "not known",
+        },
+    ],
+};
+
 /// Every role.
-pub const ROLES: [Role; 4] = [VICTIM, KILLED, OUTCOME, DECISION];
+pub const ROLES: [Role; 6] = [VICTIM, KILLED, OUTCOME, DECISION, STALL, CANDIDATES];
 
 const fn choice(hooks: &'static [Hook]) -> Choice {
     Choice { hooks, offered: None, losses: &[], note: "" }

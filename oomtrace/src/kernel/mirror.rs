@@ -91,7 +91,8 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
         match decode(&bytes)? {
             Record::Level(_, level) => levels.push(*level),
             Record::Mark(_, mark) => seen = Some((mark.victim, mark.mm)),
-            Record::Decision(..) | Record::Close(..) => bail!("nobody decided"),
+            Record::Stall(..) => {}
+            Record::Decision(..) | Record::Close(..) | Record::Candidate(..) => bail!("nobody decided"),
         }
     }
     drop(ring);

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{
     btf::Btf,
-    hooks::{Choice, DECISION, Hook, KILLED, Kind, OUTCOME, Role, STAND_IN, Tier, VICTIM},
+    hooks::{CANDIDATES, Choice, DECISION, Hook, KILLED, Kind, OUTCOME, Role, STALL, STAND_IN, Tier, VICTIM},
     load::{CannotTrace, Options, chain},
     mirror, trampoline,
 };
@@ -73,9 +73,9 @@ impl Filling<'_> {
         let stand_in = self.take(&STAND_IN).is_ok();
         // Whether it was a kill must be known before a mark is reported.
         let order = if stand_in {
-            [&VICTIM, &KILLED, &OUTCOME, &DECISION]
+            [&VICTIM, &KILLED, &OUTCOME, &DECISION, &STALL, &CANDIDATES]
         } else {
-            [&KILLED, &VICTIM, &OUTCOME, &DECISION]
+            [&KILLED, &VICTIM, &OUTCOME, &DECISION, &STALL, &CANDIDATES]
         };
         // A tier that the user wants may prove not to be had at the last role.
         let needed = match self.options.tier {
@@ -90,9 +90,12 @@ impl Filling<'_> {
             let endless = roles
                 .iter()
                 .any(|status: &RoleStatus| status.role == OUTCOME.name && status.hooks.is_empty());
-            let from =
-                if role.name == DECISION.name && endless { Tier::Tracepoint } else { Tier::Trampoline };
-            roles.push(self.fill(role, from)?);
+            let in_vain = match role.name {
+                name if name == DECISION.name && endless => Some(ENDLESS),
+                name if name == CANDIDATES.name && tier(&roles) == Tier::Tracepoint => Some(UNDECIDED),
+                _ => None,
+            };
+            roles.push(self.fill(role, in_vain)?);
             if roles.len() == needed
                 && let Some(armed) = armed.take()
             {
@@ -117,8 +120,9 @@ impl Filling<'_> {
         Ok(roles)
     }
 
-    /// Takes the best choice for a role that can be had, of those with hooks of the tier `from` and below.
-    fn fill(&mut self, role: &Role, from: Tier) -> anyhow::Result<RoleStatus> {
+    /// Takes the best choice for a role that can be had; of tracepoints and none alone, if it is said why all others
+    /// would be in vain.
+    fn fill(&mut self, role: &Role, in_vain: Option<&str>) -> anyhow::Result<RoleStatus> {
         let mut status = RoleStatus {
             role: role.name,
             purpose: role.purpose,
@@ -128,9 +132,10 @@ impl Filling<'_> {
             losses: BTreeMap::new(),
         };
         for choice in role.choices {
-            if choice.hooks.iter().any(|hook| hook.kind.tier() > from) {
-                let reason = ENDLESS.to_owned();
-                status.refused.push(Refusal { hooks: names(choice), reason });
+            if let Some(reason) = in_vain
+                && choice.hooks.iter().any(|hook| hook.kind.tier() > Tier::Tracepoint)
+            {
+                status.refused.push(Refusal { hooks: names(choice), reason: reason.to_owned() });
                 continue;
             }
             match self.take(choice) {
@@ -165,10 +170,12 @@ impl Filling<'_> {
             return Err(format!("not in the tier {forced}"));
         }
         choice.check(self.btf)?;
-        for (done, hook) in choice.hooks.iter().enumerate() {
+        // Another role may have some of them already, and keeps those.
+        let new: Vec<_> = choice.hooks.iter().filter(|hook| !self.attached.contains(hook.program)).collect();
+        for hook in &new {
             if let Err(reason) = self.attach(hook) {
-                for earlier in &choice.hooks[..done] {
-                    self.detach(earlier);
+                for hook in &new {
+                    self.detach(hook);
                 }
                 return Err(reason);
             }
@@ -177,10 +184,6 @@ impl Filling<'_> {
     }
 
     fn attach(&mut self, hook: &Hook) -> Result<(), String> {
-        // It may be there already, in place of a better one.
-        if self.attached.contains(hook.program) {
-            return Ok(());
-        }
         let program = self.ebpf.program_mut(hook.program).ok_or("the eBPF object lacks the program")?;
         attach_program(program, &mut self.trampolines, hook, self.btf).map_err(|error| {
             unload(program);
@@ -231,6 +234,8 @@ fn advice(options: &Options, reasons: &str) -> String {
 
 /// Why a decision is not hooked where the end of its run is not.
 const ENDLESS: &str = "no hook shows where it ends (see outcome)";
+/// Why scores are not hooked where the decision is not.
+const UNDECIDED: &str = "no hook shows the decision that it belongs to (see decision)";
 
 fn forced_in_vain(options: &Options, forced: Tier, roles: &[RoleStatus]) -> String {
     let kinds: &[&str] = match forced {
@@ -242,7 +247,9 @@ fn forced_in_vain(options: &Options, forced: Tier, roles: &[RoleStatus]) -> Stri
     let reason = roles
         .iter()
         .flat_map(|role| &role.refused)
-        .find(|refusal| refusal.hooks.iter().any(of_that_kind) && refusal.reason != ENDLESS)
+        .find(|refusal| {
+            refusal.hooks.iter().any(of_that_kind) && ![ENDLESS, UNDECIDED].contains(&refusal.reason.as_str())
+        })
         .map_or("no hook of that kind could be attached", |refusal| refusal.reason.as_str());
     let advice = advice(options, reason);
     format!("The tier {} cannot be had on this kernel: {reason}. {advice}", forced.name())

@@ -19,6 +19,9 @@ pub struct Human {
     headed: Option<String>,
 }
 
+/// Candidates that are named.
+const SHOWN_CANDIDATES: usize = 4;
+
 const RED: &str = "1;31";
 const YELLOW: &str = "33";
 const BOLD: &str = "1";
@@ -70,6 +73,18 @@ impl Human {
         self.row(&mut to, "asked", &asked(incident));
         if let Some(why) = incident.victims.first().and_then(|victim| why(victim, &incident.scope)) {
             self.row(&mut to, "why", &why);
+        }
+        if let Some(ballot) = ballot(incident) {
+            self.row(&mut to, "ballot", &ballot);
+        }
+        if let Some(stall) = incident.stall {
+            let rounds = if stall.rounds == 1 { "round" } else { "rounds" };
+            let text = format!(
+                "stalled {} in {} {rounds} of reclaim before",
+                duration(stall.duration_ns),
+                stall.rounds
+            );
+            self.row(&mut to, "hurt", &text);
         }
         for level in crowded(&incident.scope) {
             self.row(&mut to, "limit", &level);
@@ -258,6 +273,28 @@ fn why(victim: &Victim, scope: &Scope) -> Option<String> {
     Some(text)
 }
 
+/// Who else there was, if anybody.
+fn ballot(incident: &Incident) -> Option<String> {
+    let ballot = incident.ballot.filter(|ballot| ballot.examined > 1)?;
+    let best: Vec<_> = incident
+        .candidates
+        .iter()
+        .take(SHOWN_CANDIDATES)
+        .map(|candidate| format!("{} {}", name(candidate.comm.as_deref()), grouped(candidate.points)))
+        .collect();
+    let mut text = format!("{} examined: {}", ballot.examined, best.join(" · "));
+    let killable = ballot.examined.saturating_sub(ballot.unkillable) as usize;
+    let more = killable.saturating_sub(best.len());
+    if more > 0 {
+        // Writing to a String cannot fail.
+        let _ = write!(text, " · {more} below");
+    }
+    if ballot.unkillable > 0 {
+        let _ = write!(text, " · {} not to be killed", ballot.unkillable);
+    }
+    Some(text)
+}
+
 /// The levels that have a limit, where there are several.
 fn crowded(scope: &Scope) -> Vec<String> {
     let limited: Vec<_> = scope.limits.iter().filter(|level| level.limit_bytes.is_some()).collect();
@@ -319,6 +356,16 @@ fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS.get(unit).unwrap_or(&"EiB"))
 }
 
+/// A time for people: three digits, or all of whole seconds.
+fn duration(ns: u64) -> String {
+    match ns {
+        0..1_000_000 => format!("{} µs", ns / 1000),
+        1_000_000..10_000_000 => format!("{}.{} ms", ns / 1_000_000, ns / 100_000 % 10),
+        10_000_000..1_000_000_000 => format!("{} ms", ns / 1_000_000),
+        _ => format!("{}.{} s", ns / 1_000_000_000, ns / 100_000_000 % 10),
+    }
+}
+
 /// A number with its thousands apart.
 fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
@@ -346,6 +393,16 @@ mod tests {
         assert_eq!(size((498 << 20) + (1 << 18)), "498.2 MiB");
         assert_eq!(size(3 << 29), "1.5 GiB");
         assert_eq!(size(u64::MAX), "16383.9 PiB");
+    }
+
+    /// Guards the times that people read.
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(duration(0), "0 µs");
+        assert_eq!(duration(999_999), "999 µs");
+        assert_eq!(duration(1_250_000), "1.2 ms");
+        assert_eq!(duration(214_900_000), "214 ms");
+        assert_eq!(duration(61_050_000_000), "61.0 s");
     }
 
     /// Guards the thousands' marks.

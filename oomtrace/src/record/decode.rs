@@ -6,7 +6,9 @@ use oomtrace_ebpf::{
 };
 use zerocopy::FromBytes;
 
-use super::types::{Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Task, Whose};
+use super::types::{
+    Candidate, Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Stall, Task, Whose,
+};
 use crate::text;
 
 /// Why bytes are no record.
@@ -59,6 +61,15 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
             let close =
                 Close { kills: raw.kills, marks: raw.marks, verdict: raw.verdict == abi::close::TRUE };
             Record::Close(key(&raw.header), close)
+        }
+        RecordKind::Candidate => {
+            let raw: abi::Candidate = exactly(kind, bytes)?;
+            Record::Candidate(key(&raw.header), Box::new(candidate(&raw)))
+        }
+        RecordKind::Stall => {
+            let raw: abi::Stall = exactly(kind, bytes)?;
+            let stall = Stall { begun_ns: raw.begun_ns, spent_ns: raw.spent_ns, rounds: raw.rounds };
+            Record::Stall(key(&raw.header), stall)
         }
     })
 }
@@ -113,6 +124,20 @@ fn mm(raw: &MmFacts) -> Mm {
         pgtables_bytes: known(raw.present, mm::PGTABLES, raw.pgtables_bytes),
         rss_count: known(raw.present, mm::COUNT, raw.rss_count),
         rss_sum: known(raw.present, mm::SUM, raw.rss_sum),
+    }
+}
+
+fn candidate(raw: &abi::Candidate) -> Candidate {
+    let task = task(&raw.task);
+    // Another process may have its place in memory by now.
+    let same = task.pid == Some(raw.pid);
+    Candidate {
+        pid: raw.pid,
+        points: raw.points,
+        task: same.then_some(task),
+        mm: if same { mm(&raw.mm) } else { Mm::default() },
+        examined: raw.examined,
+        unkillable: raw.unkillable,
     }
 }
 

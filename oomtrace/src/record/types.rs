@@ -85,6 +85,34 @@ pub struct Decision {
     pub zonelist: Option<bool>,
 }
 
+/// A task that could have been chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its process id when it was scored.
+    pub pid: u32,
+    /// Its badness, pages.
+    pub points: i64,
+    /// The task at the decision; `None` if it had ended by then.
+    pub task: Option<Task>,
+    /// Its address space at the decision.
+    pub mm: Mm,
+    /// Tasks that were scored.
+    pub examined: u32,
+    /// Of these, what must not be killed.
+    pub unkillable: u32,
+}
+
+/// How long a trigger reclaimed before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// When the first round began, ns since boot.
+    pub begun_ns: u64,
+    /// Time in the rounds, ns.
+    pub spent_ns: u64,
+    /// Rounds that ended.
+    pub rounds: u32,
+}
+
 /// Whose chain of cgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
@@ -189,6 +217,10 @@ pub enum Record {
     Mark(Key, Box<Mark>),
     /// The run ended.
     Close(Key, Close),
+    /// A task could have been chosen.
+    Candidate(Key, Box<Candidate>),
+    /// The trigger reclaimed before.
+    Stall(Key, Stall),
 }
 
 impl Record {
@@ -196,7 +228,12 @@ impl Record {
     #[must_use]
     pub fn key(&self) -> Key {
         match self {
-            Self::Decision(key, _) | Self::Level(key, _) | Self::Mark(key, _) | Self::Close(key, _) => *key,
+            Self::Decision(key, _)
+            | Self::Level(key, _)
+            | Self::Mark(key, _)
+            | Self::Close(key, _)
+            | Self::Candidate(key, _)
+            | Self::Stall(key, _) => *key,
         }
     }
 }

@@ -1,0 +1,66 @@
+//! Who could have been chosen.
+
+use std::collections::BTreeMap;
+
+use super::{
+    memory,
+    types::{Ballot, Candidate},
+};
+use crate::{record, session::Session};
+
+/// Why nobody stands there though a hook shows the scoring.
+const NOBODY: &str = "no task was seen being scored: the trigger was chosen as such (vm.oom_kill_allocating_task), or this \
+                      kernel scores where no hook sees it";
+
+/// The candidates, best first, and how many were looked at; what is not known of them goes to `missing`.
+pub(super) fn of(
+    records: &[record::Candidate],
+    session: &Session,
+    missing: &mut BTreeMap<String, String>,
+) -> (Vec<Candidate>, Option<Ballot>) {
+    let mut records: Vec<_> = records.iter().collect();
+    records.sort_by_key(|record| std::cmp::Reverse(record.points));
+    let ballot =
+        records.first().map(|first| Ballot { examined: first.examined, unkillable: first.unkillable });
+    if ballot.is_none() {
+        missing.entry("candidates".to_owned()).or_insert_with(|| NOBODY.to_owned());
+    }
+    let candidates = records.into_iter().enumerate().map(|(at, record)| {
+        let (candidate, unknown) = candidate(record, session);
+        missing.extend(unknown.into_iter().map(|(field, why)| (format!("candidates[{at}].{field}"), why)));
+        candidate
+    });
+    (candidates.collect(), ballot)
+}
+
+fn candidate(record: &record::Candidate, session: &Session) -> (Candidate, Vec<(&'static str, String)>) {
+    let page_bytes = session.host.page_bytes;
+    let rss = memory::as_kernel(&record.mm, session);
+    let task = record.task.as_ref();
+    let candidate = Candidate {
+        pid: record.pid,
+        comm: task.and_then(|task| task.comm.clone()),
+        points: record.points,
+        rss_bytes: rss.as_ref().ok().map(|pages| memory::kernel_rss(pages, page_bytes).total_bytes),
+        swap_bytes: memory::swap_bytes(&record.mm, page_bytes),
+        oom_score_adj: task.and_then(|task| task.oom_score_adj),
+    };
+    let gone = || "it had ended by the time of the decision".to_owned();
+    let unread = || {
+        if task.is_none() { gone() } else { "it could not be read in the kernel".to_owned() }
+    };
+    let mut unknown = Vec::new();
+    if let Err(reason) = rss {
+        unknown.push(("rss_bytes", if task.is_none() { gone() } else { reason }));
+    }
+    for (field, lacks) in [
+        ("comm", candidate.comm.is_none()),
+        ("swap_bytes", candidate.swap_bytes.is_none()),
+        ("oom_score_adj", candidate.oom_score_adj.is_none()),
+    ] {
+        if lacks {
+            unknown.push((field, unread()));
+        }
+    }
+    (candidate, unknown)
+}
