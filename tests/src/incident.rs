@@ -33,6 +33,9 @@ pub struct Fields {
     pub trigger: Trigger,
     pub outcome: Option<String>,
     pub victims: Vec<Victim>,
+    pub candidates: Vec<Candidate>,
+    pub ballot: Option<Ballot>,
+    pub stall: Option<Stall>,
     pub missing: Map<String, Value>,
     pub lost_records: Option<u64>,
 }
@@ -122,6 +125,36 @@ pub struct Rss {
     pub error_bytes: Option<u64>,
 }
 
+/// Who could have been chosen.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the fields are those of the JSON schema, which documents them")]
+pub struct Candidate {
+    pub pid: Option<u64>,
+    pub comm: Option<String>,
+    pub points: Option<i64>,
+    pub rss_bytes: Option<u64>,
+    pub swap_bytes: Option<u64>,
+    pub oom_score_adj: Option<i64>,
+}
+
+/// How many were looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the fields are those of the JSON schema, which documents them")]
+pub struct Ballot {
+    pub examined: Option<u64>,
+    pub unkillable: Option<u64>,
+}
+
+/// What the trigger reclaimed in vain.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the JSON schema, which documents them")]
+pub struct Stall {
+    pub rounds: u64,
+    pub duration_ns: u64,
+}
+
 impl Incident {
     /// Reads an incident from its JSON object.
     pub fn from_json(json: Value) -> Result<Self> {
@@ -164,7 +197,8 @@ pub(crate) mod tests {
     use super::*;
 
     /// An incident as a trampoline tier writes it, hand-made after the contract: pid 4121 in /t/leaf, killed for
-    /// the limit of /t (48 MiB) when it asked for more itself.
+    /// the limit of /t (48 MiB) when it asked for more itself. Another process there scored less, and a third must
+    /// not be killed.
     pub const LINE: &str = include_str!("../fixtures/incident/memcg.json");
 
     /// The incident of [`LINE`].
@@ -179,6 +213,8 @@ pub(crate) mod tests {
         assert_eq!(fields.scope.memcg.unwrap().path.as_deref(), Some("/t"));
         assert_eq!(fields.victims.first().unwrap().rss_kernel.anon_bytes, Some(47_149_056));
         assert_eq!(fields.trigger.order, Some(0));
+        assert_eq!(fields.candidates.get(1).unwrap().points, Some(1970));
+        assert_eq!(fields.ballot, Some(Ballot { examined: Some(3), unkillable: Some(1) }));
     }
 
     /// Guards that waiting for a victim is not satisfied by another kind of line, or by another pid.

@@ -24,7 +24,7 @@ impl Schema {
     }
 
     /// Takes a schema. One that accepts anything is refused: it would check nothing.
-    fn new(schema: &Value) -> Result<Self> {
+    pub(crate) fn new(schema: &Value) -> Result<Self> {
         let validator =
             jsonschema::validator_for(schema).context("oomtrace schema printed no valid JSON Schema")?;
         ensure!(!validator.is_valid(&Value::from("nonsense")), "the schema of oomtrace accepts anything");

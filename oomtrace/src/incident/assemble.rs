@@ -312,9 +312,14 @@ impl Assembler {
             } else {
                 "the kernel marked the task without a decision: it was exiting already"
             };
-            for field in
-                ["trigger.gfp_mask", "trigger.gfp_flags", "trigger.order", "scope.constraint", "candidates"]
-            {
+            for field in [
+                "trigger.gfp_mask",
+                "trigger.gfp_flags",
+                "trigger.order",
+                "scope.constraint",
+                "ballot",
+                "candidates",
+            ] {
                 missing.insert(field.to_owned(), reason.to_owned());
             }
         }
@@ -423,7 +428,12 @@ impl Assembler {
         });
         // The kernel's own score where a hook shows it: of the one that it chose.
         let decided = run.decision.as_ref().filter(|decision| first && decision.chosen.pid == task.pid);
-        let points = decided.and_then(|decision| decision.chosen_points).or(computed);
+        let scored = || {
+            let candidate =
+                run.candidates.iter().find(|candidate| first && Some(candidate.pid) == task.pid)?;
+            Some(candidate.points)
+        };
+        let points = decided.and_then(|decision| decision.chosen_points).or_else(scored).or(computed);
         let cgroup = chain.path(0);
         let swap_bytes = memory::swap_bytes(&mark.mm, page_bytes);
         note(missing, &format!("{field}.cgroup"), cgroup.as_ref().err().map(String::as_str));

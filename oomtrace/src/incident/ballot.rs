@@ -23,7 +23,9 @@ pub(super) fn of(
     let ballot =
         records.first().map(|first| Ballot { examined: first.examined, unkillable: first.unkillable });
     if ballot.is_none() {
-        missing.entry("candidates".to_owned()).or_insert_with(|| NOBODY.to_owned());
+        for field in ["ballot", "candidates"] {
+            missing.entry(field.to_owned()).or_insert_with(|| NOBODY.to_owned());
+        }
     }
     let candidates = records.into_iter().enumerate().map(|(at, record)| {
         let (candidate, unknown) = candidate(record, session);

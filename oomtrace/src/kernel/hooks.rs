@@ -270,7 +270,7 @@ pub const CANDIDATES: Role = Role {
         Choice {
             hooks: &[],
             offered: None,
-            losses: &[("candidates", NO_SCORING)],
+            losses: &[("ballot", NO_SCORING), ("candidates", NO_SCORING)],
             note: "nobody but the victim is known",
         },
     ],

@@ -58,8 +58,8 @@ pub(super) const FIELDS: [(&str, &str); 47] = [
 ];
 
 /// The functions that it attaches to.
-pub(super) const FUNCTIONS: [&str; 4] =
-    ["oom_kill_process", "__oom_kill_process", "mark_oom_victim", "out_of_memory"];
+pub(super) const FUNCTIONS: [&str; 5] =
+    ["oom_kill_process", "__oom_kill_process", "mark_oom_victim", "out_of_memory", "oom_badness"];
 
 /// The tracepoints that it attaches to.
 pub(super) const TRACEPOINTS: [&str; 4] =

@@ -1,5 +1,6 @@
 //! Compares what oomtrace says with what the witnesses say.
 
+mod ballot;
 mod counts;
 mod envelope;
 mod scope;
@@ -33,6 +34,8 @@ pub struct Expected<'a> {
     pub moving_bytes: u64,
     /// How much memory an earlier victim may still have been giving back, in bytes.
     pub draining_bytes: u64,
+    /// Whether oomtrace may not have had all its hooks in place.
+    pub starting: bool,
 }
 
 /// One incident beside its witnesses.
@@ -56,6 +59,7 @@ impl<'a> Expected<'a> {
             cause: "allocation",
             moving_bytes: 0,
             draining_bytes: 0,
+            starting: false,
         }
     }
 
@@ -71,7 +75,8 @@ impl<'a> Expected<'a> {
     #[must_use]
     pub fn machine_wide(victim: &'a Facts, cause: &'a str) -> Self {
         let (trigger, limited) = (None, None);
-        Self { victims: vec![victim], trigger, limited, cause, moving_bytes: 0, draining_bytes: 0 }
+        let (moving_bytes, draining_bytes, starting) = (0, 0, false);
+        Self { victims: vec![victim], trigger, limited, cause, moving_bytes, draining_bytes, starting }
     }
 
     /// Checks by the witnesses alone that the kernel did what the scenario meant it to do, and measures how far the
@@ -126,8 +131,11 @@ impl<'a> Expected<'a> {
         scope::check(checks, &case);
         trigger::check(checks, &case);
         victim::check(checks, &case);
+        ballot::check(checks, &case);
     }
 }
 
 #[cfg(test)]
-mod tests;
+mod ballot_tests;
+#[cfg(test)]
+pub(crate) mod tests;

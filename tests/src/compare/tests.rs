@@ -26,21 +26,23 @@ CPU: 1 UID: 1234 PID: 4121 Comm: eater Not tainted 6.12.1 #1
 memory: usage 49152kB, limit 49152kB, failcnt 3
 [  pid  ]   uid  tgid total_vm      rss rss_anon rss_file rss_shmem pgtables_bytes swapents oom_score_adj name
 [   4121]  1234  4121    32768    13047    11511     1280      256   163840        0           100 eater
+[   4130]  1235  4130     4096     2000     1500      500        0    81920       10            -5 bystander
+[   4131]     0  4131     1024      300      100      200        0    40960        0         -1000 never
 oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/t,task_memcg=/t/leaf,task=eater,pid=4121,uid=1234
 Memory cgroup out of memory: Killed process 4121 (eater) total-vm:131072kB, anon-rss:46044kB, file-rss:5120kB, shmem-rss:1024kB, UID:1234 pgtables:160kB oom_score_adj:100
 ";
 
 /// A hierarchy in a folder of ordinary files, removed at the end.
-struct Scene {
+pub(crate) struct Scene {
     folder: PathBuf,
-    machine: Machine,
-    eater: Facts,
-    limited: Cgroup,
-    log: String,
+    pub(crate) machine: Machine,
+    pub(crate) eater: Facts,
+    pub(crate) limited: Cgroup,
+    pub(crate) log: String,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("oomtrace-compare-{}-{number}", std::process::id()));
@@ -78,29 +80,33 @@ impl Scene {
     }
 
     /// The incident, with the id that the cgroup's folder happens to have.
-    fn incident(&self) -> Value {
+    pub(crate) fn incident(&self) -> Value {
         let mut json: Value = serde_json::from_str(LINE).unwrap();
         json["scope"]["memcg"]["id"] = self.limited.id().unwrap().into();
         json
     }
 
-    /// Compares `incident` in all ways, for a victim that may have moved `moving_bytes`.
-    fn failures(&self, incident: &Value, moving_bytes: u64) -> Vec<String> {
+    /// What was seen: the log, and `incident`.
+    pub(crate) fn seen(&self, incident: &Value) -> Seen {
         let mut assembler = Assembler::default();
         self.log.lines().for_each(|line| assembler.line(line));
         let clocks = |seconds: u64| Clocks {
             boot_ns: seconds * 1_000_000_000,
             wall: self.eater.started.0 + Duration::from_secs(seconds),
         };
-        let traced = traced(&[incident]);
-        let seen = Seen {
+        Seen {
             log: assembler.ooms().to_vec(),
             log_text: Vec::new(),
             log_overrun: false,
             oom_kills: 1,
             window: (clocks(0), clocks(9)),
-            traced: Some(traced),
-        };
+            traced: Some(traced(&[incident])),
+        }
+    }
+
+    /// Compares `incident` in all ways, for a victim that may have moved `moving_bytes`.
+    fn failures(&self, incident: &Value, moving_bytes: u64) -> Vec<String> {
+        let seen = self.seen(incident);
         let expected = Expected { moving_bytes, ..Expected::kill(&self.eater, &self.eater, &self.limited) };
         let mut checks = Checks::default();
         counts(&mut checks, &seen, &[&self.eater]);
@@ -180,6 +186,13 @@ fn each_wrong_or_absent_field_fails() {
         ("/victims/0/pgtables_bytes", json!(167_936)),
         ("/victims/0/cgroup", json!("/t")),
         ("/victims/0/start_time", json!("2026-01-02T03:04:01Z")),
+        ("/candidates/0/pid", json!(4130)),
+        ("/candidates/0/points", json!(14_288)),
+        ("/candidates/1/pid", json!(4131)),
+        ("/candidates/1/points", json!(1969)),
+        ("/candidates", json!([])),
+        ("/ballot/examined", json!(4)),
+        ("/ballot/unkillable", json!(0)),
     ];
     for (pointer, value) in wrong {
         let mut incident = scene.incident();

@@ -19,8 +19,8 @@ pub struct LoggedOom {
     pub memcg_limit_kb: Option<u64>,
     /// For a global OOM: all pages, those reserved, and the swap space in kB.
     pub totals: Totals,
-    /// The candidates, as the task table lists them.
-    pub tasks: Vec<TaskRow>,
+    /// The candidates, as the task table lists them; None if there is no table.
+    pub tasks: Option<Vec<TaskRow>>,
     /// The decision.
     pub decision: Option<Decision>,
     /// The cgroup whose memory.oom.group had all its members killed.
@@ -45,6 +45,8 @@ pub struct Totals {
 pub struct TaskRow {
     /// The task's thread id.
     pub pid: u64,
+    /// Its process id.
+    pub tgid: u64,
     /// Its comm.
     pub comm: Vec<u8>,
     /// Resident pages.
@@ -67,7 +69,13 @@ impl LoggedOom {
     /// The table's row of thread `pid`.
     #[must_use]
     pub fn task(&self, pid: u64) -> Option<&TaskRow> {
-        self.tasks.iter().find(|row| row.pid == pid)
+        self.tasks.iter().flatten().find(|row| row.pid == pid)
+    }
+
+    /// The table's row of process `tgid`; the thread in it need not be the first.
+    #[must_use]
+    pub fn process(&self, tgid: u64) -> Option<&TaskRow> {
+        self.tasks.iter().flatten().find(|row| row.tgid == tgid)
     }
 }
 
@@ -77,6 +85,7 @@ pub struct Assembler {
     /// When the next line was logged.
     pub micros: u64,
     ooms: Vec<LoggedOom>,
+    /// The names of the columns of the last run's table.
     columns: Vec<String>,
 }
 
@@ -90,8 +99,9 @@ impl Assembler {
         } else if let Some(oom) = self.ooms.last_mut() {
             if text.starts_with("[  pid  ]") {
                 self.columns = text.split_whitespace().skip(3).map(str::to_owned).collect();
+                oom.tasks.get_or_insert_default();
             } else if let Some(row) = task_row(text, &self.columns) {
-                oom.tasks.push(row);
+                oom.tasks.get_or_insert_default().push(row);
             } else {
                 header_line(oom, text);
             }
@@ -121,6 +131,7 @@ impl Assembler {
 
     /// Begins another run of the OOM killer.
     fn begin(&mut self, oom: LoggedOom) {
+        self.columns.clear();
         self.ooms.push(LoggedOom { micros: self.micros, ..oom });
     }
 }
@@ -146,33 +157,27 @@ fn header_line(oom: &mut LoggedOom, text: &str) {
 }
 
 /// Parses a row of the task table by the names of its columns, which differ between kernels (6.8 added
-/// `rss_anon`, `rss_file` and `rss_shmem`).
+/// `rss_anon`, `rss_file` and `rss_shmem`). The last one is the name, which may have spaces.
 fn task_row(text: &str, columns: &[String]) -> Option<TaskRow> {
-    let (pid, rest) = text.strip_prefix('[')?.split_once(']')?;
-    let mut rest = rest;
-    let mut row = TaskRow {
-        pid: pid.trim().parse().ok()?,
-        comm: Vec::new(),
-        rss_pages: 0,
-        pgtables_bytes: 0,
-        swap_pages: 0,
-        oom_score_adj: 0,
-    };
-    let (_, figures) = columns.split_last()?;
-    for column in figures {
-        let (value, after) = rest.trim_start().split_once(' ')?;
-        let value: i64 = value.parse().ok()?;
-        match column.as_str() {
-            "rss" => row.rss_pages = u64::try_from(value).ok()?,
-            "pgtables_bytes" => row.pgtables_bytes = u64::try_from(value).ok()?,
-            "swapents" => row.swap_pages = u64::try_from(value).ok()?,
-            "oom_score_adj" => row.oom_score_adj = value,
-            _ => {}
-        }
+    let (pid, mut rest) = text.strip_prefix('[')?.split_once(']')?;
+    let (_name, columns) = columns.split_last()?;
+    let mut figures = Vec::new();
+    for column in columns {
+        let (figure, after) = rest.trim_start().split_once(' ')?;
+        figures.push((column.as_str(), figure));
         rest = after;
     }
-    row.comm = unescape(rest);
-    Some(row)
+    let figure = |name| figures.iter().find(|(column, _)| *column == name).map(|(_, figure)| *figure);
+    let count = |name| figure(name)?.parse().ok();
+    Some(TaskRow {
+        pid: pid.trim().parse().ok()?,
+        tgid: count("tgid")?,
+        comm: unescape(rest),
+        rss_pages: count("rss")?,
+        pgtables_bytes: count("pgtables_bytes")?,
+        swap_pages: count("swapents")?,
+        oom_score_adj: figure("oom_score_adj")?.parse().ok()?,
+    })
 }
 
 #[cfg(test)]

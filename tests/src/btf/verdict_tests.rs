@@ -1,0 +1,75 @@
+//! Guards the judge: what is right, lacks something for a reason, or is wrong, is called so.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use serde_json::json;
+
+use super::*;
+use crate::compare::tests::Scene;
+use crate::tracer::Output;
+
+/// What becomes of an oomtrace that reports `report`, beside a control that reports the scene's own incident.
+fn verdict(scene: &Scene, report: &Value) -> Verdict {
+    let seen = scene.seen(&scene.incident());
+    let trial = Trial {
+        expected: &Expected::kill(&scene.eater, &scene.eater, &scene.limited),
+        logged: seen.logged(scene.eater.pid()).unwrap(),
+        seen: &seen,
+        machine: &scene.machine,
+        schema: &Schema::new(&json!({"type": "object"})).unwrap(),
+        control: seen.traced.as_ref().unwrap().incidents.first().unwrap(),
+        incidents: 1,
+    };
+    let status = |state: &str| json!({"type": "status", "state": state});
+    let lines = [status("armed"), report.clone(), status("ended")];
+    let stdout = lines.iter().map(|line| line.to_string().into_bytes()).collect();
+    let output = Output { stdout, stderr: Vec::new(), status: ExitStatus::from_raw(0) };
+    trial.verdict(Said { output, traced: true, in_time: true })
+}
+
+/// Guards every figure of a candidate and of the ballot: another one than the control's is wrong.
+#[test]
+fn a_wrong_candidate_is_noticed() {
+    let scene = Scene::new();
+    assert_eq!(verdict(&scene, &scene.incident()), Verdict::Right);
+    for (pointer, value) in [
+        ("/candidates/1/pid", json!(4131)),
+        ("/candidates/1/comm", json!("other")),
+        ("/candidates/1/points", json!(1971)),
+        ("/candidates/1/rss_bytes", json!(8_196_096)),
+        ("/candidates/1/swap_bytes", json!(0)),
+        ("/candidates/1/oom_score_adj", json!(0)),
+        ("/ballot/examined", json!(4)),
+        // The witnesses have nothing against this one.
+        ("/ballot", json!({"examined": 4, "unkillable": 2})),
+    ] {
+        let mut report = scene.incident();
+        *report.pointer_mut(pointer).unwrap() = value;
+        let verdict = verdict(&scene, &report);
+        assert!(matches!(verdict, Verdict::Wrong(_)), "{pointer} may be wrong: {verdict}");
+    }
+    let mut report = scene.incident();
+    let one_more = json!({"pid": 4132, "points": 1});
+    report["candidates"].as_array_mut().unwrap().push(one_more);
+    assert!(matches!(verdict(&scene, &report), Verdict::Wrong(_)), "one more than there are");
+}
+
+/// Guards absent candidates, and absent figures of theirs: they take a reason, the ballot none besides.
+#[test]
+fn an_absent_candidate_takes_a_reason() {
+    let scene = Scene::new();
+    let mut report = scene.incident();
+    for key in ["candidates", "ballot"] {
+        report.as_object_mut().unwrap().remove(key).unwrap();
+    }
+    assert!(matches!(verdict(&scene, &report), Verdict::Wrong(_)), "no reason");
+    report["missing"]["candidates"] = json!("because");
+    let absent = |fields: &[&str]| Verdict::Absent(fields.iter().map(|&field| field.to_owned()).collect());
+    assert_eq!(verdict(&scene, &report), absent(&["ballot", "candidates"]));
+    let mut report = scene.incident();
+    report["candidates"][1].as_object_mut().unwrap().remove("rss_bytes").unwrap();
+    assert!(matches!(verdict(&scene, &report), Verdict::Wrong(_)), "no reason");
+    report["missing"]["candidates[1].rss_bytes"] = json!("because");
+    assert_eq!(verdict(&scene, &report), absent(&["candidates[1].rss_bytes"]));
+}
