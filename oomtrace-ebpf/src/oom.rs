@@ -12,7 +12,6 @@ use crate::{
     read::{copy, forget, get},
     ring::{Wake, emit},
     run::{self, now},
-    stall,
     task::{self, current, current_tid},
 };
 
@@ -24,7 +23,6 @@ fn decided(oc: u64) {
         return;
     }
     send_decision(oc);
-    stall::send_stall();
     ballot::send_ballot();
     let chosen = task::memory_css(get!(oc, oc_chosen));
     let own = task::memory_css(current());

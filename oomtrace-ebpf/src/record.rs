@@ -14,14 +14,11 @@ pub enum RecordKind {
     Close = 4,
     /// [`Candidate`]: one of the tasks that `oom_badness()` scored highest.
     Candidate = 5,
-    /// [`Stall`]: what the trigger reclaimed before.
-    Stall = 6,
 }
 
 impl RecordKind {
     /// Every kind, in the order of the loss counters.
-    pub const ALL: [Self; 6] =
-        [Self::Decision, Self::Level, Self::Mark, Self::Close, Self::Candidate, Self::Stall];
+    pub const ALL: [Self; 5] = [Self::Decision, Self::Level, Self::Mark, Self::Close, Self::Candidate];
 
     /// The kind that a record's header names, if this version knows it.
     #[must_use]
@@ -382,20 +379,4 @@ record! {
         /// Keeps the size a multiple of 8.
         pub reserved: u32,
     } size 216
-}
-
-record! {
-    /// How long the trigger reclaimed before the OOM killer ran: rounds that follow each other closely.
-    pub struct Stall {
-        /// Kind [`RecordKind::Stall`].
-        pub header: Header,
-        /// When the first round began. `CLOCK_BOOTTIME`, ns.
-        pub begun_ns: u64,
-        /// Time in these rounds, ns.
-        pub spent_ns: u64,
-        /// Rounds that ended.
-        pub rounds: u32,
-        /// Keeps the size a multiple of 8.
-        pub reserved: u32,
-    } size 56
 }

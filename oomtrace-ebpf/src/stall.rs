@@ -1,48 +1,24 @@
-//! What a thread reclaims before it runs the OOM killer: how long that takes, and, where no hook shows the decision,
-//! whether a node's memory ran out or a memory cgroup's.
+//! What a thread reclaims before it runs the OOM killer. Where no hook shows the decision, this tells whether a
+//! node's memory ran out or a memory cgroup's.
 
 use aya_ebpf::{
     macros::{map, raw_tracepoint},
     maps::LruHashMap,
     programs::RawTracePointContext,
 };
-use oomtrace_ebpf::{ABSENT, RecordKind, Stall, reclaim};
+use oomtrace_ebpf::{ABSENT, reclaim};
 
-use crate::{
-    memcg,
-    read::constant,
-    ring::{Wake, emit},
-    run::now,
-    task::current_tid,
-};
+use crate::{memcg, read::constant, task::current_tid};
 
 /// What each thread reclaimed last.
 #[map]
 static RECLAIM: LruHashMap<u32, Last> = LruHashMap::with_max_entries(1024, 0);
 
-/// Rounds with more than this between them belong to different stalls, ns. A thread that fails to reclaim tries again
-/// at once, or after a tick.
-const APART_NS: u64 = 100_000_000;
-/// What happens later than this after the last round is not its consequence, ns. In between the thread waits for the
-/// OOM killer to finish with others, which takes seconds on a slow console.
-const PAST_NS: u64 = 10_000_000_000;
-
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Last {
     memcg_id: u64,
-    /// When the first round of this stall began. `CLOCK_BOOTTIME`, ns.
-    begun_ns: u64,
-    /// When a round began or ended last.
-    seen_ns: u64,
-    /// Time in rounds that ended, ns.
-    spent_ns: u64,
-    /// Rounds that ended.
-    rounds: u32,
-    /// A value of [`reclaim`].
     kind: u32,
-    /// Whether a round is under way: 1, or 0.
-    open: u32,
     /// Keeps the size a multiple of 8: map values are copied as a whole.
     reserved: u32,
 }
@@ -57,73 +33,16 @@ pub fn last(tid: u32) -> (u32, u64) {
     }
 }
 
-/// Sends how long the current thread reclaimed before what happens now, if it did: since it ran the OOM killer before,
-/// if that was just now. A global function.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn send_stall() -> u64 {
-    let Some(last) = RECLAIM.get_ptr_mut(current_tid()) else { return 0 };
-    // SAFETY: a map's element may be reused but never unmapped; this thread alone writes to its own.
-    let last = unsafe { &mut *last };
-    let (begun_ns, spent_ns, rounds) = (last.begun_ns, last.spent_ns, last.rounds);
-    if rounds == 0 || now().wrapping_sub(last.seen_ns) > PAST_NS {
-        return 0;
-    }
-    (last.begun_ns, last.spent_ns, last.rounds) = (now(), 0, 0);
-    emit(RecordKind::Stall, Wake::Later, |record: &mut Stall| {
-        record.begun_ns = begun_ns;
-        record.spent_ns = spent_ns;
-        record.rounds = rounds;
-    });
-    1
-}
-
 #[inline(always)]
 fn begin(kind: u32, memcg_id: u64) {
-    let (tid, now) = (current_tid(), now());
-    if let Some(last) = RECLAIM.get_ptr_mut(tid) {
-        // SAFETY: a map's element may be reused but never unmapped; this thread alone writes to its own.
-        let last = unsafe { &mut *last };
-        if now.wrapping_sub(last.seen_ns) > APART_NS {
-            (last.begun_ns, last.spent_ns, last.rounds) = (now, 0, 0);
-        }
-        (last.memcg_id, last.kind, last.seen_ns, last.open) = (memcg_id, kind, now, 1);
-        return;
-    }
-    // A failure leaves the thread without a stall.
-    let first =
-        Last { memcg_id, begun_ns: now, seen_ns: now, spent_ns: 0, rounds: 0, kind, open: 1, reserved: 0 };
-    let _ = RECLAIM.insert(tid, first, 0);
-}
-
-#[inline(always)]
-fn end() {
-    let now = now();
-    if let Some(last) = RECLAIM.get_ptr_mut(current_tid()) {
-        // SAFETY: a map's element may be reused but never unmapped; this thread alone writes to its own.
-        let last = unsafe { &mut *last };
-        // Its beginning may have gone unseen.
-        if last.open == 0 {
-            return;
-        }
-        last.open = 0;
-        last.spent_ns += now.wrapping_sub(last.seen_ns);
-        last.rounds += 1;
-        last.seen_ns = now;
-    }
+    // A failure leaves an older round, which is of the same kind unless a thread runs out of both at once.
+    let _ = RECLAIM.insert(current_tid(), Last { memcg_id, kind, reserved: 0 }, 0);
 }
 
 /// `try_to_free_pages()` begins: a node's memory is short.
 #[raw_tracepoint(tracepoint = "mm_vmscan_direct_reclaim_begin")]
 fn direct_reclaim_raw_tp(_: RawTracePointContext) -> i32 {
     begin(reclaim::DIRECT, 0);
-    0
-}
-
-/// It ends.
-#[raw_tracepoint(tracepoint = "mm_vmscan_direct_reclaim_end")]
-fn direct_reclaimed_raw_tp(_: RawTracePointContext) -> i32 {
-    end();
     0
 }
 
@@ -138,12 +57,5 @@ fn memcg_reclaim_raw_tp(ctx: RawTracePointContext) -> i32 {
         _ => ctx.arg::<u64>(2),
     };
     begin(reclaim::MEMCG, memcg::id(memcg::css(memcg)));
-    0
-}
-
-/// It ends.
-#[raw_tracepoint(tracepoint = "mm_vmscan_memcg_reclaim_end")]
-fn memcg_reclaimed_raw_tp(_: RawTracePointContext) -> i32 {
-    end();
     0
 }

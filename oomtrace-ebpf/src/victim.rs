@@ -60,7 +60,6 @@ fn marked(task: u64) {
     let decided = run::current().is_some();
     if !decided {
         undecided(task);
-        stall::send_stall();
     }
     let css = task::memory_css(task);
     let own = if decided { 0 } else { task::memory_css(current()) };

@@ -3,7 +3,7 @@
 //! /proc and the cgroup's own files.
 //!
 //! * [`scenario`]: what is provoked; one file each.
-//! * [`witness`] and [`ftrace`]: what the kernel itself says of it.
+//! * [`witness`]: what the kernel itself says of it.
 //! * [`tracer`] and [`incident`]: what oomtrace says of it.
 //! * [`compare`], [`schema`] and [`floor`]: whether the two agree, and whether enough was said.
 //! * [`storm`]: very many kills at once, and the books that are kept of them.
@@ -21,7 +21,6 @@ pub mod deadline;
 pub mod eat;
 pub mod eater;
 pub mod floor;
-pub mod ftrace;
 pub mod incident;
 pub mod lines;
 pub mod machine;

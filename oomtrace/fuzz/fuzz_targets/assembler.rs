@@ -72,7 +72,6 @@ impl Teller {
             What::Level(level) => level_record(key, level.level()),
             What::Mark(mark) => Record::Mark(key, Box::new(mark.mark(self.ledger.next_mark()))),
             What::Close(close) => Record::Close(key, close.close()),
-            What::Stall(stall) => Record::Stall(key, stall.stall()),
             What::Candidate(candidate) => Record::Candidate(key, Box::new(candidate.candidate())),
         };
         self.record(record, stamp);

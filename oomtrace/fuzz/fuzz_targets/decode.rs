@@ -24,7 +24,6 @@ fuzz_target!(|bytes: &[u8]| {
         Record::Mark(..) => size_of::<abi::Mark>(),
         Record::Close(..) => size_of::<abi::Close>(),
         Record::Candidate(..) => size_of::<abi::Candidate>(),
-        Record::Stall(..) => size_of::<abi::Stall>(),
     };
     assert_eq!(bytes.len(), size, "a record is taken in the size of its kind only");
     let mut shown = Shown::default();

@@ -2,7 +2,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use oomtrace::record::{
-    Candidate, Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Stall, Task, Whose,
+    Candidate, Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Task, Whose,
 };
 
 use crate::session::{AnySession, figure, name};
@@ -72,8 +72,6 @@ pub enum What {
     Close(AnyClose),
     /// A task that could have been chosen.
     Candidate(Box<AnyCandidate>),
-    /// What the trigger went through.
-    Stall(AnyStall),
 }
 
 /// Which run of the OOM killer a record belongs to, and when it was made.
@@ -361,22 +359,6 @@ impl AnyCandidate {
             examined: self.examined,
             unkillable: self.unkillable,
         }
-    }
-}
-
-/// What a trigger went through.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub struct AnyStall {
-    begun_ns: u64,
-    spent_ns: u64,
-    rounds: u32,
-}
-
-impl AnyStall {
-    /// The record's content.
-    #[must_use]
-    pub fn stall(self) -> Stall {
-        Stall { begun_ns: self.begun_ns, spent_ns: self.spent_ns, rounds: self.rounds }
     }
 }
 

@@ -276,7 +276,6 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::Mark) => "mark",
         Some(RecordKind::Close) => "close",
         Some(RecordKind::Candidate) => "candidate",
-        Some(RecordKind::Stall) => "stall",
         None => "unknown",
     }
 }

@@ -12,7 +12,6 @@ use super::{
     doubt::{self, Doubt},
     memory,
     scope::Evidence,
-    stall,
     types::{Common, Incident, OomTag, Outcome, SchemaName, Trigger, Verdict, Victim, WallTime},
 };
 use oomtrace_ebpf::MAX_CANDIDATES;
@@ -75,7 +74,6 @@ struct Run {
     chains: Vec<Chain>,
     marks: Vec<(Key, Mark)>,
     candidates: Vec<Candidate>,
-    stall: Option<record::Stall>,
     close: Option<Close>,
     /// Records that came in.
     records: u32,
@@ -268,7 +266,6 @@ impl Assembler {
             doubt.note(&mut scope, &mut missing);
         }
         doubt::usage(&mut scope, mark, session.host.page_bytes, &mut missing);
-        let stall = stall::of(run.stall, run.decision.as_ref(), &mut missing);
         let (candidates, ballot) = ballot::of(&run.candidates, session, &mut missing);
         let outcome = match (&run.decision, victims.is_empty()) {
             (_, false) => Some(Outcome::Killed),
@@ -291,7 +288,6 @@ impl Assembler {
             outcome,
             victims,
             candidates,
-            stall,
             ballot,
             missing,
             lost_records: u64::from(run.made.saturating_sub(run.records)),
@@ -493,7 +489,6 @@ impl Run {
             chains: Vec::new(),
             marks: Vec::new(),
             candidates: Vec::new(),
-            stall: None,
             close: None,
             records: 0,
             made: 0,
@@ -526,10 +521,6 @@ impl Run {
                 }
             }
             Record::Close(_, close) => self.close = Some(close),
-            // Of a group without a decision each mark comes with it: the first is the trigger's before the first kill.
-            Record::Stall(_, stall) => {
-                self.stall.get_or_insert(stall);
-            }
             Record::Candidate(_, candidate) => {
                 if self.candidates.len() < MAX_CANDIDATES {
                     self.candidates.push(*candidate);

@@ -123,10 +123,6 @@ impl Kernel {
         Record::Mark(self.key(), Box::new(mark))
     }
 
-    fn stall(&mut self, rounds: u32) -> Record {
-        Record::Stall(self.key(), record::Stall { begun_ns: 1, spent_ns: 7_000, rounds })
-    }
-
     /// One that had ended by the decision has no figures.
     fn candidate(&mut self, pid: u32, points: i64, there: bool) -> Record {
         let mm = Mm { rss_count: Some([1, points, 0, 2]), ..Mm::default() };
@@ -163,7 +159,7 @@ fn verdicts(incident: &Incident) -> Vec<(u32, Verdict)> {
 fn a_decision_a_mark_and_an_end_are_one_incident() {
     let mut assembler = assembler(Tier::Trampoline);
     let mut kernel = Kernel::run(7, 100);
-    let mut records = vec![kernel.decision(8), kernel.stall(3), kernel.candidate(8, 4242, true)];
+    let mut records = vec![kernel.decision(8), kernel.candidate(8, 4242, true)];
     records.extend(kernel.levels(false));
     records.push(kernel.mark(8, true));
     let events = feed(&mut assembler, records);
@@ -174,7 +170,6 @@ fn a_decision_a_mark_and_an_end_are_one_incident() {
     assert_eq!(incident.trigger.pid, Some(7));
     assert_eq!(incident.victims[0].points, Some(4242), "the kernel's own");
     assert_eq!(incident.victims[0].cgroup.as_deref(), Some("/app"));
-    assert_eq!(incident.stall.map(|stall| (stall.rounds, stall.duration_ns)), Some((3, 7_000)));
     assert_eq!(incident.scope.kind, Some(ScopeKind::Memcg));
     assert_eq!(incident.scope.memcg.as_ref().and_then(|memcg| memcg.path.as_deref()), Some("/app"));
     assert_eq!(incident.scope.capacity_bytes, Some(8192 * 4096));
@@ -223,31 +218,6 @@ fn candidates_come_best_first() {
     let events = feed(&mut assembler, records);
     let [incident] = closed(&events)[..] else { panic!("{events:?}") };
     assert_eq!((incident.candidates.len(), incident.lost_records), (16, 4));
-}
-
-/// Guards that a stall is the trigger's own: of a group it is the one before the first kill, and the worker of sysrq
-/// has none.
-#[test]
-fn a_stall_is_the_triggers() {
-    let mut assembler = assembler(Tier::Tracepoint);
-    let mut kernel = Kernel::run(7, 100);
-    let mut records = vec![kernel.stall(3)];
-    records.extend(kernel.levels(true));
-    records.extend([kernel.mark(8, true), kernel.stall(5), kernel.mark(9, true)]);
-    feed(&mut assembler, records);
-    let events = assembler.end();
-    let [incident] = closed(&events)[..] else { panic!("{events:?}") };
-    assert_eq!(incident.stall.map(|stall| stall.rounds), Some(3));
-
-    let mut assembler = self::assembler(Tier::Trampoline);
-    let mut kernel = Kernel::run(7, 200);
-    let Record::Decision(key, mut decision) = kernel.decision(8) else { unreachable!() };
-    decision.order = Some(-1);
-    let records =
-        [Record::Decision(key, decision), kernel.stall(3), kernel.mark(8, true), kernel.close(1, 1)];
-    let events = feed(&mut assembler, records);
-    let [incident] = closed(&events)[..] else { panic!("{events:?}") };
-    assert_eq!((incident.stall, incident.missing.contains_key("stall")), (None, true));
 }
 
 /// Guards that a decision without a ballot says so.

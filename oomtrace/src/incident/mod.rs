@@ -7,7 +7,6 @@ mod doubt;
 mod gfp;
 mod memory;
 mod scope;
-mod stall;
 mod types;
 
 pub use assemble::{Assembler, Event};
@@ -15,6 +14,6 @@ pub use gfp::flag_names as gfp_flag_names;
 pub(crate) use memory::per_cpu_bound;
 pub use types::{
     Ballot, Candidate, Cause, Cgroup, Common, Incident, Limit, Line, Loss, LossTag, OomTag, Outcome, Rss,
-    RssKernel, SchemaName, Scope, ScopeKind, Stall, Status, StatusState, StatusTag, Trigger, Verdict, Victim,
+    RssKernel, SchemaName, Scope, ScopeKind, Status, StatusState, StatusTag, Trigger, Verdict, Victim,
     WallTime,
 };

@@ -134,9 +134,6 @@ pub struct Incident {
     /// Who could have been chosen: the highest scores, best first, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
-    /// How long the trigger reclaimed before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stall: Option<Stall>,
     /// How many were looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ballot: Option<Ballot>,
@@ -290,16 +287,6 @@ pub struct Candidate {
     /// -1000 (never) to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i32>,
-}
-
-/// What the trigger went through before the OOM killer ran: rounds of reclaim, none more than 100 ms after the one
-/// before (`mm_vmscan_direct_reclaim_begin` and `_end`, `mm_vmscan_memcg_reclaim_begin` and `_end`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Stall {
-    /// How many.
-    pub rounds: u32,
-    /// Time in them.
-    pub duration_ns: u64,
 }
 
 /// How many tasks the kernel scored.

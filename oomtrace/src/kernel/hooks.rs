@@ -276,28 +276,8 @@ pub const CANDIDATES: Role = Role {
     ],
 };
 
-/// How long it hurt before.
-pub const STALL: Role = Role {
-    name: "stall",
-    purpose: "how long the trigger reclaimed before the OOM killer ran",
-    choices: &[
-        choice(&[
-            DIRECT_RECLAIM,
-            hook("direct_reclaimed_raw_tp", Kind::RawTracepoint, "mm_vmscan_direct_reclaim_end"),
-            MEMCG_RECLAIM,
-            hook("memcg_reclaimed_raw_tp", Kind::RawTracepoint, "mm_vmscan_memcg_reclaim_end"),
-        ]),
-        Choice {
-            hooks: &[],
-            offered: None,
-            losses: &[("stall", "this kernel has no tracepoints that show it")],
-            note: "not known",
-        },
-    ],
-};
-
 /// Every role.
-pub const ROLES: [Role; 6] = [VICTIM, KILLED, OUTCOME, DECISION, STALL, CANDIDATES];
+pub const ROLES: [Role; 5] = [VICTIM, KILLED, OUTCOME, DECISION, CANDIDATES];
 
 const fn choice(hooks: &'static [Hook]) -> Choice {
     Choice { hooks, offered: None, losses: &[], note: "" }

@@ -91,7 +91,6 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
         match decode(&bytes)? {
             Record::Level(_, level) => levels.push(*level),
             Record::Mark(_, mark) => seen = Some((mark.victim, mark.mm)),
-            Record::Stall(..) => {}
             Record::Decision(..) | Record::Close(..) | Record::Candidate(..) => bail!("nobody decided"),
         }
     }

@@ -77,15 +77,6 @@ impl Human {
         if let Some(ballot) = ballot(incident) {
             self.row(&mut to, "ballot", &ballot);
         }
-        if let Some(stall) = incident.stall {
-            let rounds = if stall.rounds == 1 { "round" } else { "rounds" };
-            let text = format!(
-                "stalled {} in {} {rounds} of reclaim before",
-                duration(stall.duration_ns),
-                stall.rounds
-            );
-            self.row(&mut to, "hurt", &text);
-        }
         for level in crowded(&incident.scope) {
             self.row(&mut to, "limit", &level);
         }
@@ -356,16 +347,6 @@ fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS.get(unit).unwrap_or(&"EiB"))
 }
 
-/// A time for people: three digits, or all of whole seconds.
-fn duration(ns: u64) -> String {
-    match ns {
-        0..1_000_000 => format!("{} µs", ns / 1000),
-        1_000_000..10_000_000 => format!("{}.{} ms", ns / 1_000_000, ns / 100_000 % 10),
-        10_000_000..1_000_000_000 => format!("{} ms", ns / 1_000_000),
-        _ => format!("{}.{} s", ns / 1_000_000_000, ns / 100_000_000 % 10),
-    }
-}
-
 /// A number with its thousands apart.
 fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
@@ -393,16 +374,6 @@ mod tests {
         assert_eq!(size((498 << 20) + (1 << 18)), "498.2 MiB");
         assert_eq!(size(3 << 29), "1.5 GiB");
         assert_eq!(size(u64::MAX), "16383.9 PiB");
-    }
-
-    /// Guards the times that people read.
-    #[test]
-    fn times_have_a_unit() {
-        assert_eq!(duration(0), "0 µs");
-        assert_eq!(duration(999_999), "999 µs");
-        assert_eq!(duration(1_250_000), "1.2 ms");
-        assert_eq!(duration(214_900_000), "214 ms");
-        assert_eq!(duration(61_050_000_000), "61.0 s");
     }
 
     /// Guards the thousands' marks.

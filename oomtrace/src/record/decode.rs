@@ -7,7 +7,7 @@ use oomtrace_ebpf::{
 use zerocopy::FromBytes;
 
 use super::types::{
-    Candidate, Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Stall, Task, Whose,
+    Candidate, Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Task, Whose,
 };
 use crate::text;
 
@@ -65,11 +65,6 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         RecordKind::Candidate => {
             let raw: abi::Candidate = exactly(kind, bytes)?;
             Record::Candidate(key(&raw.header), Box::new(candidate(&raw)))
-        }
-        RecordKind::Stall => {
-            let raw: abi::Stall = exactly(kind, bytes)?;
-            let stall = Stall { begun_ns: raw.begun_ns, spent_ns: raw.spent_ns, rounds: raw.rounds };
-            Record::Stall(key(&raw.header), stall)
         }
     })
 }

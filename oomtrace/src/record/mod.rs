@@ -9,5 +9,5 @@ pub use decode::{DecodeError, decode};
 pub use file::{FileError, Frame, Reader, Writer};
 pub use recorder::{Recorder, create};
 pub use types::{
-    Candidate, Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Stall, Task, Whose,
+    Candidate, Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Task, Whose,
 };

@@ -102,17 +102,6 @@ pub struct Candidate {
     pub unkillable: u32,
 }
 
-/// How long a trigger reclaimed before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stall {
-    /// When the first round began, ns since boot.
-    pub begun_ns: u64,
-    /// Time in the rounds, ns.
-    pub spent_ns: u64,
-    /// Rounds that ended.
-    pub rounds: u32,
-}
-
 /// Whose chain of cgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
@@ -219,8 +208,6 @@ pub enum Record {
     Close(Key, Close),
     /// A task could have been chosen.
     Candidate(Key, Box<Candidate>),
-    /// The trigger reclaimed before.
-    Stall(Key, Stall),
 }
 
 impl Record {
@@ -232,8 +219,7 @@ impl Record {
             | Self::Level(key, _)
             | Self::Mark(key, _)
             | Self::Close(key, _)
-            | Self::Candidate(key, _)
-            | Self::Stall(key, _) => *key,
+            | Self::Candidate(key, _) => *key,
         }
     }
 }

@@ -125,10 +125,6 @@ impl Trial<'_> {
     fn compare(&self, checks: &mut Checks, report: &Incident) -> Vec<String> {
         let mut filled = report.json.clone();
         let mut gaps = Gaps { excused: excused(&report.fields.missing), ..Gaps::default() };
-        // It is a count of the candidates, without a reason of its own.
-        if gaps.excused.contains("candidates") {
-            gaps.excused.insert("ballot".to_owned());
-        }
         let unscored = report.fields.candidates.is_empty();
         gaps.fill(&mut filled, &self.control.json, "");
         // Without a ballot a victim's score is computed from its memory at the mark, and may differ from the kernel's.

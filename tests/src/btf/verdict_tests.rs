@@ -55,7 +55,7 @@ fn a_wrong_candidate_is_noticed() {
     assert!(matches!(verdict(&scene, &report), Verdict::Wrong(_)), "one more than there are");
 }
 
-/// Guards absent candidates, and absent figures of theirs: they take a reason, the ballot none besides.
+/// Guards absent candidates, and absent figures of theirs: they take a reason each.
 #[test]
 fn an_absent_candidate_takes_a_reason() {
     let scene = Scene::new();
@@ -65,6 +65,8 @@ fn an_absent_candidate_takes_a_reason() {
     }
     assert!(matches!(verdict(&scene, &report), Verdict::Wrong(_)), "no reason");
     report["missing"]["candidates"] = json!("because");
+    assert!(matches!(verdict(&scene, &report), Verdict::Wrong(_)), "no reason for the ballot");
+    report["missing"]["ballot"] = json!("because");
     let absent = |fields: &[&str]| Verdict::Absent(fields.iter().map(|&field| field.to_owned()).collect());
     assert_eq!(verdict(&scene, &report), absent(&["ballot", "candidates"]));
     let mut report = scene.incident();

@@ -23,9 +23,11 @@ pub(super) fn check(checks: &mut Checks, case: &Case<'_>) {
         checks.that(!case.owes_candidates(), || {
             format!("candidates are absent in tier {:?}: {:?}", fields.tier, fields.missing.get("candidates"))
         });
-        checks.that(is_excused("candidates", &excused(&fields.missing)), || {
-            "candidates are absent, and `missing` gives no reason".to_owned()
-        });
+        for field in ["candidates", "ballot"] {
+            checks.that(is_excused(field, &excused(&fields.missing)), || {
+                format!("{field} is absent, and `missing` gives no reason")
+            });
+        }
         return;
     }
     checks.that(!case.scores_unseen(), || {

@@ -42,7 +42,9 @@ fn without_candidates(scene: &Scene, reason: Option<&str>) -> Value {
         incident.as_object_mut().unwrap().remove(key).unwrap();
     }
     if let Some(reason) = reason {
-        incident["missing"]["candidates"] = reason.into();
+        for key in ["candidates", "ballot"] {
+            incident["missing"][key] = reason.into();
+        }
     }
     incident
 }
@@ -221,11 +223,11 @@ fn candidates_are_absent_only_where_they_may_be() {
     let mut scene = Scene::new();
     let (reason, none) = (without_candidates(&scene, Some("because")), without_candidates(&scene, None));
     assert_eq!(usual(&scene, &reason).len(), 1, "they are owed");
-    assert_eq!(usual(&scene, &none).len(), 2, "and no reason is given");
+    assert_eq!(usual(&scene, &none).len(), 3, "and no reason is given, for either");
     let kill = Expected::kill(&scene.eater, &scene.eater, &scene.limited);
     let starting = Expected { starting: true, ..kill.clone() };
     assert_eq!(failures(&scene, &reason, &starting, "trampoline"), [""; 0]);
-    assert_eq!(failures(&scene, &none, &starting, "trampoline").len(), 1);
+    assert_eq!(failures(&scene, &none, &starting, "trampoline").len(), 2);
     for (pointer, value) in [("/scope/cause", json!("sysrq")), ("/scope/constraint", Value::Null)] {
         let mut other = reason.clone();
         *other.pointer_mut(pointer).unwrap() = value;
@@ -233,7 +235,7 @@ fn candidates_are_absent_only_where_they_may_be() {
     }
     assert_eq!(failures(&scene, &reason, &kill, "tracepoint"), [""; 0]);
     assert_eq!(failures(&scene, &scene.incident(), &kill, "tracepoint").len(), 1, "who saw the scores?");
-    assert_eq!(failures(&scene, &none, &kill, "tracepoint").len(), 1);
+    assert_eq!(failures(&scene, &none, &kill, "tracepoint").len(), 2);
     scene.machine.kernel = "5.10.223".to_owned();
     assert_eq!(usual(&scene, &reason), [""; 0]);
     assert_eq!(usual(&scene, &scene.incident()).len(), 1, "who saw the scores there?");

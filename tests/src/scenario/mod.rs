@@ -18,7 +18,6 @@ mod record_replay;
 mod refusals;
 mod ring_overflow;
 mod small_cgroup;
-mod stall;
 pub mod storm;
 mod sysrq;
 mod threads;
@@ -67,7 +66,6 @@ const SMALL: u64 = 512 * MIB;
 pub static ALL: &[Scenario] = &[
     memcg_self::SCENARIO,
     memcg_other::SCENARIO,
-    stall::SCENARIO,
     adj_decides::SCENARIO,
     ancestor_limit::SCENARIO,
     threads::SCENARIO,

@@ -86,8 +86,6 @@ fn shared(incident: &Incident, base: &Cgroup) -> Value {
     if let Some(object) = json.as_object_mut() {
         object.retain(|key, _| !OWN.contains(&key.as_str()));
     }
-    // Each reads the clock for itself at both ends of a round.
-    json.pointer_mut("/stall").and_then(Value::as_object_mut).map(|stall| stall.remove("duration_ns"));
     for victim in json.pointer_mut("/victims").and_then(Value::as_array_mut).into_iter().flatten() {
         victim.as_object_mut().map(|victim| victim.remove("start_time"));
     }
