@@ -16,7 +16,7 @@ use crate::watch::{Traced, read};
 /// The size that the command line asks for, in place of [`USUAL`].
 pub static SIZE: OnceLock<Size> = OnceLock::new();
 /// A storm of some seconds, also under emulation.
-const USUAL: Size = Size { kills: 200, cgroups: 50 };
+const USUAL: Size = Size { kills: 120, cgroups: 50 };
 /// How long the last reports may take once the storm is over.
 const DELIVERY: Duration = Duration::from_secs(30);
 
