@@ -53,9 +53,10 @@ impl Case {
 /// All is there.
 pub(super) const ALL: Ending = Ending::Reports(&[]);
 /// What takes CAP_SYSLOG is absent: how this kernel reads its counters, and what follows from that.
-pub(super) const BUT_SYMBOLS: Ending = Ending::Reports(&["rss_kernel", "points"]);
+pub(super) const BUT_SYMBOLS: Ending = Ending::Reports(&["rss_kernel", "points", "rss_bytes"]);
 /// What the tracepoints do not tell is absent.
-const BUT_DECISION: Ending = Ending::Reports(&["constraint", "gfp_mask", "gfp_flags", "order"]);
+const BUT_DECISION: Ending =
+    Ending::Reports(&["constraint", "gfp_mask", "gfp_flags", "order", "candidates", "ballot"]);
 /// It asks for what tracing takes.
 pub(super) const ASKS: Ending = Ending::Refuses(&["root", "CAP_BPF", "CAP_PERFMON"]);
 /// It asks for type information.
