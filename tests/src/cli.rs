@@ -78,8 +78,11 @@ struct Run {
     /// Run only these scenarios.
     #[arg(long, value_delimiter = ',', value_parser = find)]
     only: Vec<&'static Scenario>,
+    /// Leave out those that take tens of seconds on an emulated machine.
+    #[arg(long, conflicts_with = "only")]
+    short: bool,
     /// Seconds that one scenario may take.
-    #[arg(long, default_value_t = 120)]
+    #[arg(long, default_value_t = 240)]
     limit: u64,
     /// Of the changes to type information, `all`, or those whose names contain this text, in place of a
     /// sample. All take some minutes, and a longer `--limit`.
@@ -136,7 +139,11 @@ impl Run {
         let machine = Machine::look(self.disposable)?;
         let Subject { oomtrace, witnesses, tier, results, keep } = self.subject;
         let program = (!witnesses).then_some(Program { path: oomtrace, tier });
-        let scenarios = if self.only.is_empty() { ALL.iter().collect() } else { self.only };
+        let scenarios = if self.only.is_empty() {
+            ALL.iter().filter(|scenario| !(self.short && scenario.long)).collect()
+        } else {
+            self.only
+        };
         let plan = Plan { scenarios, program, keep, limit: Duration::from_secs(self.limit) };
         plan.run(&machine, &mut Results::new(results.as_deref())?)
     }
@@ -149,6 +156,7 @@ impl StormArgs {
         let run = Run {
             subject: self.subject,
             only: vec![&storm::SCENARIO],
+            short: false,
             limit: self.seconds,
             mutations: None,
             disposable: false,
@@ -162,9 +170,13 @@ fn list(as_json: bool) {
     for scenario in ALL {
         let (name, guards, runs) = (scenario.name, scenario.guards, scenario.needs.describe());
         if as_json {
-            println!("{}", json!({"scenario": name, "guards": guards, "runs_on": runs}));
+            println!(
+                "{}",
+                json!({"scenario": name, "guards": guards, "runs_on": runs, "long": scenario.long})
+            );
         } else {
-            println!("{name}\n    {guards}\n    runs on {runs}");
+            let long = if scenario.long { ", for tens of seconds where that is emulated" } else { "" };
+            println!("{name}\n    {guards}\n    runs on {runs}{long}");
         }
     }
 }

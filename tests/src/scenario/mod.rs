@@ -41,6 +41,8 @@ pub struct Scenario {
     pub needs: Needs,
     /// How many OOM headers it has the kernel print.
     pub kills: usize,
+    /// Whether it takes tens of seconds on an emulated machine.
+    pub long: bool,
     /// Provokes, watches and compares. What it finds goes to the stage's checks; an error is what kept it from
     /// finding anything.
     pub run: fn(&mut Stage<'_>) -> Result<()>,

@@ -42,6 +42,7 @@ pub const SCENARIO: Scenario = Scenario {
              reason, or a refusal, never a wrong one",
     needs: Needs::Memcg,
     kills: 2,
+    long: true,
     run,
 };
 
@@ -102,21 +103,21 @@ impl Tally {
 }
 
 /// The mutations to try. A sample has one of every third thing that oomtrace goes by. Which things depends on
-/// the tier, so that the three of them together leave none out; in which way each is changed depends on the
-/// kernel too.
+/// the tier, so that a kernel's three together leave none out, and on the kernel, as does in which way each is
+/// changed.
 fn chosen(groups: Vec<Vec<Mutation>>, stage: &Stage<'_>) -> Vec<Mutation> {
     if let Some(choice) = CHOICE.get() {
         let all = groups.into_iter().flatten();
         return all.filter(|mutation| choice == "all" || mutation.to_string().contains(choice)).collect();
     }
     let tier = stage.tool.and_then(|tool| tool.program.tier.as_deref());
-    let first = match tier {
+    let offset = match tier {
         Some("kprobe") => 1,
         Some("tracepoint") => 2,
         _ => 0,
     };
     let turn: usize = stage.machine.kernel.bytes().map(usize::from).sum();
-    let sample = groups.into_iter().enumerate().skip(first).step_by(3);
+    let sample = groups.into_iter().enumerate().skip((offset + turn) % 3).step_by(3);
     sample.map(|(index, mut group)| group.swap_remove((index / 3 + turn) % group.len().max(1))).collect()
 }
 

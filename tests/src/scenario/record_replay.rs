@@ -22,6 +22,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "a recorded run, replayed, gives the same incidents, but for their source",
     needs: Needs::Memcg,
     kills: 1,
+    long: false,
     run,
 };
 

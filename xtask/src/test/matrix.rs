@@ -19,26 +19,28 @@ use crate::{progress, scratch, workspace};
 pub struct Choice {
     /// Only these; all if there are none.
     pub only: Vec<String>,
-    /// Every change of the type information in place of a sample: some minutes a tier.
-    pub every_mutation: bool,
+    /// The long ones in every tier, and every change of the type information in place of a sample.
+    pub full: bool,
 }
 
 impl Choice {
-    /// Options of `scenarios run`.
-    fn options(&self) -> Vec<String> {
+    /// Options of `scenarios run`, where the long scenarios are wanted too or are not.
+    fn options(&self, long: bool) -> Vec<String> {
         let mut options = Vec::new();
         if !self.only.is_empty() {
             options.extend(["--only".to_owned(), self.only.join(",")]);
+        } else if !long && !self.full {
+            options.push("--short".to_owned());
         }
-        if self.every_mutation {
-            options.extend(["--mutations", "all", "--limit", "900"].map(str::to_owned));
+        if self.full {
+            options.extend(["--mutations", "all", "--limit", "1800"].map(str::to_owned));
         }
         options
     }
 
     /// How long a guest may take.
     fn timeout(&self) -> Duration {
-        if self.every_mutation { FULL_TIMEOUT } else { TIMEOUT }
+        if self.full { FULL_TIMEOUT } else { TIMEOUT }
     }
 }
 
@@ -50,6 +52,8 @@ struct Plan {
     cpus: u32,
     /// The tiers in which the scenarios run, one after the other.
     tiers: &'static [&'static str],
+    /// The tier in which the long ones run too: half an hour has to do for all.
+    long: Option<&'static str>,
 }
 
 const EVERY_TIER: &[&str] = &["trampoline", "kprobe", "tracepoint"];
@@ -58,20 +62,20 @@ const EVERY_TIER: &[&str] = &["trampoline", "kprobe", "tracepoint"];
 /// the same.
 const PLANS: [Plan; 7] = [
     // mark_victim passes the thread id alone here.
-    Plan { kernel: "5.10.223", memory: 256, cpus: 2, tiers: EVERY_TIER },
-    Plan { kernel: "5.10", memory: 256, cpus: 2, tiers: EVERY_TIER },
-    Plan { kernel: "6.1", memory: 256, cpus: 2, tiers: EVERY_TIER },
-    Plan { kernel: "6.12", memory: 256, cpus: 2, tiers: EVERY_TIER },
-    Plan { kernel: "7.2", memory: 256, cpus: 2, tiers: EVERY_TIER },
+    Plan { kernel: "5.10.223", memory: 256, cpus: 2, tiers: EVERY_TIER, long: Some("tracepoint") },
+    Plan { kernel: "5.10", memory: 256, cpus: 2, tiers: EVERY_TIER, long: Some("trampoline") },
+    Plan { kernel: "6.1", memory: 256, cpus: 2, tiers: EVERY_TIER, long: Some("kprobe") },
+    Plan { kernel: "6.12", memory: 256, cpus: 2, tiers: EVERY_TIER, long: Some("trampoline") },
+    Plan { kernel: "7.2", memory: 256, cpus: 2, tiers: EVERY_TIER, long: Some("kprobe") },
     // The counters of a process are per-CPU: with many, what each holds back matters.
-    Plan { kernel: "6.12", memory: 512, cpus: 16, tiers: &["auto"] },
-    Plan { kernel: "7.2", memory: 512, cpus: 16, tiers: &["auto"] },
+    Plan { kernel: "6.12", memory: 512, cpus: 16, tiers: &["auto"], long: None },
+    Plan { kernel: "7.2", memory: 512, cpus: 16, tiers: &["auto"], long: Some("auto") },
 ];
 
-/// A guest may take this long: TCG on two processors needs a minute for three tiers.
-const TIMEOUT: Duration = Duration::from_mins(10);
-/// The same with every mutation.
-const FULL_TIMEOUT: Duration = Duration::from_mins(45);
+/// A guest may take this long: TCG on two processors needs some minutes.
+const TIMEOUT: Duration = Duration::from_mins(15);
+/// The same with everything.
+const FULL_TIMEOUT: Duration = Duration::from_hours(2);
 
 impl Plan {
     /// What heads its columns.
@@ -82,11 +86,11 @@ impl Plan {
 
     fn guest(&self, built: &Built, artifacts: &Path, choice: &Choice) -> Result<Guest> {
         let wanted: Wanted = self.kernel.parse().map_err(anyhow::Error::msg)?;
-        let options = choice.options().join(" ");
         let script: Vec<_> = self
             .tiers
             .iter()
             .map(|tier| {
+                let options = choice.options(self.long == Some(*tier)).join(" ");
                 format!("scenarios run --tier {tier} --results /artifacts/{tier}.jsonl --keep /artifacts/{tier} {options}")
             })
             .collect();
@@ -119,7 +123,7 @@ pub fn live(built: &Built, choice: &Choice) -> Result<Vec<Cell>> {
     let results = folder.path().join("live.jsonl");
     let mut scenarios = Command::new(&built.scenarios);
     scenarios.arg("run").arg("--oomtrace").arg(&built.oomtrace).arg("--results").arg(&results);
-    scenarios.args(choice.options());
+    scenarios.args(choice.options(true));
     eprintln!("scenarios on this machine");
     let status = scenarios.status().context("the scenarios cannot be started")?;
     let text = fs::read_to_string(&results).unwrap_or_default();
@@ -219,12 +223,28 @@ mod tests {
         assert_eq!(failed(judged("x", FAILED, Some("exit status 1".to_owned()))), 1, "said once");
     }
 
-    /// Guards the plans: each names a kernel in a form that setup takes.
+    /// Guards the plans: each names a kernel in a form that setup takes, and the long scenarios run somewhere in every
+    /// tier.
     #[test]
     fn plans_name_kernels() {
         for plan in PLANS {
             assert!(plan.kernel.parse::<Wanted>().is_ok(), "{}", plan.kernel);
             assert!(!plan.tiers.is_empty());
+            assert!(plan.long.is_none_or(|long| plan.tiers.contains(&long)), "{}", plan.kernel);
         }
+        for tier in EVERY_TIER {
+            assert!(PLANS.iter().any(|plan| plan.long == Some(tier)), "{tier}");
+        }
+    }
+
+    /// Guards what is left out: nothing that was asked for by name, and nothing in full.
+    #[test]
+    fn long_scenarios_are_left_out_where_the_plan_says_so() {
+        let short = |only: &[&str], full, long| {
+            let only = only.iter().map(ToString::to_string).collect();
+            Choice { only, full }.options(long).contains(&"--short".to_owned())
+        };
+        assert!(short(&[], false, false));
+        assert!(!short(&[], false, true) && !short(&[], true, false) && !short(&["storm"], false, false));
     }
 }

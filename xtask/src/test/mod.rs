@@ -24,8 +24,8 @@ pub struct Args {
     /// Leave out the virtual machines: quicker, and no verdict on other kernels
     #[arg(long)]
     no_vm: bool,
-    /// Add what takes longer: every mutation of the type information on every kernel, a storm of 2,000 kills, and
-    /// fuzzing
+    /// Add what takes longer: the long scenarios in every tier of every kernel, every mutation of the type
+    /// information, a storm of 2,000 kills, and fuzzing
     #[arg(long)]
     full: bool,
     /// Run only these scenarios, and no other checks
@@ -44,7 +44,7 @@ pub fn main(args: &Args) -> Result<ExitCode> {
         }
     }
     let built = build::build(false)?;
-    let choice = Choice { only: args.only.clone(), every_mutation: args.full };
+    let choice = Choice { only: args.only.clone(), full: args.full };
     for cell in matrix::live(&built, &choice)? {
         table.add(cell);
     }
