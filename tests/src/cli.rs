@@ -78,9 +78,9 @@ struct Run {
     /// Run only these scenarios.
     #[arg(long, value_delimiter = ',', value_parser = find)]
     only: Vec<&'static Scenario>,
-    /// Leave out those that take tens of seconds on an emulated machine.
+    /// All have run on this kernel in another tier: leave out those for which that is enough.
     #[arg(long, conflicts_with = "only")]
-    short: bool,
+    again: bool,
     /// Seconds that one scenario may take.
     #[arg(long, default_value_t = 240)]
     limit: u64,
@@ -140,7 +140,7 @@ impl Run {
         let Subject { oomtrace, witnesses, tier, results, keep } = self.subject;
         let program = (!witnesses).then_some(Program { path: oomtrace, tier });
         let scenarios = if self.only.is_empty() {
-            ALL.iter().filter(|scenario| !(self.short && scenario.long)).collect()
+            ALL.iter().filter(|scenario| !(self.again && scenario.once)).collect()
         } else {
             self.only
         };
@@ -156,7 +156,7 @@ impl StormArgs {
         let run = Run {
             subject: self.subject,
             only: vec![&storm::SCENARIO],
-            short: false,
+            again: false,
             limit: self.seconds,
             mutations: None,
             disposable: false,
@@ -170,13 +170,11 @@ fn list(as_json: bool) {
     for scenario in ALL {
         let (name, guards, runs) = (scenario.name, scenario.guards, scenario.needs.describe());
         if as_json {
-            println!(
-                "{}",
-                json!({"scenario": name, "guards": guards, "runs_on": runs, "long": scenario.long})
-            );
+            let object = json!({"scenario": name, "guards": guards, "runs_on": runs, "once": scenario.once});
+            println!("{object}");
         } else {
-            let long = if scenario.long { ", for tens of seconds where that is emulated" } else { "" };
-            println!("{name}\n    {guards}\n    runs on {runs}{long}");
+            let once = if scenario.once { "; one tier may do" } else { "" };
+            println!("{name}\n    {guards}\n    runs on {runs}{once}");
         }
     }
 }

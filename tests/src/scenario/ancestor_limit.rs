@@ -15,7 +15,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "a limit above the victim's cgroup is reached: the scope is the ancestor, the chain of limits is complete",
     needs: Needs::Memcg,
     kills: 1,
-    long: false,
+    once: false,
     run,
 };
 

@@ -30,7 +30,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "kills between \"armed\" and \"complete\" are reported once each, with the right victim and figures",
     needs: Needs::Memcg,
     kills: KILLS as usize,
-    long: false,
+    once: false,
     run,
 };
 

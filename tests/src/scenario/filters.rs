@@ -24,7 +24,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "each filter lets the matching one of two kills through, and not the other",
     needs: Needs::Memcg,
     kills: 2,
-    long: false,
+    once: true,
     run,
 };
 

@@ -14,7 +14,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "a machine that runs out of memory as a whole: global scope, and its capacity is all memory and swap",
     needs: Needs::SmallDisposable,
     kills: 1,
-    long: false,
+    once: false,
     run,
 };
 

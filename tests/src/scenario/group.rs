@@ -15,7 +15,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "memory.oom.group kills four members at once: one incident with four victims and their verdicts",
     needs: Needs::Unified,
     kills: 1,
-    long: false,
+    once: false,
     run,
 };
 

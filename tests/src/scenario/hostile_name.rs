@@ -38,7 +38,7 @@ pub const SCENARIO: Scenario = Scenario {
              direction of writing break neither JSON nor a terminal",
     needs: Needs::Memcg,
     kills: 2,
-    long: false,
+    once: true,
     run,
 };
 

@@ -23,7 +23,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "oomtrace dies by SIGKILL: its programs leave the kernel, and the next one traces as ever",
     needs: Needs::Memcg,
     kills: 1,
-    long: false,
+    once: true,
     run,
 };
 

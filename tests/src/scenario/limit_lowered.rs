@@ -16,7 +16,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "memory.max is written below the usage: one kill, triggered by the writer, and the cause is told",
     needs: Needs::Unified,
     kills: 3,
-    long: false,
+    once: false,
     run,
 };
 

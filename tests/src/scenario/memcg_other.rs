@@ -18,7 +18,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "a small process reaches the limit and a big sleeping one is killed: trigger and victim are not mixed up",
     needs: Needs::Memcg,
     kills: 2,
-    long: false,
+    once: false,
     run,
 };
 

@@ -15,7 +15,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "a process alone in its cgroup exceeds the limit: it is both trigger and victim, and all its figures agree",
     needs: Needs::Memcg,
     kills: 1,
-    long: false,
+    once: false,
     run,
 };
 

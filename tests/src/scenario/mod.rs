@@ -41,8 +41,9 @@ pub struct Scenario {
     pub needs: Needs,
     /// How many OOM headers it has the kernel print.
     pub kills: usize,
-    /// Whether it takes tens of seconds on an emulated machine.
-    pub long: bool,
+    /// Whether one tier is enough on each kernel where time is short: it takes tens of seconds under emulation, or
+    /// what it looks at is much the same in every tier.
+    pub once: bool,
     /// Provokes, watches and compares. What it finds goes to the stage's checks; an error is what kept it from
     /// finding anything.
     pub run: fn(&mut Stage<'_>) -> Result<()>,

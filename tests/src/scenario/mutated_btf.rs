@@ -42,7 +42,7 @@ pub const SCENARIO: Scenario = Scenario {
              reason, or a refusal, never a wrong one",
     needs: Needs::Memcg,
     kills: 2,
-    long: true,
+    once: true,
     run,
 };
 

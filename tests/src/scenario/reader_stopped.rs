@@ -20,7 +20,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "the reader of the output stands still during a storm: nothing is lost but what is said to be",
     needs: Needs::Memcg,
     kills: 0,
-    long: true,
+    once: true,
     run,
 };
 

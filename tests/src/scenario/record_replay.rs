@@ -22,7 +22,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "a recorded run, replayed, gives the same incidents, but for their source",
     needs: Needs::Memcg,
     kills: 1,
-    long: false,
+    once: true,
     run,
 };
 

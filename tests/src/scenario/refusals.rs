@@ -15,7 +15,7 @@ pub const SCENARIO: Scenario = Scenario {
              with the documented exit status, or does without",
     needs: Needs::Memcg,
     kills: 5,
-    long: true,
+    once: true,
     run,
 };
 

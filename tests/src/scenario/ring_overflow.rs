@@ -21,7 +21,7 @@ pub const SCENARIO: Scenario = Scenario {
              reported or counted as lost",
     needs: Needs::Memcg,
     kills: 0,
-    long: true,
+    once: true,
     run,
 };
 

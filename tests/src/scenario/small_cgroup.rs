@@ -24,7 +24,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "oomtrace in a cgroup of 64 MiB starts, reports a kill in another, and is not killed itself",
     needs: Needs::Memcg,
     kills: 1,
-    long: false,
+    once: true,
     run,
 };
 

@@ -31,7 +31,7 @@ pub const SCENARIO: Scenario = Scenario {
              about its own cgroup",
     needs: Needs::Memcg,
     kills: 0,
-    long: true,
+    once: true,
     run,
 };
 

@@ -16,7 +16,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "a kill asked for by sysrq-f is told apart from one for want of memory",
     needs: Needs::Disposable,
     kills: 1,
-    long: false,
+    once: false,
     run,
 };
 

@@ -14,7 +14,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "two cgroups run out at once: two incidents, each with its own trigger, victim and path",
     needs: Needs::Memcg,
     kills: 2,
-    long: false,
+    once: false,
     run,
 };
 

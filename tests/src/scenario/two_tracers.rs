@@ -27,7 +27,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "two oomtraces at once both report an incident, with the same figures",
     needs: Needs::Memcg,
     kills: 1,
-    long: false,
+    once: true,
     run,
 };
 

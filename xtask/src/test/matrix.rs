@@ -19,18 +19,18 @@ use crate::{progress, scratch, workspace};
 pub struct Choice {
     /// Only these; all if there are none.
     pub only: Vec<String>,
-    /// The long ones in every tier, and every change of the type information in place of a sample.
+    /// Every scenario in every tier, and every change of the type information in place of a sample.
     pub full: bool,
 }
 
 impl Choice {
-    /// Options of `scenarios run`, where the long scenarios are wanted too or are not.
-    fn options(&self, long: bool) -> Vec<String> {
+    /// Options of `scenarios run` for a tier in which all run, or for another.
+    fn options(&self, whole: bool) -> Vec<String> {
         let mut options = Vec::new();
         if !self.only.is_empty() {
             options.extend(["--only".to_owned(), self.only.join(",")]);
-        } else if !long && !self.full {
-            options.push("--short".to_owned());
+        } else if !whole && !self.full {
+            options.push("--again".to_owned());
         }
         if self.full {
             options.extend(["--mutations", "all", "--limit", "1800"].map(str::to_owned));
@@ -52,8 +52,8 @@ struct Plan {
     cpus: u32,
     /// The tiers in which the scenarios run, one after the other.
     tiers: &'static [&'static str],
-    /// The tier in which the long ones run too: half an hour has to do for all.
-    long: Option<&'static str>,
+    /// The tier in which all of them run; in the others those do that differ by tier. Half an hour has to do for all.
+    whole: Option<&'static str>,
 }
 
 const EVERY_TIER: &[&str] = &["trampoline", "kprobe", "tracepoint"];
@@ -61,15 +61,16 @@ const EVERY_TIER: &[&str] = &["trampoline", "kprobe", "tracepoint"];
 /// What is booted. `auto` comes to trampolines on all of these; each tier is forced in turn, so that all must tell
 /// the same.
 const PLANS: [Plan; 7] = [
+    // The counters of a process are per-CPU: with many, what each holds back matters. These take
+    // longest, so they begin.
+    Plan { kernel: "6.12", memory: 512, cpus: 16, tiers: &["auto"], whole: None },
+    Plan { kernel: "7.2", memory: 512, cpus: 16, tiers: &["auto"], whole: Some("auto") },
     // mark_victim passes the thread id alone here.
-    Plan { kernel: "5.10.223", memory: 256, cpus: 2, tiers: EVERY_TIER, long: Some("tracepoint") },
-    Plan { kernel: "5.10", memory: 256, cpus: 2, tiers: EVERY_TIER, long: Some("trampoline") },
-    Plan { kernel: "6.1", memory: 256, cpus: 2, tiers: EVERY_TIER, long: Some("kprobe") },
-    Plan { kernel: "6.12", memory: 256, cpus: 2, tiers: EVERY_TIER, long: Some("trampoline") },
-    Plan { kernel: "7.2", memory: 256, cpus: 2, tiers: EVERY_TIER, long: Some("kprobe") },
-    // The counters of a process are per-CPU: with many, what each holds back matters.
-    Plan { kernel: "6.12", memory: 512, cpus: 16, tiers: &["auto"], long: None },
-    Plan { kernel: "7.2", memory: 512, cpus: 16, tiers: &["auto"], long: Some("auto") },
+    Plan { kernel: "5.10.223", memory: 256, cpus: 2, tiers: EVERY_TIER, whole: Some("tracepoint") },
+    Plan { kernel: "5.10", memory: 256, cpus: 2, tiers: EVERY_TIER, whole: Some("trampoline") },
+    Plan { kernel: "6.1", memory: 256, cpus: 2, tiers: EVERY_TIER, whole: Some("trampoline") },
+    Plan { kernel: "6.12", memory: 256, cpus: 2, tiers: EVERY_TIER, whole: Some("kprobe") },
+    Plan { kernel: "7.2", memory: 256, cpus: 2, tiers: EVERY_TIER, whole: Some("tracepoint") },
 ];
 
 /// A guest may take this long: TCG on two processors needs some minutes.
@@ -90,7 +91,7 @@ impl Plan {
             .tiers
             .iter()
             .map(|tier| {
-                let options = choice.options(self.long == Some(*tier)).join(" ");
+                let options = choice.options(self.whole == Some(*tier)).join(" ");
                 format!("scenarios run --tier {tier} --results /artifacts/{tier}.jsonl --keep /artifacts/{tier} {options}")
             })
             .collect();
@@ -223,28 +224,28 @@ mod tests {
         assert_eq!(failed(judged("x", FAILED, Some("exit status 1".to_owned()))), 1, "said once");
     }
 
-    /// Guards the plans: each names a kernel in a form that setup takes, and the long scenarios run somewhere in every
+    /// Guards the plans: each names a kernel in a form that setup takes, and all scenarios run somewhere in every
     /// tier.
     #[test]
     fn plans_name_kernels() {
         for plan in PLANS {
             assert!(plan.kernel.parse::<Wanted>().is_ok(), "{}", plan.kernel);
             assert!(!plan.tiers.is_empty());
-            assert!(plan.long.is_none_or(|long| plan.tiers.contains(&long)), "{}", plan.kernel);
+            assert!(plan.whole.is_none_or(|whole| plan.tiers.contains(&whole)), "{}", plan.kernel);
         }
         for tier in EVERY_TIER {
-            assert!(PLANS.iter().any(|plan| plan.long == Some(tier)), "{tier}");
+            assert!(PLANS.iter().any(|plan| plan.whole == Some(tier)), "{tier}");
         }
     }
 
     /// Guards what is left out: nothing that was asked for by name, and nothing in full.
     #[test]
-    fn long_scenarios_are_left_out_where_the_plan_says_so() {
-        let short = |only: &[&str], full, long| {
+    fn scenarios_are_left_out_where_the_plan_says_so() {
+        let again = |only: &[&str], full, whole| {
             let only = only.iter().map(ToString::to_string).collect();
-            Choice { only, full }.options(long).contains(&"--short".to_owned())
+            Choice { only, full }.options(whole).contains(&"--again".to_owned())
         };
-        assert!(short(&[], false, false));
-        assert!(!short(&[], false, true) && !short(&[], true, false) && !short(&["storm"], false, false));
+        assert!(again(&[], false, false));
+        assert!(!again(&[], false, true) && !again(&[], true, false) && !again(&["storm"], false, false));
     }
 }

@@ -24,7 +24,7 @@ pub struct Args {
     /// Leave out the virtual machines: quicker, and no verdict on other kernels
     #[arg(long)]
     no_vm: bool,
-    /// Add what takes longer: the long scenarios in every tier of every kernel, every mutation of the type
+    /// Add what takes longer: every scenario in every tier of every kernel, every mutation of the type
     /// information, a storm of 2,000 kills, and fuzzing
     #[arg(long)]
     full: bool,
