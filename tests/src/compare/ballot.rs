@@ -198,14 +198,14 @@ impl Figures<'_> {
     }
 
     /// Checks the score against one that is recomputed from oomtrace's own figures and the page tables by the task
-    /// table: equal for one that moves nothing; for any other, page tables and all that it moved in so short a time
-    /// make no more of a difference than the page tables do as a whole.
+    /// table: equal for one that moves nothing; of one whose threads go on, different by what these may move; of one
+    /// that nothing is known of, by no more than the page tables make, in so short a time.
     fn score(&self, checks: &mut Checks, row: &TaskRow) {
         let candidate = self.candidate;
         let figures = candidate.rss_bytes.zip(candidate.swap_bytes).zip(candidate.oom_score_adj);
         let Some(((rss, swap), adj)) = figures else { return };
-        let still = candidate.pid.and_then(|pid| self.case.moved_bytes(pid)) == Some(0);
-        let bound = if still { 0 } else { row.pgtables_bytes / self.case.machine.page_bytes };
+        let moved = candidate.pid.and_then(|pid| self.case.moved_bytes(pid));
+        let bound = moved.unwrap_or(row.pgtables_bytes) / self.case.machine.page_bytes;
         let score = self.case.score(rss + swap, row.pgtables_bytes, adj);
         checks.that(
             candidate.points.zip(score).is_some_and(|(ours, score)| ours.abs_diff(score) <= bound),
