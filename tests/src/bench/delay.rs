@@ -10,6 +10,7 @@ use super::child::{Killer, hogs};
 use super::marks::Marks;
 use super::terminal::{Timed, by_pipe, by_terminal};
 use super::tool;
+use super::wake;
 use super::{Bench, sample, value};
 
 /// How long a report may take before it counts as missing.
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long is waited between two kills, so that each finds the tool asleep.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Has one child after another killed, for each tool in turn.
+/// Has one child after another killed, for each tool in turn; and, for comparison, as many threads woken.
 ///
 /// oomtrace writes to a pipe, once for people and once as JSON. The others write to a terminal, since libbpf-tools'
 /// oomkill keeps back what it writes to a pipe until it has 4 KiB.
@@ -31,6 +32,7 @@ pub fn measure(bench: &Bench, kills: u32, hog_count: u32) -> Result<()> {
     }
     let (killer, marks) = (Killer::new()?, Marks::record()?);
     let _burning = hogs(hog_count)?;
+    wake::measure(&format!("wake-up {when}"), kills, PAUSE)?;
     for tool in &tools {
         let (stdout, lines) = if tool.name.starts_with("oomtrace") { by_pipe() } else { by_terminal() }?;
         let armed = tool.start(stdout)?;

@@ -13,6 +13,7 @@ mod terminal;
 mod tool;
 mod turn;
 mod usage;
+mod wake;
 
 use std::io::{Write, stdout};
 use std::path::PathBuf;

@@ -61,16 +61,15 @@ const EVERY_TIER: &[&str] = &["trampoline", "kprobe", "tracepoint"];
 /// What is booted. `auto` comes to trampolines on all of these; each tier is forced in turn, so that all must tell
 /// the same.
 const PLANS: [Plan; 7] = [
-    // The counters of a process are per-CPU: with many, what each holds back matters. These take
-    // longest, so they begin.
+    // The counters of a process are per-CPU: with many, what each holds back matters.
     Plan { kernel: "6.12", memory: 512, cpus: 16, tiers: &["auto"], whole: None },
-    Plan { kernel: "7.2", memory: 512, cpus: 16, tiers: &["auto"], whole: Some("auto") },
+    Plan { kernel: "7.2", memory: 512, cpus: 16, tiers: &["auto"], whole: None },
     // mark_victim passes the thread id alone here.
     Plan { kernel: "5.10.223", memory: 256, cpus: 2, tiers: EVERY_TIER, whole: Some("tracepoint") },
     Plan { kernel: "5.10", memory: 256, cpus: 2, tiers: EVERY_TIER, whole: Some("trampoline") },
     Plan { kernel: "6.1", memory: 256, cpus: 2, tiers: EVERY_TIER, whole: Some("trampoline") },
     Plan { kernel: "6.12", memory: 256, cpus: 2, tiers: EVERY_TIER, whole: Some("kprobe") },
-    Plan { kernel: "7.2", memory: 256, cpus: 2, tiers: EVERY_TIER, whole: Some("tracepoint") },
+    Plan { kernel: "7.2", memory: 256, cpus: 2, tiers: EVERY_TIER, whole: Some("trampoline") },
 ];
 
 /// A guest may take this long: TCG on two processors needs some minutes.
