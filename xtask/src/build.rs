@@ -48,14 +48,14 @@ pub fn main(args: &Args) -> Result<()> {
 /// Builds everything; quick when nothing has changed.
 pub fn build(debug: bool) -> Result<Built> {
     let object = object()?;
+    let with_libc = libc_is_at_hand();
     for (package, bin) in [("oomtrace", "oomtrace"), ("oomtrace-tests", "scenarios")] {
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(workspace::root()).env(OBJECT_VARIABLE, &object);
-        cargo.args(["rustc", "--package", package, "--bin", bin]);
+        let mut cargo = process::cargo();
+        cargo.env(OBJECT_VARIABLE, &object).args(["rustc", "--package", package, "--bin", bin]);
         if !debug {
             cargo.arg("--release");
         }
-        if libc_is_at_hand() {
+        if with_libc {
             cargo.args(["--", "--codegen", "target-feature=+crt-static"]);
         }
         process::inherit(&mut cargo).with_context(|| format!("{bin} does not build"))?;

@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 
+use crate::workspace;
+
 /// How much of a failed program's own words an error repeats.
 const WORDS: usize = 12;
 /// How many words of a command line an error repeats.
@@ -35,6 +37,13 @@ pub fn output(command: &mut Command) -> Result<String> {
 pub fn inherit(command: &mut Command) -> Result<()> {
     let status = command.status().map_err(|err| not_started(command, err))?;
     if status.success() { Ok(()) } else { Err(anyhow!("`{}` failed ({status})", name(command))) }
+}
+
+/// The cargo that runs us, in this workspace.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace::root());
+    cargo
 }
 
 /// The file that a program's name stands for on the PATH.

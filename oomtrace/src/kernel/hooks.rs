@@ -149,11 +149,6 @@ pub const STAND_IN: Choice = choice(&[KILLED_BY_SIGNAL]);
 
 const KILLED_BY_SIGNAL: Hook = hook("killed_raw_tp", Kind::RawTracepoint, "signal_generate");
 
-const DIRECT_RECLAIM: Hook =
-    hook("direct_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_direct_reclaim_begin");
-const MEMCG_RECLAIM: Hook =
-    hook("memcg_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_memcg_reclaim_begin");
-
 /// What a report takes.
 pub const VICTIM: Role = Role {
     name: "victim",
@@ -212,7 +207,10 @@ pub const DECISION: Role = Role {
         choice(&[hook("decision_fentry", Kind::Fentry, "oom_kill_process")]),
         choice(&[hook("decision_kprobe", Kind::Kprobe, "oom_kill_process")]),
         Choice {
-            hooks: &[DIRECT_RECLAIM, MEMCG_RECLAIM],
+            hooks: &[
+                hook("direct_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_direct_reclaim_begin"),
+                hook("memcg_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_memcg_reclaim_begin"),
+            ],
             offered: None,
             losses: &[
                 ("scope.constraint", NO_DECISION),
@@ -249,23 +247,19 @@ pub const CANDIDATES: Role = Role {
     purpose: "who could have been chosen, and by which scores",
     choices: &[
         Choice {
-            hooks: &[
+            offered: Some(scores_a_task),
+            ..choice(&[
                 hook("ballot_fentry", Kind::Fentry, "out_of_memory"),
                 hook("candidate_fexit", Kind::Fexit, "oom_badness"),
-            ],
-            offered: Some(scores_a_task),
-            losses: &[],
-            note: "",
+            ])
         },
         Choice {
-            hooks: &[
+            offered: Some(scores_a_task),
+            ..choice(&[
                 hook("ballot_kprobe", Kind::Kprobe, "out_of_memory"),
                 hook("candidate_kprobe", Kind::Kprobe, "oom_badness"),
                 hook("candidate_kretprobe", Kind::Kretprobe, "oom_badness"),
-            ],
-            offered: Some(scores_a_task),
-            losses: &[],
-            note: "",
+            ])
         },
         Choice {
             hooks: &[],

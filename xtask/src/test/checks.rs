@@ -1,10 +1,7 @@
 //! What needs no kernel: format, lints, unit tests.
 
-use std::env;
-use std::process::Command;
-
 use super::table::Cell;
-use crate::{process, workspace};
+use crate::process;
 
 /// One of them: its name and cargo's arguments.
 pub struct Check {
@@ -26,8 +23,6 @@ impl Check {
     /// Runs it; what it says goes to our own output.
     pub fn run(&self) -> Cell {
         eprintln!("cargo {}", self.args.join(" "));
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(workspace::root()).args(self.args);
-        Cell::of(self.name, "host", process::inherit(&mut cargo))
+        Cell::of(self.name, "host", process::inherit(process::cargo().args(self.args)))
     }
 }
