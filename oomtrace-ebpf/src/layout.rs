@@ -2,10 +2,15 @@
 //!
 //! rustc emits no BTF relocations for BPF, so nothing about the kernel's structures is compiled in: userspace
 //! resolves every field below from the kernel's BTF and patches the offsets into the programs' `.rodata` before
-//! they load. A field that this kernel lacks is [`ABSENT`], and the programs then leave what depends on it out.
+//! they load. A field that this kernel lacks is [`ABSENT`]: to read it fails, as of a pointer that is NULL, and what depends
+//! on it is left out. That takes no branch: each would have to be cut out of the program when it is loaded, which moves all
+//! that comes behind it.
 
 /// The offset of a field that this kernel does not have, or has in another size than the programs expect.
-pub const ABSENT: u32 = u32::MAX;
+///
+/// With it a kernel's address becomes one that no processor has (it is not canonical), and NULL too:
+/// `copy_from_kernel_nofault_allowed()` (arch/x86/mm/maccess.c, 5.8) refuses it.
+pub const ABSENT: u64 = 1 << 62;
 
 /// One field of the kernel that the programs read.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +29,7 @@ macro_rules! layout {
         #[repr(C)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct Layout {
-            $($(#[$doc])* pub $name: u32,)+
+            $($(#[$doc])* pub $name: u64,)+
         }
 
         impl Layout {
@@ -38,7 +43,7 @@ macro_rules! layout {
 
             /// The table as the array of offsets that [`Self::FIELDS`] describes.
             #[must_use]
-            pub const fn from_offsets(offsets: [u32; Self::FIELDS.len()]) -> Self {
+            pub const fn from_offsets(offsets: [u64; Self::FIELDS.len()]) -> Self {
                 let [$($name),+] = offsets;
                 Self { $($name),+ }
             }
@@ -75,8 +80,12 @@ layout! {
     signal_oom_score_adj: 2 = "signal_struct"."oom_score_adj";
     /// Number of threads.
     signal_nr_threads: 4 = "signal_struct"."nr_threads";
+    /// Threads that have not begun to end.
+    signal_live: 4 = "signal_struct"."live.counter";
     /// The address space of an OOM victim, kept past `exit_mm`; NULL before it is marked.
     signal_oom_mm: 8 = "signal_struct"."oom_mm";
+    /// Threads and others that use the address space; at 0 it is taken down.
+    mm_users: 4 = "mm_struct"."mm_users.counter";
     /// Size of the address space, pages.
     mm_total_vm: 8 = "mm_struct"."total_vm";
     /// Page tables, bytes.
@@ -141,15 +150,19 @@ layout! {
     oc_constraint: 4 = "oom_control"."constraint";
 }
 
+/// No argument of a tracepoint.
+pub const NO_ARGUMENT: u32 = u32::MAX;
+
 /// What else the programs must know before they load. Constants to the verifier, which thus drops the branches
 /// that this kernel cannot take (a helper that it lacks, for one).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Params {
-    /// Index of the memory controller in `css_set.subsys` (`enum cgroup_subsys_id`), or [`ABSENT`].
-    pub memory_cgrp_id: u32,
+    /// Offset in `css_set` of the memory controller's state: `subsys[memory_cgrp_id]` (`enum cgroup_subsys_id`), or
+    /// [`ABSENT`].
+    pub memory_css: u64,
     /// Possible CPUs to sum per-CPU counters over; 0 where the exact sum cannot be had.
     pub cpus: u32,
-    /// Which argument of `mm_vmscan_memcg_reclaim_begin` is the memory cgroup, or [`ABSENT`].
+    /// Which argument of `mm_vmscan_memcg_reclaim_begin` is the memory cgroup, or [`NO_ARGUMENT`].
     pub reclaim_memcg_arg: u32,
 }

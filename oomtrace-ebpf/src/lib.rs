@@ -10,9 +10,9 @@
 mod layout;
 mod record;
 
-pub use layout::{ABSENT, Field, Layout, Params};
+pub use layout::{ABSENT, Field, Layout, NO_ARGUMENT, Params};
 pub use record::{
     Candidate, Close, Decision, Header, Level, MAX_CANDIDATES, MAX_LEVELS, MIRROR, Mark, MmFacts, NAME_LEN,
-    NO_LIMIT_PAGES, RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP, RecordKind, TEXT_LEN, TaskFacts, chain, close,
-    decision, level, mm, reclaim, task,
+    NO_LIMIT_PAGES, RELIEF_PATIENCE_NS, RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP, RecordKind, Relief,
+    TEXT_LEN, TaskFacts, chain, close, decision, level, mm, reclaim, relief, task,
 };

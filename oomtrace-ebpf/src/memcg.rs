@@ -84,7 +84,7 @@ fn memcg(css: u64) -> u64 {
     if within == ABSENT || own == ABSENT {
         return 0;
     }
-    css.wrapping_sub(u64::from(within.wrapping_sub(own)))
+    css.wrapping_sub(within.wrapping_sub(own))
 }
 
 /// The css within a `mem_cgroup`.
@@ -95,5 +95,5 @@ pub fn css(memcg: u64) -> u64 {
     if within == ABSENT || own == ABSENT {
         return 0;
     }
-    memcg.wrapping_add(u64::from(within.wrapping_sub(own)))
+    memcg.wrapping_add(within.wrapping_sub(own))
 }

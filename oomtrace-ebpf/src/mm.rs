@@ -28,14 +28,12 @@ pub fn read(facts: &mut MmFacts, mm: u64) {
         return;
     }
     let first = constant!(LAYOUT.mm_rss_percpu);
-    let second = constant!(LAYOUT.mm_rss_percpu_next);
-    if first == ABSENT || second == ABSENT {
-        return;
-    }
-    let stride = second.wrapping_sub(first);
+    // Where one of the two is absent, so is the first counter or the second.
+    let stride = constant!(LAYOUT.mm_rss_percpu_next).wrapping_sub(first);
     let mut read = 1;
-    for index in 0..4_u32 {
-        read &= into(&raw mut facts.rss_count[index as usize], mm, first + index * stride);
+    for index in 0..4_u64 {
+        let place = first.wrapping_add(index.wrapping_mul(stride));
+        read &= into(&raw mut facts.rss_count[index as usize], mm, place);
     }
     facts.present |= mm::COUNT * read;
     facts.present |= mm::SUM * (read & sum(facts, mm, stride));
@@ -43,19 +41,19 @@ pub fn read(facts: &mut MmFacts, mm: u64) {
 
 /// Adds all CPUs' parts to the counters: 1 if that succeeded.
 #[inline(always)]
-fn sum(facts: &mut MmFacts, mm: u64, stride: u32) -> u32 {
+fn sum(facts: &mut MmFacts, mm: u64, stride: u64) -> u32 {
     let cpus = constant!(PARAMS.cpus);
     let counters = constant!(LAYOUT.mm_rss_percpu_counters);
-    // Both are constants to the verifier: where the sum cannot be had it never sees the helper below, which is
-    // younger (5.19) than the oldest kernel that we run on.
-    if cpus == 0 || cpus > MAX_CPUS || counters == ABSENT {
+    // A constant to the verifier: where the sum cannot be had it never sees the helper below, which is younger (5.19)
+    // than the oldest kernel that we run on.
+    if cpus == 0 || cpus > MAX_CPUS {
         return 0;
     }
     let mut anchor = 0_u64;
     let mut read = into(&raw mut anchor, forget(&raw const ANCHOR as u64), constant!(LAYOUT.bpf_array_pptrs));
     facts.cpus = cpus;
-    for index in 0..4_u32 {
-        let parts = number::<u64>(mm, counters + index * stride);
+    for index in 0..4_u64 {
+        let parts = number::<u64>(mm, counters.wrapping_add(index.wrapping_mul(stride)));
         let held = held_back(parts.wrapping_sub(anchor)) as i64;
         read &= succeeded(held.wrapping_add(FAILED / -2));
         facts.rss_sum[index as usize] = facts.rss_count[index as usize].wrapping_add(held);

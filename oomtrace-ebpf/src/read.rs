@@ -6,7 +6,7 @@
 use core::{arch::asm, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use oomtrace_ebpf::{ABSENT, Layout, Params};
+use oomtrace_ebpf::{ABSENT, Layout, NO_ARGUMENT, Params};
 
 /// Where this kernel keeps what we read: patched by userspace before the programs load.
 #[unsafe(no_mangle)]
@@ -14,7 +14,7 @@ pub static LAYOUT: Layout = Layout::UNRESOLVED;
 
 /// What else is known of this kernel: patched by userspace before the programs load.
 #[unsafe(no_mangle)]
-pub static PARAMS: Params = Params { memory_cgrp_id: ABSENT, cpus: 0, reclaim_memcg_arg: ABSENT };
+pub static PARAMS: Params = Params { memory_css: ABSENT, cpus: 0, reclaim_memcg_arg: NO_ARGUMENT };
 
 /// The offset of a field of [`LAYOUT`], or one of [`PARAMS`]. Volatile, since the compiler knows only the values
 /// from before the patch. To the verifier it is a constant.
@@ -29,11 +29,8 @@ pub(crate) use constant;
 /// Reads what `offset` places in the structure at `base` into `to`: 1, or 0 if the kernel lacks the field or the
 /// memory cannot be read. A base of NULL cannot.
 #[inline(always)]
-pub fn into<T>(to: *mut T, base: u64, offset: u32) -> u32 {
-    if offset == ABSENT {
-        return 0;
-    }
-    let from = base.wrapping_add(u64::from(offset)) as *const core::ffi::c_void;
+pub fn into<T>(to: *mut T, base: u64, offset: u64) -> u32 {
+    let from = base.wrapping_add(offset) as *const core::ffi::c_void;
     // SAFETY: `to` is ours and has the size given; the helper checks the source and fails on a bad one.
     succeeded(unsafe { bpf_probe_read_kernel(to.cast(), size_of::<T>() as u32, from) })
 }
@@ -49,7 +46,7 @@ pub fn succeeded(result: i64) -> u32 {
 
 /// Reads a number or a pointer; 0 where that fails.
 #[inline(always)]
-pub fn number<T: Copy>(base: u64, offset: u32) -> T {
+pub fn number<T: Copy>(base: u64, offset: u64) -> T {
     let mut number = MaybeUninit::<T>::zeroed();
     into(number.as_mut_ptr(), base, offset);
     // SAFETY: T is an integer here, for which zeroes are valid.

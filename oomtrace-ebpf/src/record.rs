@@ -14,11 +14,14 @@ pub enum RecordKind {
     Close = 4,
     /// [`Candidate`]: one of the tasks that `oom_badness()` scored highest.
     Candidate = 5,
+    /// [`Relief`]: a victim has ended, or its memory is free.
+    Relief = 6,
 }
 
 impl RecordKind {
     /// Every kind, in the order of the loss counters.
-    pub const ALL: [Self; 5] = [Self::Decision, Self::Level, Self::Mark, Self::Close, Self::Candidate];
+    pub const ALL: [Self; 6] =
+        [Self::Decision, Self::Level, Self::Mark, Self::Close, Self::Candidate, Self::Relief];
 
     /// The kind that a record's header names, if this version knows it.
     #[must_use]
@@ -109,6 +112,8 @@ pub mod task {
     pub const MEMCG: u32 = 1 << 8;
     /// `tid` is known.
     pub const TID: u32 = 1 << 9;
+    /// `live` is known.
+    pub const LIVE: u32 = 1 << 10;
 }
 
 record! {
@@ -138,8 +143,8 @@ record! {
         pub memcg_id: u64,
         /// Hierarchy of that cgroup: 0 is v2.
         pub memcg_hierarchy: u32,
-        /// Keeps the size a multiple of 8.
-        pub reserved: u32,
+        /// Threads of the process that have not begun to end.
+        pub live: u32,
         /// Name of the thread, NUL-terminated, any bytes.
         pub comm: [u8; 16],
     } size 72
@@ -316,11 +321,17 @@ record! {
         /// Whether a kill of this very task by this very trigger came just before: 1, or 0 for a task that was
         /// exiting by itself and is marked only.
         pub killed: u32,
-        /// What the trigger reclaimed last, where no hook shows the decision (values of [`reclaim`]).
+        /// What the trigger reclaimed last (values of [`reclaim`]).
         pub reclaim: u32,
         /// The memory cgroup that it reclaimed, where the tracepoint passes it (7.x); 0 where it does not.
         pub reclaim_memcg_id: u64,
-    } size 280
+        /// Time in the trigger's rounds of reclaim before, ns: since its mark before, as far as they follow each other.
+        pub stall_ns: u64,
+        /// These rounds.
+        pub stall_rounds: u32,
+        /// Beginnings and ends of rounds that were missed: if any, the two are too low.
+        pub stall_unseen: u32,
+    } size 296
 }
 
 /// Values of [`Mark::reclaim`].
@@ -379,4 +390,36 @@ record! {
         /// Keeps the size a multiple of 8.
         pub reserved: u32,
     } size 216
+}
+
+/// How long a victim is expected to end after its mark, ns. The OOM reaper comes after 2 s and gives up after one more
+/// (`OOM_REAPER_DELAY`, `MAX_OOM_REAP_RETRIES`, mm/oom_kill.c); what lasts longer is stuck.
+pub const RELIEF_PATIENCE_NS: u64 = 30_000_000_000;
+
+/// Values of [`Relief::what`]: bits, so that what has come can be kept in a word.
+pub mod relief {
+    /// The last thread of the victim has ended: `sched_process_exit` (kernel/exit.c).
+    pub const EXITED: u32 = 1;
+    /// Its address space has been taken down, its memory is free: `exit_mmap()` (mm/mmap.c).
+    pub const FREED: u32 = 1 << 1;
+    /// The OOM reaper has taken its memory, since it did not end by itself: `finish_task_reaping` (mm/oom_kill.c).
+    pub const REAPED: u32 = 1 << 2;
+}
+
+record! {
+    /// What became of a victim later. It is no part of a run: in its header trigger, beginning and number are 0.
+    pub struct Relief {
+        /// Kind [`RecordKind::Relief`].
+        pub header: Header,
+        /// What happened (one of [`relief`]).
+        pub what: u32,
+        /// The victim's process id; 0 where the OOM reaper acted.
+        pub pid: u32,
+        /// The victim's thread id where the OOM reaper acted; else 0.
+        pub tid: u32,
+        /// Keeps the size a multiple of 8.
+        pub reserved: u32,
+        /// When the victim began (`CLOCK_BOOTTIME`, ns): with its process id, what names it; 0 where the OOM reaper acted.
+        pub start_boot_ns: u64,
+    } size 56
 }

@@ -50,8 +50,15 @@ pub fn emit<T: 'static>(kind: RecordKind, wake: Wake, fill: impl FnOnce(&mut T))
         lost: run.lost,
     };
     run.index += 1;
+    let sent = send(kind, header, wake, fill);
+    run.lost += u32::from(!sent);
+    sent
+}
+
+/// The same of a record that is no run's, with a header of its own.
+#[inline(always)]
+pub fn send<T: 'static>(kind: RecordKind, header: Header, wake: Wake, fill: impl FnOnce(&mut T)) -> bool {
     let Some(mut entry) = RECORDS.reserve::<T>(0) else {
-        run.lost += 1;
         count_lost(kind);
         return false;
     };

@@ -1,42 +1,110 @@
-//! What a thread reclaims before it runs the OOM killer. Where no hook shows the decision, this tells whether a
-//! node's memory ran out or a memory cgroup's.
+//! What a thread reclaims before it runs the OOM killer: how long that takes, and, where no hook shows the decision,
+//! whether a node's memory ran out or a memory cgroup's.
 
 use aya_ebpf::{
     macros::{map, raw_tracepoint},
     maps::LruHashMap,
     programs::RawTracePointContext,
 };
-use oomtrace_ebpf::{ABSENT, reclaim};
+use oomtrace_ebpf::{NO_ARGUMENT, reclaim};
 
-use crate::{memcg, read::constant, task::current_tid};
+use crate::{memcg, read::constant, run::now, task::current_tid};
 
 /// What each thread reclaimed last.
 #[map]
 static RECLAIM: LruHashMap<u32, Last> = LruHashMap::with_max_entries(1024, 0);
 
+/// Rounds with more than this between them belong to different stalls, ns. A thread that fails to reclaim tries again
+/// at once, or after a tick.
+const APART_NS: u64 = 100_000_000;
+/// What happens later than this after the last round is not its consequence, ns. In between the thread waits for the
+/// OOM killer to finish with others, which takes seconds on a slow console.
+const PAST_NS: u64 = 10_000_000_000;
+
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Last {
     memcg_id: u64,
+    /// When a round began or ended last. `CLOCK_BOOTTIME`, ns.
+    seen_ns: u64,
+    /// Time in rounds that ended, ns.
+    spent_ns: u64,
+    /// Rounds that ended.
+    rounds: u32,
+    /// Beginnings without an end and ends without a beginning. Where tracepoint programs can be preempted (7.x), one
+    /// that is at work for another thread on the same processor misses its turn.
+    unseen: u32,
+    /// A value of [`reclaim`].
     kind: u32,
-    /// Keeps the size a multiple of 8: map values are copied as a whole.
-    reserved: u32,
+    /// Whether a round is under way: 1, or 0.
+    open: u32,
 }
 
-/// What the thread reclaimed last: a value of [`reclaim`] and the memory cgroup's id, 0 where it is not known.
+/// What the current thread reclaimed before its mark.
+pub struct Before {
+    /// What it reclaimed last: a value of [`reclaim`], and the memory cgroup's id, 0 where it is not known.
+    pub kind: u32,
+    pub memcg_id: u64,
+    /// Time in its rounds since its mark before, ns.
+    pub spent_ns: u64,
+    /// These rounds.
+    pub rounds: u32,
+    /// What of them went unseen.
+    pub unseen: u32,
+}
+
+/// What the current thread reclaimed before the mark that it is about to tell of.
 #[inline(always)]
-pub fn last(tid: u32) -> (u32, u64) {
-    match RECLAIM.get_ptr(tid) {
-        // SAFETY: a map's element may be reused but never unmapped.
-        Some(last) => unsafe { ((*last).kind, (*last).memcg_id) },
-        None => (reclaim::NONE, 0),
+pub fn take() -> Before {
+    let Some(last) = RECLAIM.get_ptr_mut(current_tid()) else {
+        return Before { kind: reclaim::NONE, memcg_id: 0, spent_ns: 0, rounds: 0, unseen: 0 };
+    };
+    // SAFETY: a map's element may be reused but never unmapped; this thread alone writes to its own.
+    let last = unsafe { &mut *last };
+    if now().wrapping_sub(last.seen_ns) > PAST_NS {
+        (last.spent_ns, last.rounds, last.unseen, last.open) = (0, 0, 0, 0);
     }
+    // The OOM killer does not run within a round: an open one's end went unseen.
+    let (kind, memcg_id, spent_ns) = (last.kind, last.memcg_id, last.spent_ns);
+    let before = Before { kind, memcg_id, spent_ns, rounds: last.rounds, unseen: last.unseen + last.open };
+    (last.spent_ns, last.rounds, last.unseen, last.open) = (0, 0, 0, 0);
+    before
 }
 
 #[inline(always)]
 fn begin(kind: u32, memcg_id: u64) {
-    // A failure leaves an older round, which is of the same kind unless a thread runs out of both at once.
-    let _ = RECLAIM.insert(current_tid(), Last { memcg_id, kind, reserved: 0 }, 0);
+    let (tid, now) = (current_tid(), now());
+    if let Some(last) = RECLAIM.get_ptr_mut(tid) {
+        // SAFETY: a map's element may be reused but never unmapped; this thread alone writes to its own.
+        let last = unsafe { &mut *last };
+        if now.wrapping_sub(last.seen_ns) > APART_NS {
+            (last.spent_ns, last.rounds, last.unseen) = (0, 0, 0);
+        } else {
+            last.unseen += last.open;
+        }
+        (last.memcg_id, last.kind, last.seen_ns, last.open) = (memcg_id, kind, now, 1);
+        return;
+    }
+    // A failure leaves the thread without a stall.
+    let first = Last { memcg_id, seen_ns: now, spent_ns: 0, rounds: 0, unseen: 0, kind, open: 1 };
+    let _ = RECLAIM.insert(tid, first, 0);
+}
+
+#[inline(always)]
+fn end() {
+    let now = now();
+    if let Some(last) = RECLAIM.get_ptr_mut(current_tid()) {
+        // SAFETY: a map's element may be reused but never unmapped; this thread alone writes to its own.
+        let last = unsafe { &mut *last };
+        if last.open == 0 {
+            last.unseen += 1;
+        } else {
+            last.open = 0;
+            last.spent_ns += now.wrapping_sub(last.seen_ns);
+            last.rounds += 1;
+        }
+        last.seen_ns = now;
+    }
 }
 
 /// `try_to_free_pages()` begins: a node's memory is short.
@@ -46,16 +114,30 @@ fn direct_reclaim_raw_tp(_: RawTracePointContext) -> i32 {
     0
 }
 
+/// It ends.
+#[raw_tracepoint(tracepoint = "mm_vmscan_direct_reclaim_end")]
+fn direct_reclaimed_raw_tp(_: RawTracePointContext) -> i32 {
+    end();
+    0
+}
+
 /// `try_to_free_mem_cgroup_pages()` begins: a memory cgroup is at its limit.
 #[raw_tracepoint(tracepoint = "mm_vmscan_memcg_reclaim_begin")]
 fn memcg_reclaim_raw_tp(ctx: RawTracePointContext) -> i32 {
     // The order of the arguments changed in 7.x, where the memory cgroup joined them.
     let memcg = match constant!(PARAMS.reclaim_memcg_arg) {
-        ABSENT => 0,
+        NO_ARGUMENT => 0,
         0 => ctx.arg(0),
         1 => ctx.arg(1),
         _ => ctx.arg::<u64>(2),
     };
     begin(reclaim::MEMCG, memcg::id(memcg::css(memcg)));
+    0
+}
+
+/// It ends.
+#[raw_tracepoint(tracepoint = "mm_vmscan_memcg_reclaim_end")]
+fn memcg_reclaimed_raw_tp(_: RawTracePointContext) -> i32 {
+    end();
     0
 }

@@ -1,7 +1,7 @@
 //! What a `task_struct` tells.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_task};
-use oomtrace_ebpf::{ABSENT, TaskFacts, task};
+use oomtrace_ebpf::{TaskFacts, task};
 
 use crate::{
     memcg,
@@ -37,6 +37,7 @@ pub fn read(facts: &mut TaskFacts, task: u64) {
     let signal = get!(task, task_signal);
     copy!(facts.oom_score_adj <- signal, signal_oom_score_adj, task::ADJ);
     copy!(facts.threads <- signal, signal_nr_threads, task::THREADS);
+    copy!(facts.live <- signal, signal_live, task::LIVE);
     let css = memory_css(task);
     facts.present |=
         task::MEMCG * memcg::identity(css, &raw mut facts.memcg_id, &raw mut facts.memcg_hierarchy);
@@ -45,12 +46,7 @@ pub fn read(facts: &mut TaskFacts, task: u64) {
 /// The state of the memory controller for the task: its memory cgroup. 0 if it cannot be read.
 #[inline(always)]
 pub fn memory_css(task: u64) -> u64 {
-    let index = constant!(PARAMS.memory_cgrp_id);
-    let subsys = constant!(LAYOUT.css_set_subsys);
-    if index == ABSENT || subsys == ABSENT {
-        return 0;
-    }
-    number(get!(task, task_cgroups), subsys + index * 8)
+    number(get!(task, task_cgroups), constant!(PARAMS.memory_css))
 }
 
 /// The address space of the task; of one that has left it, the one it was marked for.

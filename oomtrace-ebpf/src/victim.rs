@@ -11,6 +11,7 @@ use oomtrace_ebpf::{MIRROR, Mark, RecordKind, chain, task as known};
 use crate::{
     memcg, mm,
     read::{forget, get},
+    relief,
     ring::{Wake, emit},
     run::{self, now},
     stall,
@@ -26,6 +27,7 @@ static KILLING: LruHashMap<u32, Kill> = LruHashMap::with_max_entries(256, 0);
 #[repr(C)]
 struct Kill {
     task: u64,
+    /// When. 0: its mark has come.
     boot_ns: u64,
 }
 
@@ -41,6 +43,8 @@ fn killing(task: u64) {
         if run.killing != task {
             run.killing = task;
             run.kills += 1;
+            // It may end before it is marked.
+            relief::expect(task);
         }
         return;
     }
@@ -78,7 +82,9 @@ fn marked(task: u64) {
     if css != sent && css != 0 {
         memcg::send_chain(css, u64::from(chain::VICTIM));
     }
-    send_mark(task, killed);
+    let before = stall::take();
+    let rounds = u64::from(before.rounds) | u64::from(before.unseen) << 32;
+    send_mark(task, killed | u64::from(before.kind) << 32, before.memcg_id, before.spent_ns, rounds);
     if !decided {
         run::end();
     }
@@ -91,28 +97,39 @@ fn undecided(task: u64) {
     let tid = current_tid();
     let mut opened_ns = now();
     let mut killing = 0;
-    if let Some(kill) = KILLING.get_ptr(tid) {
+    if let Some(kill) = KILLING.get_ptr_mut(tid) {
         // SAFETY: a map's element may be reused but never unmapped; a reused one holds another task.
-        let kill = unsafe { *kill };
-        if kill.task == task || same_process(kill.task, task) {
+        let kill = unsafe { &mut *kill };
+        if kill.boot_ns != 0 && (kill.task == task || same_process(kill.task, task)) {
             killing = task;
             opened_ns = kill.boot_ns;
         }
-        let _ = KILLING.remove(tid);
+        kill.boot_ns = 0;
     }
     run::begin(opened_ns, killing);
 }
 
-/// A global function.
+/// A global function, which takes five numbers at the most: two of them are two, the first in the lower half. What leads
+/// to these branches, and the verifier would walk all that is read here once for each way.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn send_mark(task: u64, killed: u64) -> u64 {
+extern "C" fn send_mark(
+    task: u64,
+    killed_kind: u64,
+    memcg_id: u64,
+    stall_ns: u64,
+    rounds_unseen: u64,
+) -> u64 {
     emit(RecordKind::Mark, Wake::Now, |record: &mut Mark| {
         task::read(&mut record.trigger, current());
         task::read(&mut record.victim, task);
         mm::read(&mut record.mm, task::mm(task));
-        record.killed = killed as u32;
-        (record.reclaim, record.reclaim_memcg_id) = stall::last(current_tid());
+        record.killed = killed_kind as u32;
+        record.reclaim = (killed_kind >> 32) as u32;
+        record.reclaim_memcg_id = memcg_id;
+        record.stall_ns = stall_ns;
+        record.stall_rounds = rounds_unseen as u32;
+        record.stall_unseen = (rounds_unseen >> 32) as u32;
     });
     0
 }
@@ -126,21 +143,22 @@ fn about_to_mark(task: u64) {
     }
 }
 
-/// `mark_victim(struct task_struct *task, uid_t uid)`, or `(int pid)` on older kernels, which is a thread id. Which of
-/// the two shows in the value: no thread id reaches `PID_MAX_LIMIT` (include/linux/threads.h), no pointer is below it.
+/// The task that `mark_victim(struct task_struct *task, uid_t uid)` is about, or `(int pid)` on older kernels, which is a
+/// thread id. Which of the two shows in the value: no thread id reaches `PID_MAX_LIMIT` (include/linux/threads.h), no
+/// pointer is below it. 0: it cannot be found.
+#[inline(always)]
+pub fn marked_task(victim: u64) -> u64 {
+    const PID_MAX_LIMIT: u64 = 4 << 20;
+    if victim > PID_MAX_LIMIT { victim } else { by_tid(victim as u32) }
+}
+
+/// A task was marked: see [`marked_task`].
 ///
 /// Userspace runs it too, with [`MIRROR`], to be shown itself as if it were a victim.
 #[raw_tracepoint(tracepoint = "mark_victim")]
 fn victim_raw_tp(ctx: RawTracePointContext) -> i32 {
-    const PID_MAX_LIMIT: u64 = 4 << 20;
     let victim = ctx.arg::<u64>(0);
-    let task = if victim == MIRROR {
-        current()
-    } else if victim > PID_MAX_LIMIT {
-        victim
-    } else {
-        by_tid(victim as u32)
-    };
+    let task = if victim == MIRROR { current() } else { marked_task(victim) };
     if task != 0 {
         marked(task);
     } else {
@@ -203,7 +221,8 @@ fn victim_kprobe(ctx: ProbeContext) -> u32 {
 #[fentry]
 fn killed_fentry(ctx: FEntryContext) -> i32 {
     debug!(&ctx, "__oom_kill_process() by {}", current_tid());
-    killing(ctx.arg(0));
+    // As above.
+    killing(forget(ctx.arg(0)));
     0
 }
 

@@ -11,6 +11,7 @@ Examples:
   sudo oomtrace                              watch, for people
   sudo oomtrace --json | jq .victims         watch, for programs
   sudo oomtrace --cgroup '/kubepods/*' --min-rss 100M
+  sudo oomtrace --container 4e9bf3a17c02
   sudo oomtrace --record incident.oomtrace   keep the stream, to look at it elsewhere
   oomtrace replay incident.oomtrace          … without root and without that kernel
   sudo oomtrace hooks                        what this kernel lets oomtrace see
@@ -139,6 +140,9 @@ pub struct FilterArgs {
     /// Victims in this memory cgroup or below it; * stands for anything
     #[arg(long, value_name = "PATTERN")]
     pub cgroup: Option<String>,
+    /// Victims in the container with this id, or its beginning; * stands for anything
+    #[arg(long, value_name = "PATTERN")]
+    pub container: Option<String>,
     /// Victims with this process id
     #[arg(long, value_name = "PID")]
     pub pid: Option<u32>,

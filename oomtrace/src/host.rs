@@ -1,5 +1,8 @@
 //! What is read of the machine: names, sizes, clocks. Every reader of files takes the root that they are below.
 
+pub mod container;
+pub mod unit;
+
 use std::{
     fs, io,
     os::unix::fs::FileTypeExt as _,

@@ -77,13 +77,18 @@ fn filters_apply_to_replays() {
     let file = file.to_str().unwrap();
     let lines = |args: &[&str]| {
         let output = run(&[&["replay", "--json", file], args].concat());
-        String::from_utf8(output.stdout).unwrap().lines().count()
+        let text = String::from_utf8(output.stdout).unwrap();
+        let of =
+            |kind: &str| text.lines().filter(|line| line.contains(&format!("\"type\":\"{kind}\""))).count();
+        assert_eq!(of("relief"), of("oom"), "each incident's relief, and no other's");
+        of("oom")
     };
-    assert_eq!(lines(&[]), 6);
+    assert_eq!(lines(&[]), 7);
     assert_eq!(lines(&["--comm", "big-sleeper"]), 1);
     assert_eq!(lines(&["--comm", "member-two"]), 1, "any victim of a group");
     assert_eq!(lines(&["--min-rss", "60M"]), 2);
     assert_eq!(lines(&["--cgroup", "*/limited"]), 1);
+    assert_eq!(lines(&["--container", "4e9bf3a17c02"]), 1);
     assert_eq!(lines(&["--pid", "4000000"]), 0);
 }
 

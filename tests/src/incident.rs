@@ -35,6 +35,7 @@ pub struct Fields {
     pub victims: Vec<Victim>,
     pub candidates: Vec<Candidate>,
     pub ballot: Option<Ballot>,
+    pub stall: Option<Stall>,
     pub missing: Map<String, Value>,
     pub lost_records: Option<u64>,
 }
@@ -144,6 +145,14 @@ pub struct Candidate {
 pub struct Ballot {
     pub examined: Option<u64>,
     pub unkillable: Option<u64>,
+}
+
+/// What the trigger reclaimed in vain.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the JSON schema, which documents them")]
+pub struct Stall {
+    pub rounds: u64,
+    pub duration_ns: u64,
 }
 
 impl Incident {

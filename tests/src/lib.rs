@@ -6,6 +6,7 @@
 //! * [`witness`]: what the kernel itself says of it.
 //! * [`tracer`] and [`incident`]: what oomtrace says of it.
 //! * [`compare`], [`schema`] and [`floor`]: whether the two agree, and whether enough was said.
+//! * [`ftrace`]: the kernel's trace.
 //! * [`storm`]: very many kills at once, and the books that are kept of them.
 //! * [`btf`]: type information of kernels that there are none of.
 //! * [`refusal`]: oomtrace without rights, files, readers or sense in its arguments.
@@ -21,6 +22,7 @@ pub mod deadline;
 pub mod eat;
 pub mod eater;
 pub mod floor;
+pub mod ftrace;
 pub mod incident;
 pub mod lines;
 pub mod machine;

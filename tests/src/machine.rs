@@ -88,8 +88,20 @@ impl Machine {
 
     /// Whether rss is counted by thread first: before 6.2.
     fn counts_by_thread(&self) -> bool {
+        self.release() < (Some(6), Some(2))
+    }
+
+    /// Whether programs at tracepoints can be preempted: 7.x guards them by SRCU. While one waits for its processor, it
+    /// runs for no other task there.
+    #[must_use]
+    pub fn preempts_programs(&self) -> bool {
+        self.release() >= (Some(7), Some(0))
+    }
+
+    /// The first two numbers of the kernel's release.
+    fn release(&self) -> (Option<u64>, Option<u64>) {
         let mut numbers = self.kernel.split('.').map_while(|number| number.parse::<u64>().ok());
-        (numbers.next(), numbers.next()) < (Some(6), Some(2))
+        (numbers.next(), numbers.next())
     }
 
     /// What a memcg's usage may change by without a page being used or freed: each CPU holds a stock of up to 64

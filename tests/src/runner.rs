@@ -82,6 +82,7 @@ impl Plan {
             tool,
             deadline: Deadline::after(self.limit),
             checks: Checks::default(),
+            skipped: None,
             keep: self.keep.clone(),
         };
         if let Err(error) = (scenario.run)(&mut stage) {
@@ -89,10 +90,11 @@ impl Plan {
         }
         stage.checks.note("comparisons", stage.checks.made());
         let (failures, details) = stage.checks.into_parts();
-        let (status, reason) = match (failures.is_empty(), tool) {
-            (false, _) => (Status::Failed, failures.join("\n")),
-            (true, Some(_)) => (Status::Passed, String::new()),
-            (true, None) => {
+        let (status, reason) = match (failures.is_empty(), stage.skipped, tool) {
+            (false, ..) => (Status::Failed, failures.join("\n")),
+            (true, Some(reason), _) => (Status::Skipped, reason),
+            (true, None, Some(_)) => (Status::Passed, String::new()),
+            (true, None, None) => {
                 (Status::Skipped, "the witnesses agree, and oomtrace was not run: give --oomtrace".to_owned())
             }
         };

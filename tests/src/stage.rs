@@ -44,6 +44,8 @@ pub struct Stage<'a> {
     pub deadline: Deadline,
     /// What it found.
     pub checks: Checks,
+    /// What it lacks here to find out anything.
+    pub skipped: Option<String>,
     /// Where to keep what was seen.
     pub keep: Option<PathBuf>,
 }
@@ -119,6 +121,11 @@ impl Stage<'_> {
     pub fn keep_output(&self, name: &str, output: &Output) -> Result<()> {
         self.keep_lines(&format!("{name}.stdout"), output.stdout.iter().map(Vec::as_slice))?;
         self.keep_lines(&format!("{name}.stderr"), output.stderr.iter().map(Vec::as_slice))
+    }
+
+    /// Keeps a text in a file, if things are to be kept.
+    pub fn keep_text(&self, name: &str, text: &str) -> Result<()> {
+        self.keep_lines(name, text.lines().map(str::as_bytes))
     }
 
     /// Keeps lines in a file, if things are to be kept.

@@ -72,6 +72,7 @@ impl Teller {
             What::Level(level) => level_record(key, level.level()),
             What::Mark(mark) => Record::Mark(key, Box::new(mark.mark(self.ledger.next_mark()))),
             What::Close(close) => Record::Close(key, close.close()),
+            What::Relief(relief) => Record::Relief(key, relief.relief()),
             What::Candidate(candidate) => Record::Candidate(key, Box::new(candidate.candidate())),
         };
         self.record(record, stamp);
@@ -118,8 +119,12 @@ impl Teller {
         for event in events {
             self.ledger.event(event);
             // Of the many that come up once, one looks like the other.
-            let (Event::Opened(incident) | Event::Closed(incident)) = event;
-            let first = incident.victims.first().and_then(|victim| victim.pid);
+            let first = match event {
+                Event::Opened(incident) | Event::Closed(incident) => {
+                    incident.victims.first().and_then(|victim| victim.pid)
+                }
+                Event::Relieved(relief) => relief.victims.first().map(|victim| victim.pid),
+            };
             if first.is_none_or(|pid| pid < STRANGERS.start) {
                 self.shown.check(event);
             }

@@ -24,6 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
         Record::Mark(..) => size_of::<abi::Mark>(),
         Record::Close(..) => size_of::<abi::Close>(),
         Record::Candidate(..) => size_of::<abi::Candidate>(),
+        Record::Relief(..) => size_of::<abi::Relief>(),
     };
     assert_eq!(bytes.len(), size, "a record is taken in the size of its kind only");
     let mut shown = Shown::default();

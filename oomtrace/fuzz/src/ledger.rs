@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use oomtrace::{
-    incident::{Event, Incident, Outcome, Verdict, Victim},
+    incident::{Event, Incident, Outcome, Relief, Verdict, Victim},
     record::Mark,
 };
 use oomtrace_ebpf::{MAX_CANDIDATES, MAX_LEVELS};
@@ -26,6 +26,8 @@ pub struct Ledger {
     open: HashMap<String, u32>,
     /// Complete incidents.
     closed: usize,
+    /// Complete incidents that are followed until their victims' memory is free: number, id and victims.
+    followed: HashMap<u64, (String, Vec<u32>)>,
     /// The victims of complete incidents, in their order.
     victims: Vec<(u32, Option<u64>)>,
 }
@@ -85,6 +87,7 @@ impl Ledger {
         match event {
             Event::Opened(incident) => self.opened(incident),
             Event::Closed(incident) => self.complete(incident),
+            Event::Relieved(relief) => self.relieved(relief),
         }
         assert!(self.open.len() <= OPEN_LIMIT, "{} incidents are open at once", self.open.len());
     }
@@ -160,6 +163,22 @@ impl Ledger {
             }
         }
         self.merge(incident);
+        // A victim that is known by its decision alone was not seen being marked.
+        let marked = incident.victims.iter().filter(|victim| victim.ppid.is_some());
+        let pids: Vec<_> = marked.filter_map(|victim| victim.pid).collect();
+        if !pids.is_empty() {
+            self.followed.insert(incident.common.seq, (incident.id.clone(), pids));
+        }
+    }
+
+    /// What became of its victims is told of a complete incident, once.
+    fn relieved(&mut self, relief: &Relief) {
+        let (id, pids) = self.followed.remove(&relief.common.seq).expect("a relief of nothing, or a second one");
+        assert_eq!(relief.id, id);
+        assert_eq!(relief.victims.iter().map(|victim| victim.pid).collect::<Vec<_>>(), pids);
+        let absent = relief.victims.iter().flat_map(|victim| [victim.exited_ns, victim.freed_ns]);
+        assert_eq!(absent.filter(Option::is_none).count(), relief.missing.len(), "absent without a reason");
+        assert!(relief.victims.iter().all(|victim| victim.reaped == victim.reaped_ns.is_some()));
     }
 
     fn victim(&mut self, serial: u32, victim: &Victim, place: usize) {
@@ -192,10 +211,12 @@ impl Ledger {
             if pid.is_none() {
                 continue;
             }
-            for later in self.marks.iter_mut().skip(serial as usize + 1) {
+            let last = self.marks.len() - 1;
+            for (place, later) in self.marks.iter_mut().enumerate().skip(serial as usize + 1) {
                 let same = later.tid == tid && later.pid == pid && later.came >= came;
                 if same && matches!(later.fate, Fate::Pending) {
-                    later.fate = Fate::Merged;
+                    // The last may have come with a run of its own, which completed this one and is yet to come out.
+                    later.fate = if place == last { Fate::Repeated } else { Fate::Merged };
                 }
             }
         }
@@ -204,6 +225,7 @@ impl Ledger {
     /// The stream is over, and what the assembler said to that is accounted for.
     pub fn finish(self) {
         assert!(self.open.is_empty(), "never completed: {:?}", self.open);
+        assert!(self.followed.is_empty(), "never told of their victims: {:?}", self.followed);
         for (serial, out) in self.decisions.iter().enumerate() {
             assert!(out, "decision {serial} never came out");
         }

@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use oomtrace::{
-    incident::{Event, Incident},
+    incident::Event,
     output::{Format as _, Human, Json, Message},
 };
 
@@ -29,7 +29,15 @@ impl Shown {
         self.json.format(&message, &mut line);
         match event {
             Event::Opened(_) => assert!(line.is_empty(), "a line is written once, at the end"),
-            Event::Closed(incident) => object(&line, incident),
+            Event::Closed(incident) => {
+                let object = object(&line, "oom", (&incident.id, incident.common.seq, incident.common.boot_ns));
+                assert_eq!(object["victims"].as_array().map(Vec::len), Some(incident.victims.len()));
+                assert_eq!(object["missing"].as_object().map(serde_json::Map::len), Some(incident.missing.len()));
+            }
+            Event::Relieved(relief) => {
+                let object = object(&line, "relief", (&relief.id, relief.common.seq, relief.common.boot_ns));
+                assert_eq!(object["victims"].as_array().map(Vec::len), Some(relief.victims.len()));
+            }
         }
     }
 }
@@ -42,20 +50,20 @@ fn block(text: &str, event: &Event) {
     let headlines = text.lines().filter(|line| !line.starts_with("  ")).count();
     match event {
         Event::Opened(_) => assert!(headlines == 1 && text.lines().count() == 1, "{text:?}"),
+        Event::Relieved(_) => assert!(headlines <= 1 && text.lines().count() == 1, "{text:?}"),
         Event::Closed(_) => assert!(headlines <= 1 && text.lines().count() >= 1, "{text:?}"),
     }
 }
 
-/// A line is one JSON object that says what the incident says.
-fn object(line: &[u8], incident: &Incident) {
+/// A line is one JSON object that says of what it is.
+fn object(line: &[u8], kind: &str, (id, seq, boot_ns): (&str, u64, u64)) -> serde_json::Value {
     let [object @ .., b'\n'] = line else { panic!("no line: {line:?}") };
     assert!(!object.contains(&b'\n'), "more than one line");
     let object: serde_json::Value = serde_json::from_slice(object).expect("the line is JSON");
     assert_eq!(object["schema"], "oomtrace/1");
-    assert_eq!(object["type"], "oom");
-    assert_eq!(object["id"], incident.id.as_str());
-    assert_eq!(object["seq"], incident.common.seq);
-    assert_eq!(object["boot_ns"], incident.common.boot_ns);
-    assert_eq!(object["victims"].as_array().map(Vec::len), Some(incident.victims.len()));
-    assert_eq!(object["missing"].as_object().map(serde_json::Map::len), Some(incident.missing.len()));
+    assert_eq!(object["type"], kind);
+    assert_eq!(object["id"], id);
+    assert_eq!(object["seq"], seq);
+    assert_eq!(object["boot_ns"], boot_ns);
+    object
 }

@@ -2,7 +2,8 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use oomtrace::record::{
-    Candidate, Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Task, Whose,
+    After, Candidate, Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Relief, Stall, Task,
+    Whose,
 };
 
 use crate::session::{AnySession, figure, name};
@@ -72,6 +73,8 @@ pub enum What {
     Close(AnyClose),
     /// A task that could have been chosen.
     Candidate(Box<AnyCandidate>),
+    /// Something that happened to a victim.
+    Relief(AnyRelief),
 }
 
 /// Which run of the OOM killer a record belongs to, and when it was made.
@@ -163,6 +166,7 @@ impl AnyTask {
             uid,
             flags: self.flags,
             threads: self.threads,
+            live: self.threads,
             oom_score_adj: self.adj.map(i32::from),
             // Mostly the process's own, so that it is known again.
             start_boot_ns: self
@@ -282,6 +286,7 @@ pub struct AnyMark {
     rss_sum: Option<[Pages; 4]>,
     killed: bool,
     reclaim: Option<Option<Option<u8>>>,
+    stall: Option<AnyStall>,
 }
 
 impl AnyMark {
@@ -302,6 +307,7 @@ impl AnyMark {
                 None => Reclaim::Direct,
                 Some(id) => Reclaim::Memcg(id.map(|id| u64::from(id % 4))),
             }),
+            stall: self.stall.map(AnyStall::stall),
         }
     }
 }
@@ -311,7 +317,7 @@ impl AnyMark {
 pub fn bare_mark(pid: u32, serial: u32, killed: bool) -> Mark {
     let victim =
         Task { pid: Some(pid), ppid: Some(serial), start_boot_ns: Some(u64::from(pid)), ..Task::default() };
-    Mark { trigger: Task::default(), victim, mm: Mm::default(), killed, reclaim: None }
+    Mark { trigger: Task::default(), victim, mm: Mm::default(), killed, reclaim: None, stall: None }
 }
 
 /// A decision with nothing known.
@@ -359,6 +365,47 @@ impl AnyCandidate {
             examined: self.examined,
             unkillable: self.unkillable,
         }
+    }
+}
+
+/// Something that happened to a victim, from the set of [`AnyTask`].
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct AnyRelief {
+    what: u8,
+    start: Option<u8>,
+    pid: Option<u8>,
+    tid: Option<u8>,
+}
+
+impl AnyRelief {
+    /// The record's content.
+    #[must_use]
+    pub fn relief(self) -> Relief {
+        let what = match self.what % 3 {
+            0 => After::Exited,
+            1 => After::Freed,
+            _ => After::Reaped,
+        };
+        let id = |id: Option<u8>| id.map(|id| u32::from(id % 8));
+        // Mostly the process's own, as its mark tells it.
+        let start_boot_ns = self.start.map(|start| if start.is_multiple_of(4) { start } else { self.pid.unwrap_or(0) % 8 });
+        Relief { what, pid: id(self.pid), start_boot_ns: start_boot_ns.map(u64::from), tid: id(self.tid) }
+    }
+}
+
+/// What a trigger went through.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct AnyStall {
+    spent_ns: u64,
+    rounds: u32,
+    unseen: u32,
+}
+
+impl AnyStall {
+    /// The record's content.
+    #[must_use]
+    pub fn stall(self) -> Stall {
+        Stall { spent_ns: self.spent_ns, rounds: self.rounds, unseen: self.unseen }
     }
 }
 

@@ -12,7 +12,7 @@ use super::shown::Shown;
 use crate::{
     host,
     incident::Assembler,
-    kernel::load::Attached,
+    kernel::{load::Attached, missed::Missed},
     record::{Frame, Recorder},
     say::say,
 };
@@ -22,6 +22,7 @@ pub struct Ring {
     records: AsyncFd<RingBuf<MapData>>,
     lost: Array<MapData, u64>,
     reported: [u64; RecordKind::ALL.len()],
+    missed: Missed,
 }
 
 impl Ring {
@@ -36,6 +37,7 @@ impl Ring {
             records: watch(records).context("The ring buffer cannot be watched")?,
             lost,
             reported: [0; _],
+            missed: Missed::of(&attached.ebpf),
         })
     }
 
@@ -54,9 +56,11 @@ impl Ring {
     pub fn drain(&mut self, assembler: &mut Assembler, shown: &mut Shown, recorder: Option<&Recorder>) {
         let wall_clock_offset_ns = host::wall_clock_offset_ns();
         while let Some(item) = self.records.get_mut().next() {
-            let bytes = Bytes::copy_from_slice(&item);
+            let mut bytes = item.to_vec();
             // Room for the next record before anything else is done with this one.
             drop(item);
+            self.missed.enter(&mut bytes);
+            let bytes = Bytes::from(bytes);
             if let Some(recorder) = recorder {
                 recorder.send(Frame::Record { wall_clock_offset_ns, bytes: bytes.clone() });
             }

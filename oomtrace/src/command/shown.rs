@@ -87,9 +87,19 @@ impl Shown {
 
     /// Shows events.
     pub fn events(&mut self, assembler: &mut Assembler, events: Vec<Event>, offset_ns: i64) {
+        // What is left out of these is followed by no relief.
+        let mut left_out = Vec::new();
         for mut event in events {
             let complete = matches!(event, Event::Closed(_));
-            let (Event::Opened(incident) | Event::Closed(incident)) = &mut event;
+            let incident = match &mut event {
+                Event::Opened(incident) | Event::Closed(incident) => incident,
+                Event::Relieved(relief) => {
+                    if !left_out.contains(&relief.common.seq) {
+                        self.send(assembler, Message::Incident(event), offset_ns);
+                    }
+                    continue;
+                }
+            };
             if let Some(check) = &mut self.check {
                 check.check(incident);
             }
@@ -102,6 +112,9 @@ impl Shown {
                     self.counts.victims += victims;
                 }
             } else if complete {
+                let seq = incident.common.seq;
+                left_out.push(seq);
+                assembler.without_relief(seq);
                 self.counts.filtered += 1;
             }
         }
@@ -276,6 +289,7 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::Mark) => "mark",
         Some(RecordKind::Close) => "close",
         Some(RecordKind::Candidate) => "candidate",
+        Some(RecordKind::Relief) => "relief",
         None => "unknown",
     }
 }

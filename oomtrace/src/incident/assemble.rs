@@ -11,8 +11,13 @@ use super::{
     chain::Chain,
     doubt::{self, Doubt},
     memory,
+    relief::{Followed, Reliefs},
     scope::Evidence,
-    types::{Common, Incident, OomTag, Outcome, SchemaName, Trigger, Verdict, Victim, WallTime},
+    stall,
+    types::{
+        Common, Incident, OomTag, Outcome, Place, Relief, ReliefTag, SchemaName, Trigger, Verdict, Victim,
+        WallTime,
+    },
 };
 use oomtrace_ebpf::MAX_CANDIDATES;
 
@@ -33,6 +38,9 @@ const VICTIM_LIMIT: usize = 16_384;
 /// Victims that are remembered, so that another thread of one that is dying is no new incident.
 const REMEMBERED: usize = 256;
 
+/// Among what a session lacks: no hook shows what becomes of victims.
+const RELIEF: &str = "relief";
+
 /// What the assembler has to say.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -40,6 +48,8 @@ pub enum Event {
     Opened(Box<Incident>),
     /// An incident is complete.
     Closed(Box<Incident>),
+    /// It is known what became of its victims.
+    Relieved(Box<Relief>),
 }
 
 impl Event {
@@ -48,7 +58,7 @@ impl Event {
     pub fn closed(&self) -> Option<&Incident> {
         match self {
             Self::Closed(incident) => Some(incident),
-            Self::Opened(_) => None,
+            Self::Opened(_) | Self::Relieved(_) => None,
         }
     }
 }
@@ -60,6 +70,7 @@ pub struct Assembler {
     open: HashMap<u32, Run>,
     /// Process id, and when it started, where that is known.
     remembered: VecDeque<(u32, Option<u64>)>,
+    reliefs: Reliefs,
     seq: u64,
 }
 
@@ -88,7 +99,14 @@ impl Assembler {
     /// Assembles a stream.
     #[must_use]
     pub fn new(session: Session, source: Source) -> Self {
-        Self { session, source, open: HashMap::new(), remembered: VecDeque::new(), seq: 0 }
+        Self {
+            session,
+            source,
+            open: HashMap::new(),
+            remembered: VecDeque::new(),
+            reliefs: Reliefs::default(),
+            seq: 0,
+        }
     }
 
     /// Reports so far.
@@ -123,6 +141,11 @@ impl Assembler {
     pub fn record(&mut self, record: Record, wall_clock_offset_ns: i64) -> Vec<Event> {
         let key = record.key();
         let mut events = self.expire(key.boot_ns);
+        if let Record::Relief(_, relief) = record {
+            let done = self.reliefs.record(&key, relief);
+            events.extend(done.map(|done| self.relieved(done, false)));
+            return events;
+        }
         if let Record::Mark(_, mark) = &record
             && self.is_repeated(&key, mark)
         {
@@ -163,14 +186,21 @@ impl Assembler {
     /// When [`Self::expire`] has something to do next, ns since boot.
     #[must_use]
     pub fn deadline_ns(&self) -> Option<u64> {
-        self.open.values().map(|run| run.deadline_ns).min()
+        self.open.values().map(|run| run.deadline_ns).chain(self.reliefs.deadline_ns()).min()
     }
 
     /// Ends what has waited long enough.
     pub fn expire(&mut self, now_ns: u64) -> Vec<Event> {
-        if self.open.values().all(|run| run.deadline_ns > now_ns) {
+        if self.deadline_ns().is_none_or(|deadline_ns| deadline_ns > now_ns) {
             return Vec::new();
         }
+        let mut events = self.expire_runs(now_ns);
+        let late = self.reliefs.expire(now_ns);
+        events.extend(late.into_iter().map(|late| self.relieved(late, now_ns == u64::MAX)));
+        events
+    }
+
+    fn expire_runs(&mut self, now_ns: u64) -> Vec<Event> {
         let mut due: Vec<_> = self
             .open
             .iter()
@@ -189,6 +219,25 @@ impl Assembler {
     /// Ends everything: the stream is over.
     pub fn end(&mut self) -> Vec<Event> {
         self.expire(u64::MAX)
+    }
+
+    /// An incident's victims are followed no longer.
+    pub fn without_relief(&mut self, seq: u64) {
+        self.reliefs.forget(seq);
+    }
+
+    fn relieved(&self, followed: Followed, end: bool) -> Event {
+        let (id, common) =
+            (followed.id.clone(), self.common(followed.seq, followed.last_ns, followed.offset_ns));
+        let (victims, missing) = followed.told(end);
+        Event::Relieved(Box::new(Relief {
+            schema: SchemaName::V1,
+            r#type: ReliefTag::Relief,
+            id,
+            common,
+            victims,
+            missing,
+        }))
     }
 
     /// Threads of a process that is dying are marked as they ask for memory, without a decision: the process has
@@ -243,8 +292,15 @@ impl Assembler {
                 self.remembered.push_back((pid, mark.victim.start_boot_ns));
             }
         }
+        let relieved = if self.session.missing.contains_key(RELIEF) {
+            Vec::new()
+        } else {
+            self.reliefs.follow(&incident, run.marks.iter(), run.offset_ns)
+        };
         let opened = announce.then(|| Event::Opened(Box::new(incident.clone())));
-        opened.into_iter().chain([Event::Closed(Box::new(incident))]).collect()
+        let closed = [Event::Closed(Box::new(incident))];
+        let relieved = relieved.into_iter().map(|done| self.relieved(done, false));
+        opened.into_iter().chain(closed).chain(relieved).collect()
     }
 
     fn incident(&self, run: &Run, seq: u64) -> Incident {
@@ -259,6 +315,7 @@ impl Assembler {
             Evidence { decision: run.decision.as_ref(), mark, victim, trigger: trigger_chain, session };
         let (mut scope, unknown) = evidence.scope();
         missing.extend(unknown);
+        let stall = stall::of(mark, scope.cause, &mut missing);
         let capacity_pages = scope.capacity_bytes.map(|bytes| bytes / u64::from(session.host.page_bytes));
         let victims = self.victims(run, capacity_pages, &mut missing);
         let trigger = self.trigger(run, &trigger, trigger_chain, &mut missing);
@@ -288,6 +345,7 @@ impl Assembler {
             outcome,
             victims,
             candidates,
+            stall,
             ballot,
             missing,
             lost_records: u64::from(run.made.saturating_sub(run.records)),
@@ -344,7 +402,7 @@ impl Assembler {
             tid: task.tid,
             comm: task.comm.clone(),
             uid: task.uid,
-            cgroup: cgroup.ok(),
+            place: Place::of(cgroup.ok()),
             gfp_mask: decision.and_then(|decision| decision.gfp_mask),
             gfp_flags: decision.and_then(|decision| decision.gfp_mask).map(super::gfp::flag_names),
             order: decision.and_then(|decision| decision.order),
@@ -394,6 +452,7 @@ impl Assembler {
                 mm: record::Mm::default(),
                 killed: false,
                 reclaim: None,
+                stall: None,
             };
             victims.push(self.victim(run, &mark, verdict, true, &field, capacity_pages, missing));
         }
@@ -472,7 +531,7 @@ impl Assembler {
             rss_kernel: pages.ok().map(|pages| memory::kernel_rss(&pages, page_bytes)),
             swap_bytes,
             pgtables_bytes: mark.mm.pgtables_bytes,
-            cgroup: cgroup.ok(),
+            place: Place::of(cgroup.ok()),
             start_time: task.start_boot_ns.map(|start_ns| wall(start_ns, run.offset_ns)),
         }
     }
@@ -521,6 +580,8 @@ impl Run {
                 }
             }
             Record::Close(_, close) => self.close = Some(close),
+            // They belong to no run.
+            Record::Relief(..) => {}
             Record::Candidate(_, candidate) => {
                 if self.candidates.len() < MAX_CANDIDATES {
                     self.candidates.push(*candidate);

@@ -13,7 +13,7 @@ use crate::{
     },
     kernel::{hooks::Tier, layout::RssCounters, text::KernelRss},
     output::{Format as _, Human, Message},
-    record::{Ceiling, CgroupId, Mm, Reclaim},
+    record::{After, Ceiling, CgroupId, Mm, Reclaim},
 };
 
 const APP: u64 = 9;
@@ -50,6 +50,7 @@ fn task(pid: u32) -> Task {
         uid: Some(0),
         flags: Some(0),
         threads: Some(1),
+        live: Some(1),
         oom_score_adj: Some(0),
         start_boot_ns: Some(1000 + u64::from(pid)),
         memcg: Some(CgroupId { hierarchy: 0, id: APP }),
@@ -119,6 +120,7 @@ impl Kernel {
             mm,
             killed,
             reclaim: Some(Reclaim::Memcg(None)),
+            stall: Some(record::Stall { spent_ns: 7_000, rounds: 3, unseen: 0 }),
         };
         Record::Mark(self.key(), Box::new(mark))
     }
@@ -135,6 +137,17 @@ impl Kernel {
             unkillable: 3,
         };
         Record::Candidate(self.key(), Box::new(candidate))
+    }
+
+    /// After so many ns.
+    fn relief(&mut self, what: After, victim: u32, after_ns: u64) -> Record {
+        let mut key = self.key();
+        key.boot_ns += after_ns;
+        (key.trigger_tid, key.opened_ns) = (0, 0);
+        let reaped = what == After::Reaped;
+        let id = |here: bool| here.then_some(victim);
+        let start_boot_ns = task(victim).start_boot_ns.filter(|_| !reaped);
+        Record::Relief(key, record::Relief { what, pid: id(!reaped), start_boot_ns, tid: id(reaped) })
     }
 
     fn close(&mut self, kills: u32, marks: u32) -> Record {
@@ -169,7 +182,8 @@ fn a_decision_a_mark_and_an_end_are_one_incident() {
     assert_eq!(verdicts(incident), [(8, Verdict::Killed)]);
     assert_eq!(incident.trigger.pid, Some(7));
     assert_eq!(incident.victims[0].points, Some(4242), "the kernel's own");
-    assert_eq!(incident.victims[0].cgroup.as_deref(), Some("/app"));
+    assert_eq!(incident.victims[0].place.cgroup.as_deref(), Some("/app"));
+    assert_eq!(incident.stall.map(|stall| (stall.rounds, stall.duration_ns)), Some((3, 7_000)));
     assert_eq!(incident.scope.kind, Some(ScopeKind::Memcg));
     assert_eq!(incident.scope.memcg.as_ref().and_then(|memcg| memcg.path.as_deref()), Some("/app"));
     assert_eq!(incident.scope.capacity_bytes, Some(8192 * 4096));
@@ -178,7 +192,8 @@ fn a_decision_a_mark_and_an_end_are_one_incident() {
     let victim = &incident.victims[0];
     assert_eq!(victim.rss.unwrap().anon_bytes, 8010 * 4096, "summed");
     assert_eq!(victim.rss_kernel.unwrap().anon_bytes, 8000 * 4096, "as this kernel reads it");
-    assert!(assembler.deadline_ns().is_none(), "nothing waits");
+    let awaits = assembler.deadline_ns().unwrap();
+    assert!(awaits > 10_000_000_000, "nothing but the relief is waited for: {awaits}");
 }
 
 /// Guards the ballot: best first, with what is known of each, and a reason for the rest; no more than were sent.
@@ -218,6 +233,47 @@ fn candidates_come_best_first() {
     let events = feed(&mut assembler, records);
     let [incident] = closed(&events)[..] else { panic!("{events:?}") };
     assert_eq!((incident.candidates.len(), incident.lost_records), (16, 4));
+}
+
+/// Guards that a stall is the trigger's own: of a group it is the one before the first kill, and the worker of sysrq
+/// has none.
+#[test]
+fn a_stall_is_the_triggers() {
+    let mut assembler = assembler(Tier::Tracepoint);
+    let mut kernel = Kernel::run(7, 100);
+    let mut records = kernel.levels(true);
+    records.push(kernel.mark(8, true));
+    let Record::Mark(key, mut second) = kernel.mark(9, true) else { unreachable!() };
+    second.stall = second.stall.map(|stall| record::Stall { rounds: 5, ..stall });
+    records.push(Record::Mark(key, second));
+    feed(&mut assembler, records);
+    let events = assembler.end();
+    let [incident] = closed(&events)[..] else { panic!("{events:?}") };
+    assert_eq!(incident.stall.map(|stall| stall.rounds), Some(3));
+
+    let mut assembler = self::assembler(Tier::Trampoline);
+    let mut kernel = Kernel::run(7, 200);
+    let Record::Decision(key, mut decision) = kernel.decision(8) else { unreachable!() };
+    decision.order = Some(-1);
+    let records = [Record::Decision(key, decision), kernel.mark(8, true), kernel.close(1, 1)];
+    let events = feed(&mut assembler, records);
+    let [incident] = closed(&events)[..] else { panic!("{events:?}") };
+    assert_eq!((incident.stall, incident.missing.contains_key("stall")), (None, true));
+}
+
+/// Guards that a figure that is too low is not told.
+#[test]
+fn a_stall_of_which_a_part_was_missed_is_absent() {
+    let mut assembler = assembler(Tier::Trampoline);
+    let mut kernel = Kernel::run(7, 100);
+    let decision = kernel.decision(8);
+    let Record::Mark(key, mut mark) = kernel.mark(8, true) else { unreachable!() };
+    mark.stall = mark.stall.map(|stall| record::Stall { unseen: 1, ..stall });
+    let records = [decision, Record::Mark(key, mark), kernel.close(1, 1)];
+    let events = feed(&mut assembler, records);
+    let [incident] = closed(&events)[..] else { panic!("{events:?}") };
+    assert_eq!(incident.stall, None);
+    assert!(incident.missing["stall"].contains("gone unseen"), "{:?}", incident.missing);
 }
 
 /// Guards that a decision without a ballot says so.
@@ -362,7 +418,7 @@ fn further_threads_of_a_victim_are_no_incident() {
     let mut records = kernel.levels(false);
     records.push(kernel.mark(8, false));
     assert_eq!(feed(&mut assembler, records), []);
-    assert_eq!(assembler.end(), []);
+    assert!(closed(&assembler.end()).is_empty());
 }
 
 /// Guards the count of what was lost on the way: gaps show in the records' numbers.
@@ -376,7 +432,7 @@ fn a_gap_is_counted_and_its_fields_are_missing() {
     let events = feed(&mut assembler, records);
     let incident = closed(&events)[0];
     assert_eq!(incident.lost_records, 1);
-    assert_eq!(incident.victims[0].cgroup, None);
+    assert_eq!(incident.victims[0].place.cgroup, None);
     assert!(incident.missing.contains_key("victims[0].cgroup"));
     assert!(incident.missing.contains_key("scope.memcg.path"));
 }
@@ -558,4 +614,113 @@ fn a_decision_that_cannot_be_true_is_not_told() {
     assert_eq!((sound.scope.kind, sound.trigger.order), (Some(ScopeKind::Memcg), Some(1)));
     let unlikely = story(|decision| decision.chosen_points = Some(1 << 40));
     assert_eq!(unlikely.victims[0].points, Some(8010), "computed, where the kernel's own cannot be");
+}
+
+fn reliefs(events: &[Event]) -> Vec<&Relief> {
+    fn relief(event: &Event) -> Option<&Relief> {
+        if let Event::Relieved(relief) = event { Some(relief) } else { None }
+    }
+    events.iter().filter_map(relief).collect()
+}
+
+/// Guards the relief: told once, under the incident's id and number, when the memory of its last victim is free,
+/// whichever of the records comes first, and also where they come before the incident is complete.
+#[test]
+fn a_relief_follows_once_all_is_free() {
+    for early in [false, true] {
+        let mut assembler = assembler(Tier::Trampoline);
+        let mut kernel = Kernel::run(7, 100);
+        let mut records = vec![kernel.decision(8)];
+        records.extend(kernel.levels(true));
+        records.extend([kernel.mark(8, true), kernel.mark(9, true)]);
+        let close = kernel.close(2, 2);
+        let after = [
+            kernel.relief(After::Freed, 8, 5_000_000),
+            kernel.relief(After::Exited, 9, 6_000_000),
+            kernel.relief(After::Exited, 8, 7_000_000),
+            kernel.relief(After::Reaped, 9, 8_000_000),
+            kernel.relief(After::Freed, 9, 9_000_000),
+        ];
+        if early {
+            records.extend(after);
+            records.push(close);
+        } else {
+            records.push(close);
+            records.extend(after);
+        }
+        let events = feed(&mut assembler, records);
+        let ([incident], [relief]) = (&closed(&events)[..], &reliefs(&events)[..]) else {
+            panic!("{events:?}")
+        };
+        assert!(matches!(events.last(), Some(Event::Relieved(_))));
+        assert_eq!((&relief.id, relief.common.seq), (&incident.id, incident.common.seq));
+        assert_eq!(relief.missing, BTreeMap::new());
+        let [first, second] = &relief.victims[..] else { panic!("{relief:?}") };
+        assert_eq!((first.pid, first.reaped, second.pid, second.reaped), (8, false, 9, true));
+        let freed = [first, second].map(|victim| victim.freed_ns.unwrap() / 1_000_000);
+        let exited = [first, second].map(|victim| victim.exited_ns.unwrap() / 1_000_000);
+        assert_eq!((freed, exited), ([5, 9], [7, 6]));
+        assert_eq!(assembler.deadline_ns(), None, "nothing waits");
+        assert_eq!(assembler.end(), []);
+    }
+}
+
+/// Guards what is not known: told as that, with a reason, when time is up or tracing ends; and not at all of an
+/// incident that is not shown.
+#[test]
+fn a_victim_that_stays_is_told_of() {
+    let known = |assembler: &mut Assembler| {
+        let mut kernel = Kernel::run(7, 100);
+        let events = feed(assembler, [kernel.decision(8), kernel.mark(8, true), kernel.close(1, 1)]);
+        feed(assembler, [kernel.relief(After::Exited, 8, 1_000)]);
+        closed(&events)[0].common.seq
+    };
+    let mut late = assembler(Tier::Trampoline);
+    known(&mut late);
+    let deadline_ns = late.deadline_ns().unwrap();
+    assert_eq!(late.expire(deadline_ns - 1), []);
+    let mut ended = assembler(Tier::Trampoline);
+    known(&mut ended);
+    for (events, reason) in [(late.expire(deadline_ns), "30 s"), (ended.end(), "tracing ended")] {
+        let [relief] = reliefs(&events)[..] else { panic!("{events:?}") };
+        let victim = &relief.victims[0];
+        assert!(victim.exited_ns.is_some() && victim.freed_ns.is_none());
+        assert!(relief.missing["victims[0].freed_ns"].contains(reason), "{:?}", relief.missing);
+    }
+    let mut hidden = assembler(Tier::Trampoline);
+    let seq = known(&mut hidden);
+    hidden.without_relief(seq);
+    assert_eq!(hidden.deadline_ns(), None);
+}
+
+/// Guards the reliefs against each other: a victim's is its own, though its process id was another's before.
+#[test]
+fn reliefs_do_not_mix() {
+    fn later(record: Record) -> Record {
+        match record {
+            Record::Mark(key, mut mark) => {
+                mark.victim.start_boot_ns = Some(9_000);
+                Record::Mark(key, mark)
+            }
+            Record::Relief(key, relief) => {
+                Record::Relief(key, record::Relief { start_boot_ns: Some(9_000), ..relief })
+            }
+            other => other,
+        }
+    }
+    let mut assembler = assembler(Tier::Trampoline);
+    let (mut first, mut second) = (Kernel::run(7, 100), Kernel::run(7, 10_000));
+    feed(&mut assembler, [first.decision(8), first.mark(8, true), first.close(1, 1)]);
+    feed(&mut assembler, [second.decision(8), later(second.mark(8, true)), second.close(1, 1)]);
+    let events = feed(
+        &mut assembler,
+        [
+            later(second.relief(After::Freed, 8, 20_000)),
+            first.relief(After::Freed, 8, 50_000),
+            later(second.relief(After::Exited, 8, 60_000)),
+        ],
+    );
+    let [relief] = reliefs(&events)[..] else { panic!("{events:?}") };
+    assert_eq!(relief.victims[0].freed_ns.unwrap() / 1_000, 20);
+    assert_eq!(relief.common.seq, 2);
 }

@@ -36,7 +36,9 @@ impl Chain {
 
     /// Whether no level lacks between the first and the root.
     pub fn whole(&self) -> bool {
-        self.levels.last().is_some_and(|level| level.root)
+        // The root of a hierarchy has an empty name (kernfs_create_root(), fs/kernfs/dir.c).
+        let root = |level: &Level| level.root && level.name.as_deref().is_none_or(str::is_empty);
+        self.levels.last().is_some_and(root)
             && self.levels.iter().zip(0..).all(|(level, depth)| level.depth == depth)
     }
 
@@ -140,6 +142,18 @@ pub(super) mod tests {
     /// A chain for tests.
     pub fn chain(levels: &[Level]) -> Chain {
         Chain { levels: levels.to_vec() }
+    }
+
+    /// Guards against a chain that ends below the root: what was read as the parent was none.
+    #[test]
+    fn a_chain_ends_at_the_root() {
+        let end = |name: &str| {
+            let last = Level { root: true, ..level(1, 1, name, 0, None) };
+            Chain::default().with(Level { root: false, ..level(0, 9, "app", 0, None) }).with(last)
+        };
+        assert!(end("").whole());
+        assert!(!end("kubepods").whole());
+        assert!(end("kubepods").path(0).is_err());
     }
 
     /// Guards paths: leaf first in the records, last in the path; the root alone is "/".

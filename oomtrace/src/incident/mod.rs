@@ -6,14 +6,16 @@ mod chain;
 mod doubt;
 mod gfp;
 mod memory;
+mod relief;
 mod scope;
+mod stall;
 mod types;
 
 pub use assemble::{Assembler, Event};
 pub use gfp::flag_names as gfp_flag_names;
 pub(crate) use memory::per_cpu_bound;
 pub use types::{
-    Ballot, Candidate, Cause, Cgroup, Common, Incident, Limit, Line, Loss, LossTag, OomTag, Outcome, Rss,
-    RssKernel, SchemaName, Scope, ScopeKind, Status, StatusState, StatusTag, Trigger, Verdict, Victim,
-    WallTime,
+    Ballot, Candidate, Cause, Cgroup, Common, Incident, Limit, Line, Loss, LossTag, OomTag, Outcome, Place,
+    Relief, ReliefTag, Relieved, Rss, RssKernel, SchemaName, Scope, ScopeKind, Stall, Status, StatusState,
+    StatusTag, Trigger, Verdict, Victim, WallTime,
 };

@@ -8,7 +8,14 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{kernel::hooks::Tier, session::Source};
+use crate::{
+    host::{
+        container::{self, Container},
+        unit,
+    },
+    kernel::hooks::Tier,
+    session::Source,
+};
 
 /// The format's name and version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -24,6 +31,14 @@ pub enum OomTag {
     /// `oom`.
     #[serde(rename = "oom")]
     Oom,
+}
+
+/// Marks a line as a relief.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub enum ReliefTag {
+    /// `relief`.
+    #[serde(rename = "relief")]
+    Relief,
 }
 
 /// Marks a line as a loss.
@@ -49,6 +64,8 @@ pub enum StatusTag {
 pub enum Line {
     /// An incident.
     Oom(Box<Incident>),
+    /// What became of an incident's victims.
+    Relief(Box<Relief>),
     /// Something was lost.
     Loss(Loss),
     /// Tracing began or ended.
@@ -134,6 +151,9 @@ pub struct Incident {
     /// Who could have been chosen: the highest scores, best first, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
+    /// How long the trigger reclaimed before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stall: Option<Stall>,
     /// How many were looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ballot: Option<Ballot>,
@@ -239,6 +259,34 @@ pub struct Limit {
     pub oom_group: Option<bool>,
 }
 
+/// Where a task ran: its memory cgroup, and whose that is by what runtimes and systemd call theirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Place {
+    /// Path of its memory cgroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    /// The container that it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
+    /// Its systemd unit: for a container, the one that the host knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// The slice of that unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slice: Option<String>,
+}
+
+impl Place {
+    /// The place of a cgroup, if its path is known.
+    #[must_use]
+    pub fn of(cgroup: Option<String>) -> Self {
+        let path = cgroup.as_deref().unwrap_or_default();
+        let container = container::of(path);
+        let (unit, slice) = unit::of(path).map(|found| (found.unit, found.slice)).unzip();
+        Self { cgroup, container, unit, slice }
+    }
+}
+
 /// The task whose allocation failed: `current` of the OOM killer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Trigger {
@@ -254,9 +302,9 @@ pub struct Trigger {
     /// Real user id in the initial user namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// Path of its memory cgroup.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cgroup: Option<String>,
+    /// Where it ran.
+    #[serde(flatten)]
+    pub place: Place,
     /// Flags of the request, as the kernel encodes them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gfp_mask: Option<u32>,
@@ -287,6 +335,16 @@ pub struct Candidate {
     /// -1000 (never) to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i32>,
+}
+
+/// What the trigger went through before the OOM killer ran: rounds of reclaim, none more than 100 ms after the one
+/// before (`mm_vmscan_direct_reclaim_begin` and `_end`, `mm_vmscan_memcg_reclaim_begin` and `_end`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Stall {
+    /// How many.
+    pub rounds: u32,
+    /// Time in them.
+    pub duration_ns: u64,
 }
 
 /// How many tasks the kernel scored.
@@ -367,9 +425,9 @@ pub struct Victim {
     /// Page tables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pgtables_bytes: Option<u64>,
-    /// Path of its memory cgroup.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cgroup: Option<String>,
+    /// Where it ran.
+    #[serde(flatten)]
+    pub place: Place,
     /// When the process began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<WallTime>,
@@ -402,6 +460,45 @@ pub struct RssKernel {
     pub shmem_bytes: u64,
     /// The three together.
     pub total_bytes: u64,
+}
+
+/// What became of an incident's victims. Told once the memory of all is free, or 30 s after the last mark.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Relief {
+    /// `oomtrace/1`.
+    pub schema: SchemaName,
+    /// `relief`.
+    pub r#type: ReliefTag,
+    /// The incident's.
+    pub id: String,
+    /// What every line tells. The number is the incident's, the time that of the last that happened.
+    #[serde(flatten)]
+    pub common: Common,
+    /// In the order of the incident's.
+    pub victims: Vec<Relieved>,
+    /// Fields that could not be had, by path, with the reason.
+    pub missing: BTreeMap<String, String>,
+}
+
+/// What became of a victim. Times are from its mark.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Relieved {
+    /// Process id.
+    pub pid: u32,
+    /// Name of the thread that was marked; bytes that are not UTF-8 as `\xNN`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comm: Option<String>,
+    /// Until its last thread ended. From Linux 6.16 on that comes before its memory is free, on older ones after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exited_ns: Option<u64>,
+    /// Until its address space was taken down. Memory that others share, and files in tmpfs, stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freed_ns: Option<u64>,
+    /// Whether the OOM reaper took its memory, since it had not ended after 2 s.
+    pub reaped: bool,
+    /// Until the OOM reaper had done so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reaped_ns: Option<u64>,
 }
 
 /// Records that were lost.

@@ -199,6 +199,11 @@ pub const OUTCOME: Role = Role {
     ],
 };
 
+const DIRECT_RECLAIM: Hook =
+    hook("direct_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_direct_reclaim_begin");
+const MEMCG_RECLAIM: Hook =
+    hook("memcg_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_memcg_reclaim_begin");
+
 /// What a report is best with. Attached last: what it builds upon is there when the first decision is seen.
 pub const DECISION: Role = Role {
     name: "decision",
@@ -207,10 +212,7 @@ pub const DECISION: Role = Role {
         choice(&[hook("decision_fentry", Kind::Fentry, "oom_kill_process")]),
         choice(&[hook("decision_kprobe", Kind::Kprobe, "oom_kill_process")]),
         Choice {
-            hooks: &[
-                hook("direct_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_direct_reclaim_begin"),
-                hook("memcg_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_memcg_reclaim_begin"),
-            ],
+            hooks: &[DIRECT_RECLAIM, MEMCG_RECLAIM],
             offered: None,
             losses: &[
                 ("scope.constraint", NO_DECISION),
@@ -270,8 +272,56 @@ pub const CANDIDATES: Role = Role {
     ],
 };
 
+const EXPECTED: Hook = hook("expected_raw_tp", Kind::RawTracepoint, "mark_victim");
+const EXITED: Hook = hook("exited_raw_tp", Kind::RawTracepoint, "sched_process_exit");
+const REAPED: Hook = hook("reaped_raw_tp", Kind::RawTracepoint, "finish_task_reaping");
+
+/// What comes after. Attached early: a victim may be gone some milliseconds after its mark.
+pub const RELIEF: Role = Role {
+    name: "relief",
+    purpose: "when a victim has ended, and when its memory is free",
+    choices: &[
+        choice(&[EXPECTED, EXITED, hook("freed_raw_tp", Kind::RawTracepoint, "exit_mmap"), REAPED]),
+        choice(&[EXPECTED, EXITED, hook("freed_fexit", Kind::Fexit, "exit_mmap"), REAPED]),
+        Choice {
+            hooks: &[
+                EXPECTED,
+                hook("exited_and_freed_raw_tp", Kind::RawTracepoint, "sched_process_exit"),
+                REAPED,
+            ],
+            offered: None,
+            losses: &[],
+            note: "memory is known to be free once the victim's last thread has ended; of memory that others \
+                   share, not at all",
+        },
+        Choice { hooks: &[], offered: None, losses: &[("relief", NO_RELIEF)], note: "" },
+    ],
+};
+
+const NO_RELIEF: &str = "no hook shows the end of a process here";
+
+/// How long it hurt before.
+pub const STALL: Role = Role {
+    name: "stall",
+    purpose: "how long the trigger reclaimed before the OOM killer ran",
+    choices: &[
+        choice(&[
+            DIRECT_RECLAIM,
+            hook("direct_reclaimed_raw_tp", Kind::RawTracepoint, "mm_vmscan_direct_reclaim_end"),
+            MEMCG_RECLAIM,
+            hook("memcg_reclaimed_raw_tp", Kind::RawTracepoint, "mm_vmscan_memcg_reclaim_end"),
+        ]),
+        Choice {
+            hooks: &[],
+            offered: None,
+            losses: &[("stall", "this kernel has no tracepoints that show it")],
+            note: "not known",
+        },
+    ],
+};
+
 /// Every role.
-pub const ROLES: [Role; 5] = [VICTIM, KILLED, OUTCOME, DECISION, CANDIDATES];
+pub const ROLES: [Role; 7] = [VICTIM, KILLED, RELIEF, OUTCOME, DECISION, STALL, CANDIDATES];
 
 const fn choice(hooks: &'static [Hook]) -> Choice {
     Choice { hooks, offered: None, losses: &[], note: "" }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oomtrace_ebpf::{ABSENT, Field, Layout, Params, RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP};
+use oomtrace_ebpf::{ABSENT, Field, Layout, NO_ARGUMENT, Params, RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP};
 
 use super::btf::{Btf, TypeShape};
 
@@ -71,8 +71,13 @@ pub fn resolve(btf: &Btf, cpus: u32) -> Resolved {
     let can_sum = rss_counters == Some(RssCounters::PerCpu)
         && layout.mm_rss_percpu_counters != ABSENT
         && layout.bpf_array_pptrs != ABSENT;
+    // Each is a pointer.
+    let memory_css = match (layout.css_set_subsys, controller(btf, &mut missing)) {
+        (subsys, Some(index)) if subsys != ABSENT => subsys + u64::from(index) * 8,
+        _ => ABSENT,
+    };
     let params = Params {
-        memory_cgrp_id: controller(btf, &mut missing),
+        memory_css,
         cpus: if can_sum { cpus } else { 0 },
         reclaim_memcg_arg: reclaim_memcg_arg(btf),
     };
@@ -80,7 +85,7 @@ pub fn resolve(btf: &Btf, cpus: u32) -> Resolved {
 }
 
 /// The offset of a field: the first of its places that this kernel has, in the size that the programs read.
-fn place(btf: &Btf, field: &Field) -> Result<u32, String> {
+fn place(btf: &Btf, field: &Field) -> Result<u64, String> {
     let mut reasons = Vec::new();
     for (of, path) in field.places {
         match btf.member(of, path) {
@@ -88,7 +93,7 @@ fn place(btf: &Btf, field: &Field) -> Result<u32, String> {
             Ok(member) if member.size != field.size => {
                 reasons.push(format!("{of}.{path} has {} bytes instead of {}", member.size, field.size));
             }
-            Ok(member) => return Ok(member.offset),
+            Ok(member) => return Ok(u64::from(member.offset)),
             Err(missing) => reasons.push(missing.to_string()),
         }
     }
@@ -112,7 +117,7 @@ fn rss_indices(btf: &Btf) -> Result<(), String> {
 }
 
 /// The memory controller's index among a task's. Another's would lead to another cgroup, which may look alike.
-fn controller(btf: &Btf, missing: &mut BTreeMap<&'static str, String>) -> u32 {
+fn controller(btf: &Btf, missing: &mut BTreeMap<&'static str, String>) -> Option<u32> {
     const OF: &str = "cgroup_subsys_id";
     let index = || {
         let value = btf.enum_value(OF, "memory_cgrp_id").map_err(|missing| missing.to_string())?;
@@ -126,15 +131,12 @@ fn controller(btf: &Btf, missing: &mut BTreeMap<&'static str, String>) -> u32 {
             _ => Err(format!("memory_cgrp_id is {value}")),
         }
     };
-    index().unwrap_or_else(|reason| {
-        missing.insert("memory_cgrp_id", reason);
-        ABSENT
-    })
+    index().map_err(|reason| missing.insert("memory_cgrp_id", reason)).ok()
 }
 
 fn reclaim_memcg_arg(btf: &Btf) -> u32 {
     let Ok(prototype) = btf.typedef_prototype("btf_trace_mm_vmscan_memcg_reclaim_begin") else {
-        return ABSENT;
+        return NO_ARGUMENT;
     };
     // The first parameter is the tracing context, which programs do not see.
     let position =
@@ -142,7 +144,7 @@ fn reclaim_memcg_arg(btf: &Btf) -> u32 {
     position
         .and_then(|position| u32::try_from(position).ok())
         .filter(|position| *position <= 2)
-        .unwrap_or(ABSENT)
+        .unwrap_or(NO_ARGUMENT)
 }
 
 fn points_to(shape: &TypeShape, name: &str) -> bool {

@@ -91,7 +91,9 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
         match decode(&bytes)? {
             Record::Level(_, level) => levels.push(*level),
             Record::Mark(_, mark) => seen = Some((mark.victim, mark.mm)),
-            Record::Decision(..) | Record::Close(..) | Record::Candidate(..) => bail!("nobody decided"),
+            Record::Decision(..) | Record::Close(..) | Record::Candidate(..) | Record::Relief(..) => {
+                bail!("nobody decided")
+            }
         }
     }
     drop(ring);
@@ -135,6 +137,8 @@ fn tasks(found: &mut Differences, own: &Own, task: &Task, layout: &Layout) {
     found.unless_equal("task_struct.comm", &[layout.task_comm], task.comm.as_ref(), &&own.comm);
     let threads = [signal, layout.signal_nr_threads];
     found.unless_equal("signal_struct.nr_threads", &threads, task.threads, &own.threads);
+    let live = [signal, layout.signal_live];
+    found.unless_equal("signal_struct.live", &live, task.live, &own.threads);
     let adj = [signal, layout.signal_oom_score_adj];
     found.unless_equal("signal_struct.oom_score_adj", &adj, task.oom_score_adj, &own.oom_score_adj);
     if own.in_initial_time_namespace {
@@ -164,13 +168,7 @@ fn memory(found: &mut Differences, own: &Own, mm: &Mm, layout: &Layout, cpus: u3
 fn cgroups(found: &mut Differences, own: &Own, levels: &[Level], resolved: &Resolved) {
     let Some(cgroup) = &own.cgroup else { return };
     let layout = &resolved.layout;
-    let way = [
-        layout.task_cgroups,
-        layout.css_set_subsys,
-        layout.css_cgroup,
-        layout.cgroup_kn,
-        resolved.params.memory_cgrp_id,
-    ];
+    let way = [layout.task_cgroups, layout.css_cgroup, layout.cgroup_kn, resolved.params.memory_css];
     if way.contains(&ABSENT) {
         return;
     }
@@ -209,7 +207,7 @@ impl Differences {
     fn unless_equal<T: PartialEq + std::fmt::Debug>(
         &mut self,
         field: &str,
-        places: &[u32],
+        places: &[u64],
         seen: Option<T>,
         own: &T,
     ) {
@@ -223,7 +221,7 @@ impl Differences {
         }
     }
 
-    fn unless_near(&mut self, field: &str, places: &[u32], seen: Option<u64>, own: u64, slack: u64) {
+    fn unless_near(&mut self, field: &str, places: &[u64], seen: Option<u64>, own: u64, slack: u64) {
         let near = seen.filter(|seen| seen.abs_diff(own) <= slack).map_or(seen, |_| Some(own));
         self.unless_equal(field, places, near, &own);
     }
@@ -290,6 +288,7 @@ mod tests {
                 uid: Some(0),
                 flags: Some(0),
                 threads: Some(2),
+                live: Some(2),
                 oom_score_adj: Some(-999),
                 start_boot_ns: Some(5 * TICK_NS + 3),
                 memcg: None,
@@ -310,7 +309,11 @@ mod tests {
         let place = if there { 0 } else { ABSENT };
         Resolved {
             layout: Layout::from_offsets([place; Layout::FIELDS.len()]),
-            params: oomtrace_ebpf::Params { memory_cgrp_id: place, cpus: 0, reclaim_memcg_arg: ABSENT },
+            params: oomtrace_ebpf::Params {
+                memory_css: place,
+                cpus: 0,
+                reclaim_memcg_arg: oomtrace_ebpf::NO_ARGUMENT,
+            },
             rss_counters: None,
             missing: std::collections::BTreeMap::new(),
         }

@@ -8,6 +8,7 @@ pub mod limits;
 pub mod load;
 mod memcg_files;
 mod mirror;
+pub mod missed;
 mod own;
 pub mod roles;
 pub mod text;

@@ -14,7 +14,10 @@ use serde::Serialize;
 
 use super::{
     btf::Btf,
-    hooks::{CANDIDATES, Choice, DECISION, Hook, KILLED, Kind, OUTCOME, Role, STAND_IN, Tier, VICTIM},
+    hooks::{
+        CANDIDATES, Choice, DECISION, Hook, KILLED, Kind, OUTCOME, RELIEF, Role, STALL, STAND_IN, Tier,
+        VICTIM,
+    },
     load::{CannotTrace, Options, chain},
     mirror, trampoline,
 };
@@ -73,9 +76,9 @@ impl Filling<'_> {
         let stand_in = self.take(&STAND_IN).is_ok();
         // Whether it was a kill must be known before a mark is reported.
         let order = if stand_in {
-            [&VICTIM, &KILLED, &OUTCOME, &DECISION, &CANDIDATES]
+            [&VICTIM, &RELIEF, &KILLED, &OUTCOME, &DECISION, &STALL, &CANDIDATES]
         } else {
-            [&KILLED, &VICTIM, &OUTCOME, &DECISION, &CANDIDATES]
+            [&KILLED, &VICTIM, &RELIEF, &OUTCOME, &DECISION, &STALL, &CANDIDATES]
         };
         // A tier that the user wants may prove not to be had at the last role.
         let needed = match self.options.tier {

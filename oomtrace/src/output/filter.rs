@@ -11,6 +11,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Filter {
     cgroup: Option<WildMatch>,
+    container: Option<WildMatch>,
     comm: Option<WildMatch>,
     pid: Option<u32>,
     min_rss: Option<u64>,
@@ -25,6 +26,8 @@ impl Filter {
                 let pattern = pattern.trim_end_matches('/');
                 WildMatch::new(if pattern.is_empty() { "/" } else { pattern })
             }),
+            // People know the first digits of an id.
+            container: args.container.as_deref().map(|pattern| WildMatch::new(&format!("{pattern}*"))),
             comm: args.comm.as_deref().map(WildMatch::new),
             pid: args.pid,
             min_rss: args.min_rss,
@@ -34,14 +37,24 @@ impl Filter {
     /// Whether one victim of the incident passes every filter; without a filter, every incident does.
     #[must_use]
     pub fn passes(&self, incident: &Incident) -> bool {
-        let none =
-            self.cgroup.is_none() && self.comm.is_none() && self.pid.is_none() && self.min_rss.is_none();
+        let none = self.cgroup.is_none()
+            && self.container.is_none()
+            && self.comm.is_none()
+            && self.pid.is_none()
+            && self.min_rss.is_none();
         none || incident.victims.iter().any(|victim| self.passes_victim(victim))
     }
 
     fn passes_victim(&self, victim: &Victim) -> bool {
         let cgroup = self.cgroup.as_ref().is_none_or(|pattern| {
-            victim.cgroup.as_deref().is_some_and(|path| ancestors(path).any(|path| pattern.matches(path)))
+            victim
+                .place
+                .cgroup
+                .as_deref()
+                .is_some_and(|path| ancestors(path).any(|path| pattern.matches(path)))
+        });
+        let container = self.container.as_ref().is_none_or(|pattern| {
+            victim.place.container.as_ref().is_some_and(|container| pattern.matches(&container.id))
         });
         let comm = self
             .comm
@@ -49,7 +62,7 @@ impl Filter {
             .is_none_or(|pattern| victim.comm.as_deref().is_some_and(|comm| pattern.matches(comm)));
         let pid = self.pid.is_none_or(|pid| victim.pid == Some(pid));
         let rss = self.min_rss.is_none_or(|least| victim.rss.is_some_and(|rss| rss.total_bytes >= least));
-        cgroup && comm && pid && rss
+        cgroup && container && comm && pid && rss
     }
 }
 
@@ -65,13 +78,13 @@ fn ancestors(path: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::incident::Rss;
+    use crate::incident::{Place, Rss};
 
     fn victim() -> Victim {
         Victim {
             pid: Some(7),
             comm: Some("java".to_owned()),
-            cgroup: Some("/kubepods/pod1/app".to_owned()),
+            place: Place::of(Some("/kubepods/pod1/app".to_owned())),
             rss: Some(Rss {
                 anon_bytes: 1,
                 file_bytes: 0,
@@ -103,5 +116,20 @@ mod tests {
         assert!(!passes(&FilterArgs { pid: Some(8), ..none() }));
         assert!(passes(&FilterArgs { min_rss: Some(10 << 20), ..none() }));
         assert!(!passes(&FilterArgs { min_rss: Some((10 << 20) + 1), ..none() }));
+    }
+
+    /// Guards the filter by container: people know the first digits of an id.
+    #[test]
+    fn a_container_is_known_by_how_its_id_begins() {
+        let id = "4e9bf3a17c02".repeat(5) + "4e9b";
+        let within = Victim { place: Place::of(Some(format!("/docker/{id}"))), ..victim() };
+        let filter = |container: &str| {
+            Filter::new(&FilterArgs { container: Some(container.to_owned()), ..FilterArgs::default() })
+        };
+        for pattern in [id.as_str(), "4e9bf3a17c02", "*", "*3a17c02*"] {
+            assert!(filter(pattern).passes_victim(&within), "{pattern}");
+        }
+        assert!(!filter("e9bf3a17c02").passes_victim(&within));
+        assert!(!filter("*").passes_victim(&victim()), "it is in no container");
     }
 }

@@ -6,7 +6,11 @@ use jiff::tz::TimeZone;
 
 use super::{Format, Message};
 use crate::{
-    incident::{Cause, Event, Incident, Limit, Loss, Outcome, Scope, ScopeKind, Verdict, Victim, WallTime},
+    host::container::Runtime,
+    incident::{
+        Cause, Event, Incident, Limit, Loss, Outcome, Place, Relief, Relieved, Scope, ScopeKind, Verdict,
+        Victim, WallTime,
+    },
     text::printable,
 };
 
@@ -17,6 +21,8 @@ pub struct Human {
     zone: TimeZone,
     /// The incident whose first line was printed last.
     headed: Option<String>,
+    /// The incident whose block was printed last.
+    told: Option<String>,
 }
 
 /// Candidates that are named.
@@ -31,7 +37,7 @@ impl Human {
     /// Blocks with times in `zone`, with colours or without.
     #[must_use]
     pub fn new(colour: bool, zone: TimeZone) -> Self {
-        Self { colour, zone, headed: None }
+        Self { colour, zone, headed: None, told: None }
     }
 
     fn paint(&self, style: &str, text: &str) -> String {
@@ -53,9 +59,8 @@ impl Human {
             if exiting { self.paint(YELLOW, "OOM, ALREADY EXITING") } else { self.paint(RED, "OOM KILL") };
         let adj = victim.oom_score_adj.map_or_else(String::new, |adj| format!(", adj {adj}"));
         let name = self.paint(BOLD, &name(victim.comm.as_deref()));
-        let cgroup =
-            victim.cgroup.as_deref().map_or_else(String::new, |path| format!("  in {}", printable(path)));
-        format!("{time}  {what}  {name} (pid {}{adj}){cgroup}   {}", id(victim.pid), scope(&incident.scope))
+        let place = place(&victim.place).map_or_else(String::new, |place| format!("  in {place}"));
+        format!("{time}  {what}  {name} (pid {}{adj}){place}   {}", id(victim.pid), scope(&incident.scope))
     }
 
     fn row(&self, to: &mut String, label: &str, text: &str) {
@@ -70,12 +75,27 @@ impl Human {
             let label = if index == 0 { "victim" } else { "and" };
             self.row(&mut to, label, &figures(victim, incident, index > 0));
         }
+        // The first line has the container instead.
+        if let Some(Place { container: Some(_), cgroup: Some(path), .. }) =
+            incident.victims.first().map(|victim| &victim.place)
+        {
+            self.row(&mut to, "cgroup", &printable(path));
+        }
         self.row(&mut to, "asked", &asked(incident));
         if let Some(why) = incident.victims.first().and_then(|victim| why(victim, &incident.scope)) {
             self.row(&mut to, "why", &why);
         }
         if let Some(ballot) = ballot(incident) {
             self.row(&mut to, "ballot", &ballot);
+        }
+        if let Some(stall) = incident.stall {
+            let rounds = if stall.rounds == 1 { "round" } else { "rounds" };
+            let text = format!(
+                "stalled {} in {} {rounds} of reclaim before",
+                duration(stall.duration_ns),
+                stall.rounds
+            );
+            self.row(&mut to, "hurt", &text);
         }
         for level in crowded(&incident.scope) {
             self.row(&mut to, "limit", &level);
@@ -92,6 +112,24 @@ impl Human {
         }
         for reason in unknown(&incident.missing) {
             self.row(&mut to, "unknown", &reason);
+        }
+        to
+    }
+
+    /// A row of the incident's block, or, if another was printed since, a line of its own.
+    fn relief(&self, relief: &Relief) -> String {
+        let text = after(relief);
+        let mut to = String::new();
+        if self.told.as_ref() == Some(&relief.id) {
+            self.row(&mut to, "relief", &text);
+        } else {
+            let (time, what) = (self.time(relief.common.time), self.paint(BOLD, "RELIEF"));
+            let first = relief.victims.first();
+            let who = first.map_or_else(String::new, |victim| {
+                format!("{} (pid {})", name(victim.comm.as_deref()), victim.pid)
+            });
+            // Writing to a String cannot fail.
+            let _ = writeln!(to, "{}  {what}  {who}: {text}", self.paint(DIM, &time));
         }
         to
     }
@@ -124,6 +162,7 @@ impl Format for Human {
                 to.extend(self.headline(incident).into_bytes());
                 to.push(b'\n');
                 self.headed = Some(incident.id.clone());
+                self.told = None;
             }
             Message::Incident(Event::Closed(incident)) => {
                 if self.headed.as_ref() != Some(&incident.id) {
@@ -132,8 +171,16 @@ impl Format for Human {
                 }
                 self.headed = None;
                 to.extend(self.details(incident).into_bytes());
+                self.told = Some(incident.id.clone());
             }
-            Message::Loss(loss) => to.extend(self.loss(loss).into_bytes()),
+            Message::Incident(Event::Relieved(relief)) => {
+                to.extend(self.relief(relief).into_bytes());
+                self.told = None;
+            }
+            Message::Loss(loss) => {
+                to.extend(self.loss(loss).into_bytes());
+                self.told = None;
+            }
             Message::Status(_) => {}
         }
     }
@@ -204,12 +251,23 @@ fn figures(victim: &Victim, incident: &Incident, named: bool) -> String {
     if let Some(threads) = victim.threads.filter(|threads| *threads > 1) {
         parts.push(format!("{threads} threads"));
     }
+    if let (Some(unit), None) = (&victim.place.unit, &victim.place.container) {
+        parts.push(format!("unit {}", printable(unit)));
+    }
     match victim.verdict {
         Some(Verdict::GroupKilled) => parts.push("killed with its group".to_owned()),
         Some(Verdict::AlreadyExiting) => parts.push("was exiting already, not killed".to_owned()),
         Some(Verdict::Killed) | None => {}
     }
     parts.join(" · ")
+}
+
+/// Where it ran: the container, as its runtime's tools show it, if it is one; else the cgroup.
+fn place(place: &Place) -> Option<String> {
+    let Some(container) = &place.container else { return place.cgroup.as_deref().map(printable) };
+    let runtime = container.runtime.map_or("container", Runtime::name);
+    let pod = container.pod_uid.as_deref().map_or_else(String::new, |uid| format!(", pod {uid}"));
+    Some(format!("{runtime} {}{pod}", printable(container.short_id())))
 }
 
 fn asked(incident: &Incident) -> String {
@@ -232,10 +290,10 @@ fn asked(incident: &Incident) -> String {
     if let Some(flags) = trigger.gfp_flags.as_deref().filter(|flags| !flags.is_empty()) {
         let _ = write!(text, ", {}", flags.join("|"));
     }
-    if let Some(cgroup) = trigger.cgroup.as_deref()
-        && first.is_some_and(|victim| victim.cgroup.as_deref() != Some(cgroup))
+    if let Some(place) = place(&trigger.place)
+        && first.is_some_and(|victim| victim.place.cgroup != trigger.place.cgroup)
     {
-        let _ = write!(text, ", in {}", printable(cgroup));
+        let _ = write!(text, ", in {place}");
     }
     text
 }
@@ -262,6 +320,33 @@ fn why(victim: &Victim, scope: &Scope) -> Option<String> {
         let _ = write!(text, ": {}", of.join(" + "));
     }
     Some(text)
+}
+
+/// What became of the victims.
+fn after(relief: &Relief) -> String {
+    let victims = &relief.victims;
+    let last = |of: fn(&Relieved) -> Option<u64>| {
+        victims.iter().map(of).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max())
+    };
+    let all = if victims.len() > 1 { format!(" of all {}", victims.len()) } else { String::new() };
+    let mut parts = Vec::new();
+    if let Some(ns) = last(|victim| victim.freed_ns) {
+        parts.push(format!("memory{all} back after {}", duration(ns)));
+    } else {
+        let freed = victims.iter().filter(|victim| victim.freed_ns.is_some()).count();
+        let of =
+            if victims.len() > 1 { format!(" of {freed} of {}", victims.len()) } else { " not".to_owned() };
+        let reason = relief.missing.values().next().map_or("", String::as_str);
+        parts.push(format!("memory{of} back: {reason}"));
+        if let Some(ns) = last(|victim| victim.exited_ns) {
+            parts.push(format!("ended after {}", duration(ns)));
+        }
+    }
+    let reaped = victims.iter().filter_map(|victim| victim.reaped_ns).max();
+    if let Some(ns) = reaped {
+        parts.push(format!("taken by the OOM reaper after {}", duration(ns)));
+    }
+    parts.join(" · ")
 }
 
 /// Who else there was, if anybody.
@@ -347,6 +432,16 @@ fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS.get(unit).unwrap_or(&"EiB"))
 }
 
+/// A time for people: three digits, or all of whole seconds.
+fn duration(ns: u64) -> String {
+    match ns {
+        0..1_000_000 => format!("{} µs", ns / 1000),
+        1_000_000..10_000_000 => format!("{}.{} ms", ns / 1_000_000, ns / 100_000 % 10),
+        10_000_000..1_000_000_000 => format!("{} ms", ns / 1_000_000),
+        _ => format!("{}.{} s", ns / 1_000_000_000, ns / 100_000_000 % 10),
+    }
+}
+
 /// A number with its thousands apart.
 fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
@@ -374,6 +469,16 @@ mod tests {
         assert_eq!(size((498 << 20) + (1 << 18)), "498.2 MiB");
         assert_eq!(size(3 << 29), "1.5 GiB");
         assert_eq!(size(u64::MAX), "16383.9 PiB");
+    }
+
+    /// Guards the times that people read.
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(duration(0), "0 µs");
+        assert_eq!(duration(999_999), "999 µs");
+        assert_eq!(duration(1_250_000), "1.2 ms");
+        assert_eq!(duration(214_900_000), "214 ms");
+        assert_eq!(duration(61_050_000_000), "61.0 s");
     }
 
     /// Guards the thousands' marks.

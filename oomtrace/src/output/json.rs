@@ -17,6 +17,7 @@ impl Format for Json {
         let line = match message {
             Message::Incident(Event::Opened(_)) => return,
             Message::Incident(Event::Closed(incident)) => Line::Oom(incident.clone()),
+            Message::Incident(Event::Relieved(relief)) => Line::Relief(relief.clone()),
             Message::Loss(loss) => Line::Loss(loss.clone()),
             Message::Status(status) => Line::Status(status.clone()),
         };

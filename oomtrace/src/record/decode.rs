@@ -2,12 +2,13 @@
 
 use oomtrace_ebpf::{
     self as abi, Header, MmFacts, NAME_LEN, NO_LIMIT_PAGES, RecordKind, TaskFacts, chain, decision, level,
-    mm, reclaim, task,
+    mm, reclaim, relief, task,
 };
 use zerocopy::FromBytes;
 
 use super::types::{
-    Candidate, Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Task, Whose,
+    After, Candidate, Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Relief,
+    Stall, Task, Whose,
 };
 use crate::text;
 
@@ -35,6 +36,12 @@ pub enum DecodeError {
         size: usize,
         /// What the kind has, bytes.
         expected: usize,
+    },
+    /// This version knows no such event.
+    #[error("a record tells of an event {what}, which this version of oomtrace does not know")]
+    UnknownEvent {
+        /// Its number.
+        what: u32,
     },
 }
 
@@ -65,6 +72,10 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         RecordKind::Candidate => {
             let raw: abi::Candidate = exactly(kind, bytes)?;
             Record::Candidate(key(&raw.header), Box::new(candidate(&raw)))
+        }
+        RecordKind::Relief => {
+            let raw: abi::Relief = exactly(kind, bytes)?;
+            Record::Relief(key(&raw.header), relief(&raw)?)
         }
     })
 }
@@ -106,6 +117,7 @@ fn task(raw: &TaskFacts) -> Task {
         flags: known(raw.present, task::FLAGS, raw.flags),
         // A thread counts until it cannot be found any more (__exit_signal(), kernel/exit.c): 0 is another field's.
         threads: known(raw.present, task::THREADS, raw.threads).filter(|threads| *threads > 0),
+        live: known(raw.present, task::LIVE, raw.live),
         oom_score_adj: known(raw.present, task::ADJ, i32::from(raw.oom_score_adj)),
         start_boot_ns: known(raw.present, task::START, raw.start_boot_ns),
         memcg: known(raw.present, task::MEMCG, CgroupId { hierarchy: raw.memcg_hierarchy, id: raw.memcg_id }),
@@ -187,6 +199,19 @@ fn level(raw: &abi::Level) -> Level {
     }
 }
 
+fn relief(raw: &abi::Relief) -> Result<Relief, DecodeError> {
+    let what = match raw.what {
+        relief::EXITED => After::Exited,
+        relief::FREED => After::Freed,
+        relief::REAPED => After::Reaped,
+        what => return Err(DecodeError::UnknownEvent { what }),
+    };
+    // No process has the id 0.
+    let id = |id: u32| (id != 0).then_some(id);
+    let start_boot_ns = (raw.start_boot_ns != 0).then_some(raw.start_boot_ns);
+    Ok(Relief { what, pid: id(raw.pid), start_boot_ns, tid: id(raw.tid) })
+}
+
 fn mark(raw: &abi::Mark) -> Mark {
     Mark {
         trigger: task(&raw.trigger),
@@ -200,6 +225,11 @@ fn mark(raw: &abi::Mark) -> Mark {
             }
             _ => None,
         },
+        stall: (raw.stall_rounds > 0 || raw.stall_unseen > 0).then_some(Stall {
+            spent_ns: raw.stall_ns,
+            rounds: raw.stall_rounds,
+            unseen: raw.stall_unseen,
+        }),
     }
 }
 

@@ -9,5 +9,6 @@ pub use decode::{DecodeError, decode};
 pub use file::{FileError, Frame, Reader, Writer};
 pub use recorder::{Recorder, create};
 pub use types::{
-    Candidate, Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Task, Whose,
+    After, Candidate, Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Relief,
+    Stall, Task, Whose,
 };

@@ -39,6 +39,8 @@ pub struct Task {
     pub flags: Option<u32>,
     /// Threads of the process.
     pub threads: Option<u32>,
+    /// Of these, the ones that have not begun to end.
+    pub live: Option<u32>,
     /// `oom_score_adj`.
     pub oom_score_adj: Option<i32>,
     /// Start of the process, ns since boot.
@@ -100,6 +102,17 @@ pub struct Candidate {
     pub examined: u32,
     /// Of these, what must not be killed.
     pub unkillable: u32,
+}
+
+/// How long a trigger reclaimed before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// Time in the rounds, ns.
+    pub spent_ns: u64,
+    /// Rounds that ended.
+    pub rounds: u32,
+    /// Beginnings and ends of rounds that were missed: if any, the figures are too low.
+    pub unseen: u32,
 }
 
 /// Whose chain of cgroups.
@@ -182,6 +195,8 @@ pub struct Mark {
     pub killed: bool,
     /// What the trigger reclaimed last, if anything was seen.
     pub reclaim: Option<Reclaim>,
+    /// How long the trigger reclaimed before, if it did.
+    pub stall: Option<Stall>,
 }
 
 /// The run of the OOM killer ended.
@@ -193,6 +208,30 @@ pub struct Close {
     pub marks: u32,
     /// What `out_of_memory()` returned.
     pub verdict: bool,
+}
+
+/// What happens to a victim later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Its last thread has ended.
+    Exited,
+    /// Its memory is free.
+    Freed,
+    /// The OOM reaper has taken its memory.
+    Reaped,
+}
+
+/// Something happened to a victim after its mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relief {
+    /// What.
+    pub what: After,
+    /// The victim's process id; `None` where the OOM reaper acted.
+    pub pid: Option<u32>,
+    /// When the victim began, ns since boot.
+    pub start_boot_ns: Option<u64>,
+    /// The victim's thread id where the OOM reaper acted.
+    pub tid: Option<u32>,
 }
 
 /// A record.
@@ -208,6 +247,8 @@ pub enum Record {
     Close(Key, Close),
     /// A task could have been chosen.
     Candidate(Key, Box<Candidate>),
+    /// Something happened to a victim. Its key is no run's.
+    Relief(Key, Relief),
 }
 
 impl Record {
@@ -219,7 +260,8 @@ impl Record {
             | Self::Level(key, _)
             | Self::Mark(key, _)
             | Self::Close(key, _)
-            | Self::Candidate(key, _) => *key,
+            | Self::Candidate(key, _)
+            | Self::Relief(key, _) => *key,
         }
     }
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 use rustix::process::{Signal, getpid, getppid, kill_process};
 use rustix::time::{ClockId, clock_gettime};
@@ -57,6 +57,7 @@ pub fn measure(bench: &Bench, tiers: &[String]) -> Result<()> {
             }),
         ),
         ("signal", Box::new(|| batches(100, || Ok(kill_process(getpid(), Signal::URG)?)))),
+        ("thread", Box::new(|| batches(20, threaded))),
         ("fork, exit, wait", Box::new(|| batches(1, forked))),
         ("spawn, exit, wait", Box::new(|| batches(1, || spawned(&tiny)))),
         ("reclaim round", Box::new(|| reclaim(&limited))),
@@ -109,6 +110,14 @@ fn batches(size: u32, work: impl Fn() -> Result<()>) -> Result<f64> {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Starts a thread that ends, and waits for it.
+pub fn threaded() -> Result<()> {
+    let Ok(()) = std::thread::Builder::new().spawn(|| ()).context("cannot start a thread")?.join() else {
+        bail!("a thread that should only end panicked")
+    };
+    Ok(())
 }
 
 /// Forks a child that exits, and waits for it.

@@ -7,7 +7,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use rustix::process::{Signal, getpid, kill_process};
 
-use super::paths::{ask_parent, forked, spawned};
+use super::paths::{ask_parent, forked, spawned, threaded};
 use super::tool::Armed;
 use super::{sample, value};
 
@@ -28,6 +28,7 @@ pub fn measure(armed: &Armed, tier: &str, tiny: &CString) -> Result<()> {
         Ok(())
     })?;
     count("signal", &|| Ok(kill_process(getpid(), Signal::URG)?))?;
+    count("thread", &threaded)?;
     count("fork, exit, wait", &forked)?;
     count("spawn, exit, wait", &|| spawned(tiny))
 }

@@ -7,7 +7,7 @@ use super::edit::Edit;
 use super::{Btf, Member, Record, kind};
 
 /// The members that oomtrace reads: struct, and path within it. Of alternatives each kernel has one.
-pub(super) const FIELDS: [(&str, &str); 47] = [
+pub(super) const FIELDS: [(&str, &str); 49] = [
     ("task_struct", "pid"),
     ("task_struct", "tgid"),
     ("task_struct", "comm"),
@@ -23,7 +23,9 @@ pub(super) const FIELDS: [(&str, &str); 47] = [
     ("cred", "uid"),
     ("signal_struct", "oom_score_adj"),
     ("signal_struct", "nr_threads"),
+    ("signal_struct", "live.counter"),
     ("signal_struct", "oom_mm"),
+    ("mm_struct", "mm_users.counter"),
     ("mm_struct", "total_vm"),
     ("mm_struct", "pgtables_bytes"),
     ("mm_struct", "rss_stat.count[0]"),
@@ -58,12 +60,27 @@ pub(super) const FIELDS: [(&str, &str); 47] = [
 ];
 
 /// The functions that it attaches to.
-pub(super) const FUNCTIONS: [&str; 5] =
-    ["oom_kill_process", "__oom_kill_process", "mark_oom_victim", "out_of_memory", "oom_badness"];
+pub(super) const FUNCTIONS: [&str; 6] = [
+    "oom_kill_process",
+    "__oom_kill_process",
+    "mark_oom_victim",
+    "out_of_memory",
+    "oom_badness",
+    "exit_mmap",
+];
 
 /// The tracepoints that it attaches to.
-pub(super) const TRACEPOINTS: [&str; 4] =
-    ["mark_victim", "signal_generate", "mm_vmscan_direct_reclaim_begin", "mm_vmscan_memcg_reclaim_begin"];
+pub(super) const TRACEPOINTS: [&str; 9] = [
+    "mark_victim",
+    "signal_generate",
+    "mm_vmscan_direct_reclaim_begin",
+    "mm_vmscan_direct_reclaim_end",
+    "mm_vmscan_memcg_reclaim_begin",
+    "mm_vmscan_memcg_reclaim_end",
+    "sched_process_exit",
+    "exit_mmap",
+    "finish_task_reaping",
+];
 
 /// One way in which the type information differs from the kernel.
 #[derive(Debug, Clone)]

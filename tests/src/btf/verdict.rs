@@ -9,7 +9,7 @@ use super::fleet::Said;
 use crate::checks::Checks;
 use crate::compare::{Expected, sequence};
 use crate::floor::{excused, is_excused};
-use crate::incident::{Fields, Incident};
+use crate::incident::{Fields, Incident, kind};
 use crate::machine::Machine;
 use crate::schema::Schema;
 use crate::watch::{Seen, Traced, read};
@@ -17,6 +17,14 @@ use crate::witness::klog::LoggedOom;
 
 /// What each report has of its own.
 const OWN: [&str; 6] = ["id", "seq", "time", "boot_ns", "tier", "missing"];
+
+/// How far two oomtraces may be apart in what they note of one moment, in ns: a fleet's programs run one after the other,
+/// which takes an emulator milliseconds the first time.
+const FLEET_NS: u64 = 40_000_000;
+/// The same where processors are emulated, on a host that has fewer: one may stand still in between.
+const FLEET_EMULATED_NS: u64 = 500_000_000;
+/// How far in what they note of a round of reclaim.
+const ROUND_NS: u64 = 1_000_000;
 
 /// What oomtrace made of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +67,8 @@ pub struct Trial<'a> {
     pub control: &'a Incident,
     /// How many incidents that one reported.
     pub incidents: usize,
+    /// What it told of victims later: the lines of reliefs.
+    pub reliefs: &'a [Value],
 }
 
 impl Trial<'_> {
@@ -95,6 +105,7 @@ impl Trial<'_> {
                 Vec::new()
             }
         };
+        self.relieved(&mut checks, &traced);
         let (mut failures, _) = checks.into_parts();
         if !in_time && failures.is_empty() {
             failures.push("the kill is reported only at the end".to_owned());
@@ -126,6 +137,10 @@ impl Trial<'_> {
         let mut filled = report.json.clone();
         let mut gaps = Gaps { excused: excused(&report.fields.missing), ..Gaps::default() };
         let unscored = report.fields.candidates.is_empty();
+        // Where programs can be preempted (7.x), the control may have missed a part, and says so.
+        if self.control.fields.stall.is_none() && self.machine.preempts_programs() {
+            filled.as_object_mut().map(|filled| filled.remove("stall"));
+        }
         gaps.fill(&mut filled, &self.control.json, "");
         // Without a ballot a victim's score is computed from its memory at the mark, and may differ from the kernel's.
         if unscored && let Some(filled) = filled.as_object_mut() {
@@ -156,6 +171,18 @@ impl Trial<'_> {
 
     /// Compares with the control what no witness tells: they read the same memory in the same stopped kernel.
     fn unwitnessed(&self, checks: &mut Checks, report: &Incident) {
+        if let Some((ours, theirs)) = report.fields.stall.zip(self.control.fields.stall) {
+            checks.equal("stall.rounds", Some(ours.rounds), Some(theirs.rounds), "the control");
+            // Each notes the time at both ends of each round.
+            let bound = self.apart_ns() + theirs.rounds * ROUND_NS;
+            checks.within(
+                "stall.duration_ns",
+                Some(ours.duration_ns),
+                Some(theirs.duration_ns),
+                bound,
+                "the control",
+            );
+        }
         let levels = |incident: &Incident| -> Vec<Value> {
             let limits = incident.json.pointer("/scope/limits").and_then(Value::as_array);
             limits.cloned().unwrap_or_default()
@@ -175,6 +202,28 @@ impl Trial<'_> {
                 checks.equal(&format!("scope.limits[{path}].oom_group"), ours, theirs, "the control");
             }
         }
+    }
+
+    /// Compares the times of the victim's relief with the control's: what is told of, both saw. It may be absent, for a
+    /// reason: tracing ends soon after the kill.
+    fn relieved(&self, checks: &mut Checks, traced: &Traced) {
+        let pid = self.expected.victims.first().map(|victim| victim.pid());
+        let marked = self.reports(traced).first().and_then(|report| report.fields.boot_ns);
+        let [ours, theirs] =
+            [traced.objects.as_slice(), self.reliefs].map(|objects| victim_relieved(objects, pid));
+        for field in ["exited_ns", "freed_ns"] {
+            // Each counts from where its own program was at the mark: one after the other.
+            let at =
+                |victim: Option<&Value>, marked: Option<u64>| Some(marked? + victim?.get(field)?.as_u64()?);
+            if let Some((ours, theirs)) = at(ours, marked).zip(at(theirs, self.control.fields.boot_ns)) {
+                checks.within(field, Some(ours), Some(theirs), self.apart_ns(), "the control, since boot");
+            }
+        }
+    }
+
+    /// How far two oomtraces may be apart in what they note of one moment, in ns.
+    fn apart_ns(&self) -> u64 {
+        if self.machine.disposable { FLEET_EMULATED_NS } else { FLEET_NS }
     }
 
     /// Compares the candidates with the control's: all hooks saw the same scores. What a process of several threads
@@ -218,6 +267,13 @@ impl Trial<'_> {
             self.machine.counter_error_bytes(eater.threads()) + self.machine.charge_stock_bytes()
         })
     }
+}
+
+/// What a relief among these lines tells of a process.
+fn victim_relieved(objects: &[Value], pid: Option<u64>) -> Option<&Value> {
+    let reliefs = objects.iter().filter(|object| kind(object) == "relief");
+    let victims = reliefs.filter_map(|relief| relief.get("victims")?.as_array()).flatten();
+    victims.into_iter().find(|victim| pid.is_some() && victim.get("pid").and_then(Value::as_u64) == pid)
 }
 
 /// A refusal, if it is one: exit status 3, with a sentence.

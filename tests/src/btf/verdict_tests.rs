@@ -20,6 +20,7 @@ fn verdict(scene: &Scene, report: &Value) -> Verdict {
         schema: &Schema::new(&json!({"type": "object"})).unwrap(),
         control: seen.traced.as_ref().unwrap().incidents.first().unwrap(),
         incidents: 1,
+        reliefs: &[],
     };
     let status = |state: &str| json!({"type": "status", "state": state});
     let lines = [status("armed"), report.clone(), status("ended")];

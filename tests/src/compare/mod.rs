@@ -7,6 +7,8 @@ mod scope;
 mod trigger;
 mod victim;
 
+use std::iter;
+
 use crate::checks::Checks;
 use crate::eater::Facts;
 use crate::incident::Incident;
@@ -63,12 +65,21 @@ impl<'a> Expected<'a> {
         }
     }
 
-    /// The case of a trigger that is killed in its turn, because its first victim took too long to give back its
-    /// memory, at most `draining_bytes`. Seen now and then on 6.1, 6.12 and 7.2: the OOM killer waits for a victim only
-    /// while it finds it among its cgroup's tasks, which an exiting one may leave before its memory is free.
+    /// The cases of a trigger that has another killed for the limit on `limited`, and is killed in its turn unless it
+    /// `survived`: its victim took too long to give back its memory, at most `draining_bytes`. Seen now and then on 6.1,
+    /// 6.12 and 7.2: the OOM killer waits for a victim only while it finds it among its cgroup's tasks, which an exiting one
+    /// may leave before its memory is free.
     #[must_use]
-    pub fn second_kill(trigger: &'a Facts, limited: &'a Cgroup, draining_bytes: u64) -> Self {
-        Self { draining_bytes, ..Self::kill(trigger, trigger, limited) }
+    pub fn kills(
+        victim: &'a Facts,
+        trigger: &'a Facts,
+        survived: bool,
+        limited: &'a Cgroup,
+        draining_bytes: u64,
+    ) -> Vec<Self> {
+        let first = Self::kill(victim, trigger, limited);
+        let second = (!survived).then(|| Self { draining_bytes, ..Self::kill(trigger, trigger, limited) });
+        iter::once(first).chain(second).collect()
     }
 
     /// The case of a whole machine: `victim` died for `cause`, whoever asked.

@@ -62,6 +62,7 @@ pub fn cases(stage: &mut Stage<'_>, tool: &Tool, oomtrace: &Installed) -> Result
         schema: &tool.schema,
         control: report.context("oomtrace with all rights does not report the kill")?,
         incidents: control.incidents.len(),
+        reliefs: &control.objects,
     };
     for (case, run, traces) in runs {
         let said = end(run, traces, eater.pid(), stage)?;

@@ -38,10 +38,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     big.order(word::MORE)?;
     small.killed(stage.deadline)?;
     let survived = big.survived(stage.deadline)?;
-    let mut expected = vec![Expected::kill(&small.facts, &big.facts, &group)];
-    if !survived {
-        expected.push(Expected::second_kill(&big.facts, &group, LIMIT));
-    }
+    let expected = Expected::kills(&small.facts, &big.facts, survived, &group, LIMIT);
     let seen = stage.finish(watch, &expected)?;
 
     stage.judge(&seen, &expected, &[&big.facts, &small.facts]);

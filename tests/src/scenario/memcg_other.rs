@@ -36,10 +36,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     small.order(word::FILL)?;
     big.killed(stage.deadline)?;
     let survived = small.survived(stage.deadline)?;
-    let mut expected = vec![Expected::kill(&big.facts, &small.facts, &group)];
-    if !survived {
-        expected.push(Expected::second_kill(&small.facts, &group, LIMIT));
-    }
+    let expected = Expected::kills(&big.facts, &small.facts, survived, &group, LIMIT);
     let seen = stage.finish(watch, &expected)?;
 
     stage.judge(&seen, &expected, &[&big.facts, &small.facts]);

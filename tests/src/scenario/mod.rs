@@ -3,10 +3,12 @@
 mod adj_decides;
 mod ancestor_limit;
 mod cgroup_removed;
+mod container;
 mod early;
 mod filters;
 mod global;
 mod group;
+mod hooks;
 mod hostile_name;
 mod killed_9;
 mod limit_lowered;
@@ -16,8 +18,10 @@ pub mod mutated_btf;
 mod reader_stopped;
 mod record_replay;
 mod refusals;
+mod relief;
 mod ring_overflow;
 mod small_cgroup;
+mod stall;
 pub mod storm;
 mod sysrq;
 mod threads;
@@ -67,12 +71,15 @@ const SMALL: u64 = 512 * MIB;
 
 /// Every scenario, in the order in which they run.
 pub static ALL: &[Scenario] = &[
+    hooks::SCENARIO,
     memcg_self::SCENARIO,
     memcg_other::SCENARIO,
+    stall::SCENARIO,
     adj_decides::SCENARIO,
     ancestor_limit::SCENARIO,
     threads::SCENARIO,
     two_cgroups::SCENARIO,
+    container::SCENARIO,
     hostile_name::SCENARIO,
     record_replay::SCENARIO,
     filters::SCENARIO,
@@ -84,6 +91,7 @@ pub static ALL: &[Scenario] = &[
     mutated_btf::SCENARIO,
     killed_9::SCENARIO,
     group::SCENARIO,
+    relief::SCENARIO,
     limit_lowered::SCENARIO,
     sysrq::SCENARIO,
     global::SCENARIO,

@@ -193,6 +193,7 @@ fn try_out(
         schema: &tool.schema,
         control: report,
         incidents: control.incidents.len(),
+        reliefs: &control.objects,
     };
     said.zip(mutations)
         .map(|(said, mutation)| {

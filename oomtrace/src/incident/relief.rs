@@ -1,0 +1,198 @@
+//! What became of victims after their marks: each incident is followed until the memory of all its victims is free.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use oomtrace_ebpf::RELIEF_PATIENCE_NS;
+
+use super::types::{Incident, Relieved};
+use crate::record::{After, Key, Mark, Relief};
+
+/// How long a victim whose memory is free is waited for, ns. Its last thread ends just before or just after that; what
+/// has not been seen to end by then ended before the programs looked out for it.
+const ENDS_WITHIN_NS: u64 = 1_000_000_000;
+/// Records that are kept for an incident that is not complete yet, at the most.
+const EARLY_LIMIT: usize = 4096;
+/// Incidents that are followed at once, at the most.
+const FOLLOWED_LIMIT: usize = 4096;
+
+/// The incidents that are followed.
+#[derive(Debug, Default)]
+pub struct Reliefs {
+    followed: VecDeque<Followed>,
+    /// What came before its incident was complete.
+    early: VecDeque<(Key, Relief)>,
+}
+
+/// An incident, and what became of its victims.
+#[derive(Debug)]
+pub struct Followed {
+    /// Names the incident.
+    pub id: String,
+    /// Its number.
+    pub seq: u64,
+    /// See `Assembler::common`.
+    pub offset_ns: i64,
+    /// When the last thing happened, ns since boot.
+    pub last_ns: u64,
+    victims: Vec<Dying>,
+    deadline_ns: u64,
+}
+
+#[derive(Debug)]
+struct Dying {
+    start_boot_ns: Option<u64>,
+    marked_ns: u64,
+    pid: u32,
+    tid: Option<u32>,
+    comm: Option<String>,
+    exited_ns: Option<u64>,
+    freed_ns: Option<u64>,
+    reaped_ns: Option<u64>,
+}
+
+impl Reliefs {
+    /// Follows a complete incident with these marks. Gives it back once there is nothing more to wait for.
+    pub fn follow<'a>(
+        &mut self,
+        incident: &Incident,
+        marks: impl Iterator<Item = &'a (Key, Mark)>,
+        offset_ns: i64,
+    ) -> Vec<Followed> {
+        let mut followed = Followed {
+            id: incident.id.clone(),
+            seq: incident.common.seq,
+            offset_ns,
+            last_ns: 0,
+            victims: Vec::new(),
+            deadline_ns: 0,
+        };
+        for (key, mark) in marks {
+            let Some(pid) = mark.victim.pid else { continue };
+            if followed.victims.iter().all(|known| known.pid != pid) {
+                followed.deadline_ns = key.boot_ns.saturating_add(RELIEF_PATIENCE_NS);
+                followed.last_ns = key.boot_ns;
+                followed.victims.push(Dying::new(key, pid, mark));
+            }
+        }
+        if followed.victims.is_empty() {
+            return Vec::new();
+        }
+        self.early.retain(|(key, relief)| !followed.take(key, *relief));
+        let mut done = Vec::new();
+        if followed.done() {
+            done.push(followed);
+        } else {
+            if self.followed.len() >= FOLLOWED_LIMIT {
+                done.extend(self.followed.pop_front());
+            }
+            self.followed.push_back(followed);
+        }
+        done
+    }
+
+    /// Takes a record in. Gives an incident back once there is nothing more to wait for.
+    pub fn record(&mut self, key: &Key, relief: Relief) -> Option<Followed> {
+        let at = self.followed.iter_mut().position(|followed| followed.take(key, relief));
+        let Some(at) = at else {
+            if self.early.len() >= EARLY_LIMIT {
+                self.early.pop_front();
+            }
+            self.early.push_back((*key, relief));
+            return None;
+        };
+        let done = self.followed.get(at).is_some_and(Followed::done);
+        if done { self.followed.remove(at) } else { None }
+    }
+
+    /// Follows an incident no longer.
+    pub fn forget(&mut self, seq: u64) {
+        self.followed.retain(|followed| followed.seq != seq);
+    }
+
+    /// When [`Self::expire`] has something to do next, ns since boot.
+    pub fn deadline_ns(&self) -> Option<u64> {
+        self.followed.iter().map(|followed| followed.deadline_ns).min()
+    }
+
+    /// Gives back what was waited for in vain.
+    pub fn expire(&mut self, now_ns: u64) -> Vec<Followed> {
+        self.early.retain(|(key, _)| key.boot_ns.saturating_add(RELIEF_PATIENCE_NS) > now_ns);
+        let due = |followed: &Followed| followed.deadline_ns <= now_ns;
+        let (expired, rest): (VecDeque<_>, _) = self.followed.drain(..).partition(due);
+        self.followed = rest;
+        expired.into()
+    }
+}
+
+impl Followed {
+    /// Takes a record in, if it is about one of these victims.
+    fn take(&mut self, key: &Key, relief: Relief) -> bool {
+        let about = |victim: &&mut Dying| match relief.pid {
+            Some(pid) => victim.pid == pid && victim.start_boot_ns == relief.start_boot_ns,
+            None => victim.tid.is_some() && victim.tid == relief.tid && victim.marked_ns <= key.boot_ns,
+        };
+        let Some(victim) = self.victims.iter_mut().find(about) else { return false };
+        let after_ns = Some(key.boot_ns.saturating_sub(victim.marked_ns));
+        match relief.what {
+            After::Exited => victim.exited_ns = after_ns,
+            After::Freed => victim.freed_ns = after_ns,
+            After::Reaped => victim.reaped_ns = after_ns,
+        }
+        self.last_ns = self.last_ns.max(key.boot_ns);
+        if self.victims.iter().all(|victim| victim.freed_ns.is_some()) {
+            self.deadline_ns = self.deadline_ns.min(self.last_ns.saturating_add(ENDS_WITHIN_NS));
+        }
+        true
+    }
+
+    fn done(&self) -> bool {
+        self.victims.iter().all(|victim| victim.exited_ns.is_some() && victim.freed_ns.is_some())
+    }
+
+    /// What is to be told, and why what is not known is not. `end`: tracing ended.
+    pub fn told(self, end: bool) -> (Vec<Relieved>, BTreeMap<String, String>) {
+        let free = self.victims.iter().all(|victim| victim.freed_ns.is_some());
+        let reason = match (end, free) {
+            (true, _) => "tracing ended before it happened",
+            (false, true) => {
+                "it went unseen: before it was looked out for, or while the program was at work for another task"
+            }
+            (false, false) => "it had not happened 30 s after the kill, or went unseen",
+        };
+        let mut missing = BTreeMap::new();
+        let told = self.victims.into_iter().enumerate().map(|(index, victim)| {
+            for (field, lacks) in
+                [("exited_ns", victim.exited_ns.is_none()), ("freed_ns", victim.freed_ns.is_none())]
+            {
+                if lacks {
+                    missing.insert(format!("victims[{index}].{field}"), reason.to_owned());
+                }
+            }
+            Relieved {
+                pid: victim.pid,
+                comm: victim.comm,
+                exited_ns: victim.exited_ns,
+                freed_ns: victim.freed_ns,
+                reaped: victim.reaped_ns.is_some(),
+                reaped_ns: victim.reaped_ns,
+            }
+        });
+        let told = told.collect();
+        (told, missing)
+    }
+}
+
+impl Dying {
+    fn new(key: &Key, pid: u32, mark: &Mark) -> Self {
+        Self {
+            start_boot_ns: mark.victim.start_boot_ns,
+            marked_ns: key.boot_ns,
+            pid,
+            tid: mark.victim.tid,
+            comm: mark.victim.comm.clone(),
+            exited_ns: None,
+            freed_ns: None,
+            reaped_ns: None,
+        }
+    }
+}
