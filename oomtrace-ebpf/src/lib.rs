@@ -8,6 +8,7 @@
 #![no_std]
 
 mod layout;
+pub mod recent;
 mod record;
 
 pub use layout::{ABSENT, Field, Layout, NO_ARGUMENT, Params};

@@ -8,7 +8,7 @@ use aya_ebpf::{
     maps::{Array, LruHashMap},
     programs::{FExitContext, RawTracePointContext},
 };
-use oomtrace_ebpf::{Header, RELIEF_PATIENCE_NS, RecordKind, Relief, relief};
+use oomtrace_ebpf::{Header, RELIEF_PATIENCE_NS, RecordKind, Relief, recent, relief};
 
 use crate::{
     read::{constant, forget, get, into},
@@ -20,7 +20,7 @@ use crate::{
 /// Victims that are expected to end, by their address space. That stays theirs for as long as there is anything of the
 /// process (`signal_struct.oom_mm` holds it).
 #[map]
-static DYING: LruHashMap<u64, Dying> = LruHashMap::with_max_entries(512, 0);
+static DYING: LruHashMap<u64, Dying> = LruHashMap::with_max_entries(recent::DYING.holds, 0);
 
 /// How long any victim may be expected to end, at the least, in ticks of the kernel's clock: there are 1000 in a second at
 /// the most (`CONFIG_HZ`).

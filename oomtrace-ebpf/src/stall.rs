@@ -6,13 +6,13 @@ use aya_ebpf::{
     maps::LruHashMap,
     programs::RawTracePointContext,
 };
-use oomtrace_ebpf::{NO_ARGUMENT, reclaim};
+use oomtrace_ebpf::{NO_ARGUMENT, recent, reclaim};
 
 use crate::{memcg, read::constant, run::now, task::current_tid};
 
 /// What each thread reclaimed last.
 #[map]
-static RECLAIM: LruHashMap<u32, Last> = LruHashMap::with_max_entries(1024, 0);
+static RECLAIM: LruHashMap<u32, Last> = LruHashMap::with_max_entries(recent::RECLAIM.holds, 0);
 
 /// Rounds with more than this between them belong to different stalls, ns. A thread that fails to reclaim tries again
 /// at once, or after a tick.

@@ -6,7 +6,7 @@ use aya_ebpf::{
     programs::{FEntryContext, ProbeContext, RawTracePointContext},
 };
 use aya_log_ebpf::debug;
-use oomtrace_ebpf::{MIRROR, Mark, RecordKind, chain, task as known};
+use oomtrace_ebpf::{MIRROR, Mark, RecordKind, chain, recent, task as known};
 
 use crate::{
     memcg, mm,
@@ -21,7 +21,7 @@ use crate::{
 /// The kill that a thread made last, where no hook tells that it runs the OOM killer. Threads that are not the
 /// OOM killer's leave entries here too (a dying PID namespace, hwpoison): they are overwritten in time.
 #[map]
-static KILLING: LruHashMap<u32, Kill> = LruHashMap::with_max_entries(256, 0);
+static KILLING: LruHashMap<u32, Kill> = LruHashMap::with_max_entries(recent::KILLING.holds, 0);
 
 #[derive(Clone, Copy)]
 #[repr(C)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use aya::{Ebpf, EbpfLoader, GlobalData, Pod, VerifierLogLevel};
-use oomtrace_ebpf::{Layout, Params};
+use oomtrace_ebpf::{Layout, Params, recent};
 
 use super::{
     btf::Btf,
@@ -138,6 +138,9 @@ fn load(options: &Options, resolved: &Resolved) -> anyhow::Result<Ebpf> {
         .override_global("PARAMS", GlobalData::from(&params), true)
         .override_global(aya_log::LEVEL, GlobalData::from(&level), true)
         .map_max_entries("RECORDS", options.ring_bytes);
+    for map in recent::ALL {
+        loader = loader.map_max_entries(map.name, map.max_entries(options.cpus));
+    }
     if !options.verbose {
         // The log's ring is in the object: as small as a ring can be while nothing writes to it.
         loader = loader.map_max_entries("AYA_LOGS", crate::host::page_bytes());
