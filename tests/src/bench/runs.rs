@@ -1,5 +1,6 @@
-//! How often the programs run in [`super::paths`], exactly: what they add is that often what they add to a
-//! signal, where one runs once. A fork or an exec itself varies by more than that.
+//! How often the programs run in [`super::paths`], and for how long, exactly. A thread, a fork or an exec itself varies by
+//! more than that from one to the next. The way to a program and back, which counts as part of none, is the same in all
+//! of them: what is added to a signal, where one runs once, has it.
 
 use std::ffi::CString;
 use std::fs;
@@ -16,12 +17,14 @@ pub fn measure(armed: &Armed, tier: &str, tiny: &CString) -> Result<()> {
     const TIMES: u32 = 100;
     let _counting = Counting::on()?;
     let count = |name: &str, work: &dyn Fn() -> Result<()>| -> Result<()> {
-        let before = program_runs(armed.pid())?;
+        let before = Runs::of(armed.pid())?;
         for _ in 0..TIMES {
             work()?;
         }
-        let runs = value(program_runs(armed.pid())? - before) / f64::from(TIMES);
-        sample(&format!("program runs in {name}"), tier, "", Some(runs))
+        let after = Runs::of(armed.pid())?;
+        let each = |after: u64, before: u64| Some(value(after - before) / f64::from(TIMES));
+        sample(&format!("program runs in {name}"), tier, "", each(after.count, before.count))?;
+        sample(&format!("in programs in {name}"), tier, "instructions", each(after.took_ns, before.took_ns))
     };
     count("getppid", &|| {
         ask_parent();
@@ -51,17 +54,26 @@ impl Drop for Counting {
     }
 }
 
-/// How often all eBPF programs that a process holds have run (`bpf_prog_show_fdinfo()`,
-/// kernel/bpf/syscall.c).
-fn program_runs(pid: u32) -> Result<u64> {
-    let folder = format!("/proc/{pid}/fdinfo");
-    let mut runs = 0;
-    for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {folder}"))? {
-        let text = fs::read_to_string(entry?.path()).unwrap_or_default();
-        runs += text
-            .lines()
-            .find_map(|line| line.strip_prefix("run_cnt:")?.trim().parse::<u64>().ok())
-            .unwrap_or(0);
+/// All runs of the eBPF programs that a process holds (`bpf_prog_show_fdinfo()`, kernel/bpf/syscall.c).
+#[derive(Default)]
+struct Runs {
+    count: u64,
+    /// Time in them, ns, with one look at the clock each.
+    took_ns: u64,
+}
+
+impl Runs {
+    fn of(pid: u32) -> Result<Self> {
+        let folder = format!("/proc/{pid}/fdinfo");
+        let mut runs = Self::default();
+        for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {folder}"))? {
+            let text = fs::read_to_string(entry?.path()).unwrap_or_default();
+            let number = |key: &str| {
+                text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse::<u64>().ok()).unwrap_or(0)
+            };
+            runs.count += number("run_cnt:");
+            runs.took_ns += number("run_time_ns:");
+        }
+        Ok(runs)
     }
-    Ok(runs)
 }
