@@ -88,6 +88,10 @@ layout! {
     mm_users: 4 = "mm_struct"."mm_users.counter";
     /// Size of the address space, pages.
     mm_total_vm: 8 = "mm_struct"."total_vm";
+    /// Where the command line begins in the address space.
+    mm_arg_start: 8 = "mm_struct"."arg_start";
+    /// Where it ends.
+    mm_arg_end: 8 = "mm_struct"."arg_end";
     /// Page tables, bytes.
     mm_pgtables_bytes: 8 = "mm_struct"."pgtables_bytes";
     /// First of four RSS counters where these are plain atomics (6.1 and before).

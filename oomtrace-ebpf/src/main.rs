@@ -15,6 +15,8 @@
 #[cfg(target_arch = "bpf")]
 mod ballot;
 #[cfg(target_arch = "bpf")]
+mod cmdline;
+#[cfg(target_arch = "bpf")]
 mod memcg;
 #[cfg(target_arch = "bpf")]
 mod mm;

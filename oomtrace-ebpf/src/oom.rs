@@ -8,7 +8,7 @@ use aya_log_ebpf::debug;
 use oomtrace_ebpf::{Close, Decision, RecordKind, chain, decision};
 
 use crate::{
-    ballot, memcg,
+    ballot, cmdline, memcg,
     read::{copy, forget, get},
     ring::{Wake, emit},
     run::{self, now},
@@ -23,6 +23,7 @@ fn decided(oc: u64) {
         return;
     }
     send_decision(oc);
+    cmdline::send_own(Wake::Later.flags());
     ballot::send_ballot();
     let chosen = task::memory_css(get!(oc, oc_chosen));
     let own = task::memory_css(current());

@@ -16,12 +16,14 @@ pub enum RecordKind {
     Candidate = 5,
     /// [`Relief`]: a victim has ended, or its memory is free.
     Relief = 6,
+    /// [`Cmdline`]: the command line of a process.
+    Cmdline = 7,
 }
 
 impl RecordKind {
     /// Every kind, in the order of the loss counters.
-    pub const ALL: [Self; 6] =
-        [Self::Decision, Self::Level, Self::Mark, Self::Close, Self::Candidate, Self::Relief];
+    pub const ALL: [Self; 7] =
+        [Self::Decision, Self::Level, Self::Mark, Self::Close, Self::Candidate, Self::Relief, Self::Cmdline];
 
     /// The kind that a record's header names, if this version knows it.
     #[must_use]
@@ -423,3 +425,23 @@ record! {
         pub start_boot_ns: u64,
     } size 56
 }
+
+record! {
+    /// The command line of a trigger or a victim, from its own memory; its bytes follow. It is no part of a run: in its
+    /// header trigger, beginning and number are 0.
+    pub struct Cmdline {
+        /// Kind [`RecordKind::Cmdline`].
+        pub header: Header,
+        /// Its process id.
+        pub pid: u32,
+        /// How many bytes of it follow, at the most as many as the record has room for.
+        pub len: u32,
+        /// When the process began (`CLOCK_BOOTTIME`, ns): with its process id, what names it.
+        pub start_boot_ns: u64,
+        /// Its length, bytes: if more than `len`, it goes on.
+        pub total: u64,
+    } size 56
+}
+
+/// Sizes of the records that a [`Cmdline`] begins, in words of 8 bytes: the smallest that has room for it, or the largest.
+pub const CMDLINE_WORDS: [usize; 3] = [32, 128, 512];

@@ -8,13 +8,15 @@ use aya_ebpf::{
     maps::{Array, LruHashMap},
     programs::{FExitContext, RawTracePointContext},
 };
-use oomtrace_ebpf::{Header, RELIEF_PATIENCE_NS, RecordKind, Relief, recent, relief};
+use oomtrace_ebpf::{RELIEF_PATIENCE_NS, RecordKind, Relief, recent, relief};
 
 use crate::{
+    cmdline,
     read::{constant, forget, get, into},
-    ring::{Wake, send},
+    ring::{Wake, apart, send},
     run::now,
-    task, victim,
+    task::{self, current},
+    victim,
 };
 
 /// Victims that are expected to end, by their address space. That stays theirs for as long as there is anything of the
@@ -39,9 +41,12 @@ struct Dying {
     /// When it began: with the process id, what names it.
     start_boot_ns: u64,
     pid: u32,
-    /// What has happened (bits of [`relief`]).
+    /// What has happened (bits of [`relief`], and [`CMDLINE`]).
     seen: u32,
 }
+
+/// Its command line has been sent.
+const CMDLINE: u32 = 1 << 31;
 
 /// `task` is going to be killed, or was marked. A global function: the verifier walks it once.
 #[unsafe(no_mangle)]
@@ -57,7 +62,9 @@ pub extern "C" fn expect(task: u64) -> u64 {
         return 0;
     }
     let until_ns = now() + RELIEF_PATIENCE_NS;
-    let dying = Dying { until_ns, start_boot_ns, pid: get!(task, task_tgid as u32), seen: 0 };
+    // A trigger has told its own before.
+    let seen = if mm == get!(current(), task_mm) { CMDLINE } else { 0 };
+    let dying = Dying { until_ns, start_boot_ns, pid: get!(task, task_tgid as u32), seen };
     // If there is no room, the least recent one makes it: a victim whose end is not seen is told as that.
     let _ = DYING.insert(mm, dying, 0);
     if let Some(until) = EXPECTED_UNTIL.get_ptr_mut(0) {
@@ -99,15 +106,7 @@ fn happened(boot_ns: u64, mm: u64, what: u32) {
 /// Sends a record that belongs to no run of the OOM killer.
 #[inline(always)]
 fn tell(boot_ns: u64, fill: impl FnOnce(&mut Relief)) {
-    let header = Header {
-        kind: RecordKind::Relief as u16,
-        size: size_of::<Relief>() as u16,
-        trigger_tid: 0,
-        opened_ns: 0,
-        boot_ns,
-        index: 0,
-        lost: 0,
-    };
+    let header = apart(RecordKind::Relief, size_of::<Relief>(), boot_ns);
     send(RecordKind::Relief, header, Wake::Now, fill);
 }
 
@@ -123,6 +122,30 @@ fn is_zero(base: u64, offset: u64) -> bool {
 fn last_thread(task: u64) -> u64 {
     let signal = get!(task, task_signal);
     if is_zero(signal, constant!(LAYOUT.signal_live)) { get!(signal, signal_oom_mm) } else { 0 }
+}
+
+/// The current task, a victim, is about to die, its memory at hand for the last time.
+#[inline(always)]
+fn dies(boot_ns: u64) {
+    let Some(dying) = DYING.get_ptr_mut(get!(current(), task_mm)) else { return };
+    // SAFETY: a map's element may be reused but never unmapped; a reused one is another victim's.
+    let dying = unsafe { &mut *dying };
+    if dying.seen & CMDLINE == 0 && boot_ns <= dying.until_ns {
+        dying.seen |= CMDLINE;
+        cmdline::send_own(Wake::Now.flags());
+    }
+}
+
+/// `signal_deliver(int sig, …)`: every signal passes here as its task takes it, so all but SIGKILL leave at once.
+#[raw_tracepoint(tracepoint = "signal_deliver")]
+fn dies_raw_tp(ctx: RawTracePointContext) -> i32 {
+    if ctx.arg::<i32>(0) == victim::SIGKILL {
+        let boot_ns = expected();
+        if boot_ns != 0 {
+            dies(boot_ns);
+        }
+    }
+    0
 }
 
 /// `mark_victim(…)`: see [`victim::marked_task`].

@@ -16,11 +16,11 @@ use crate::{
 
 /// Records, kernel half to userspace. Userspace sets the size.
 #[map]
-static RECORDS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
+pub static RECORDS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 
 /// Records that found no room, by [`RecordKind`] (index: kind).
 #[map]
-static LOST: Array<u64> = Array::with_max_entries(8, 0);
+static LOST: Array<u64> = Array::with_max_entries(RecordKind::ALL.len() as u32 + 1, 0);
 
 /// Whether userspace is woken for a record.
 #[derive(Clone, Copy)]
@@ -55,7 +55,13 @@ pub fn emit<T: 'static>(kind: RecordKind, wake: Wake, fill: impl FnOnce(&mut T))
     sent
 }
 
-/// The same of a record that is no run's, with a header of its own.
+/// The header of a record that is no run's.
+#[inline(always)]
+pub fn apart(kind: RecordKind, size: usize, boot_ns: u64) -> Header {
+    Header { kind: kind as u16, size: size as u16, trigger_tid: 0, opened_ns: 0, boot_ns, index: 0, lost: 0 }
+}
+
+/// The same with a given header.
 #[inline(always)]
 pub fn send<T: 'static>(kind: RecordKind, header: Header, wake: Wake, fill: impl FnOnce(&mut T)) -> bool {
     let Some(mut entry) = RECORDS.reserve::<T>(0) else {
@@ -73,15 +79,24 @@ pub fn send<T: 'static>(kind: RecordKind, header: Header, wake: Wake, fill: impl
         ptr::write(record.cast::<Header>(), header);
         fill(&mut *record);
     }
-    entry.submit(u64::from(match wake {
-        Wake::Later => BPF_RB_NO_WAKEUP,
-        Wake::Now => BPF_RB_FORCE_WAKEUP,
-    }));
+    entry.submit(wake.flags());
     true
 }
 
+impl Wake {
+    /// As `bpf_ringbuf_submit()` takes it.
+    #[inline(always)]
+    pub fn flags(self) -> u64 {
+        u64::from(match self {
+            Self::Later => BPF_RB_NO_WAKEUP,
+            Self::Now => BPF_RB_FORCE_WAKEUP,
+        })
+    }
+}
+
+/// Counts a record that found no room.
 #[inline(always)]
-fn count_lost(kind: RecordKind) {
+pub fn count_lost(kind: RecordKind) {
     if let Some(count) = LOST.get_ptr_mut(kind as u32) {
         // SAFETY: an element lives as long as its map and is aligned to 8; the instruction adds to it alone. In
         // assembly, since the target's library has no atomics that the oldest kernels know.

@@ -9,7 +9,7 @@ use aya_log_ebpf::debug;
 use oomtrace_ebpf::{MIRROR, Mark, RecordKind, chain, recent, task as known};
 
 use crate::{
-    memcg, mm,
+    cmdline, memcg, mm,
     read::{forget, get},
     relief,
     ring::{Wake, emit},
@@ -33,7 +33,9 @@ struct Kill {
 
 /// `SEND_SIG_PRIV` (include/linux/signal.h): a signal from the kernel itself.
 const SEND_SIG_PRIV: u64 = 1;
-const SIGKILL: i32 = 9;
+/// `PF_EXITING` (include/linux/sched.h).
+const PF_EXITING: u32 = 4;
+pub const SIGKILL: i32 = 9;
 
 /// A kill of `task` begins in the context of the current thread: it is marked next, if it is not exiting.
 #[inline(always)]
@@ -49,6 +51,10 @@ fn killing(task: u64) {
         return;
     }
     let _ = KILLING.insert(current_tid(), Kill { task, boot_ns: now() }, 0);
+    // It may take the signal before it is marked. A thread that is exiting itself is not the OOM killer's.
+    if get!(current(), task_flags as u32) & PF_EXITING == 0 {
+        relief::expect(task);
+    }
 }
 
 /// Whether two tasks are threads of one process.
@@ -64,6 +70,7 @@ fn marked(task: u64) {
     let decided = run::current().is_some();
     if !decided {
         undecided(task);
+        cmdline::send_own(Wake::Later.flags());
     }
     let css = task::memory_css(task);
     let own = if decided { 0 } else { task::memory_css(current()) };

@@ -58,6 +58,9 @@ pub struct TraceArgs {
     /// Take nothing from the kernel log (this version never does)
     #[arg(long)]
     pub no_kmsg: bool,
+    /// Leave out what triggers and victims were started with. (Secrets in it are masked in any case.)
+    #[arg(long)]
+    pub no_cmdline: bool,
     /// Size of the ring buffer between kernel and oomtrace, rounded up to a power of two
     #[arg(long, value_name = "SIZE", default_value = "256K", value_parser = parse_ring_size)]
     pub ring_size: u32,

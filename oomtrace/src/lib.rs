@@ -11,5 +11,6 @@ pub mod kernel;
 pub mod output;
 pub mod record;
 mod say;
+pub mod secrets;
 pub mod session;
 pub mod text;

@@ -17,6 +17,21 @@ pub fn from_kernel(bytes: &[u8]) -> String {
     text
 }
 
+/// The arguments of a command line, each ended by NUL. What a process writes over its own (`setproctitle()`) is one,
+/// with spaces or NULs behind it.
+#[must_use]
+pub fn arguments(cmdline: &[u8]) -> Vec<String> {
+    let all = cmdline.strip_suffix(b"\0").unwrap_or(cmdline).split(|byte| *byte == 0);
+    let mut arguments: Vec<_> = all.map(from_kernel).collect();
+    if let [title, rest @ ..] = &mut arguments[..]
+        && rest.iter().all(|argument| argument.trim_end_matches(' ').is_empty())
+    {
+        title.truncate(title.trim_end_matches(' ').len());
+        arguments.truncate(1);
+    }
+    arguments
+}
+
 /// The same for people: what would move the cursor, colour the screen, break the line or turn the direction of
 /// writing is shown as an escape.
 #[must_use]
@@ -52,6 +67,16 @@ mod tests {
         assert_eq!(from_kernel(b"abc"), "abc");
         assert_eq!(from_kernel(b"a\xffb\xc3\0"), "a\\xffb\\xc3");
         assert_eq!(from_kernel("né".as_bytes()), "né");
+    }
+
+    /// Guards command lines: empty arguments count, what fills the place up does not.
+    #[test]
+    fn arguments_end_at_nul() {
+        assert_eq!(arguments(b"app\0\0--x\xff\0"), ["app", "", "--x\\xff"]);
+        assert_eq!(arguments(b"app\0-x\0\0"), ["app", "-x", ""]);
+        assert_eq!(arguments(b"nginx: worker process\0\0\0   \0"), ["nginx: worker process"]);
+        assert_eq!(arguments(b"postgres: writer   "), ["postgres: writer"]);
+        assert_eq!(arguments(b"\0\0"), [""]);
     }
 
     /// Guards the terminal against names that are escape sequences or turn the line around.

@@ -54,6 +54,9 @@ pub struct Eat {
     /// Threads that fill at the same time, the first one included.
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
+    /// Arguments that mean nothing to it.
+    #[arg(last = true)]
+    pub ballast: Vec<OsString>,
 }
 
 /// What the eater says and is told, one word a line.

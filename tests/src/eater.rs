@@ -175,5 +175,6 @@ fn command(name: &[u8], eat: &Eat, cgroup: Option<&Cgroup>) -> Result<Command> {
     if let Some(cgroup) = cgroup {
         command.arg("--cgroup-procs").arg(cgroup.procs_file()?);
     }
+    command.arg("--").args(&eat.ballast);
     Ok(command)
 }

@@ -73,6 +73,7 @@ impl Teller {
             What::Mark(mark) => Record::Mark(key, Box::new(mark.mark(self.ledger.next_mark()))),
             What::Close(close) => Record::Close(key, close.close()),
             What::Relief(relief) => Record::Relief(key, relief.relief()),
+            What::Cmdline(cmdline) => Record::Cmdline(key, Box::new(cmdline.cmdline())),
             What::Candidate(candidate) => Record::Candidate(key, Box::new(candidate.candidate())),
         };
         self.record(record, stamp);

@@ -4,11 +4,26 @@
 use libfuzzer_sys::fuzz_target;
 use oomtrace::{
     incident::Assembler,
-    record::{Record, decode},
+    record::{Record, decode, privacy},
     session::Source,
 };
 use oomtrace_ebpf as abi;
 use oomtrace_fuzz::{session::plain, shown::Shown};
+
+/// A command line has as many arguments after its secrets are masked, if they have room. Gives its size, bytes.
+fn masked(bytes: &[u8]) -> usize {
+    let text = |bytes: &[u8]| match decode(bytes) {
+        Ok(Record::Cmdline(_, cmdline)) => (cmdline.text.clone(), cmdline.truncated),
+        other => panic!("no command line: {other:?}"),
+    };
+    let mut record = bytes.to_vec();
+    privacy::mask(&mut record);
+    let ((before, _), (after, truncated)) = (text(bytes), text(&record));
+    let ends = |text: &[u8]| text.iter().filter(|byte| **byte == 0).count();
+    assert!(truncated || ends(&before) == ends(&after), "arguments were joined or split");
+    let sizes = abi::CMDLINE_WORDS.map(|words| words * 8);
+    sizes.into_iter().find(|size| *size == bytes.len()).expect("a size of a command line's record")
+}
 
 fuzz_target!(|bytes: &[u8]| {
     let record = match decode(bytes) {
@@ -25,6 +40,7 @@ fuzz_target!(|bytes: &[u8]| {
         Record::Close(..) => size_of::<abi::Close>(),
         Record::Candidate(..) => size_of::<abi::Candidate>(),
         Record::Relief(..) => size_of::<abi::Relief>(),
+        Record::Cmdline(..) => masked(bytes),
     };
     assert_eq!(bytes.len(), size, "a record is taken in the size of its kind only");
     let mut shown = Shown::default();

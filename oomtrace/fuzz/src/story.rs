@@ -2,7 +2,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use oomtrace::record::{
-    After, Candidate, Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Relief, Stall, Task,
+    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record, Relief, Stall, Task,
     Whose,
 };
 
@@ -75,6 +75,8 @@ pub enum What {
     Candidate(Box<AnyCandidate>),
     /// Something that happened to a victim.
     Relief(AnyRelief),
+    /// A command line.
+    Cmdline(AnyCmdline),
 }
 
 /// Which run of the OOM killer a record belongs to, and when it was made.
@@ -390,6 +392,31 @@ impl AnyRelief {
         // Mostly the process's own, as its mark tells it.
         let start_boot_ns = self.start.map(|start| if start.is_multiple_of(4) { start } else { self.pid.unwrap_or(0) % 8 });
         Relief { what, pid: id(self.pid), start_boot_ns: start_boot_ns.map(u64::from), tid: id(self.tid) }
+    }
+}
+
+/// A command line.
+#[derive(Arbitrary, Clone, Debug)]
+pub struct AnyCmdline {
+    pid: u8,
+    start: Option<u8>,
+    text: Vec<u8>,
+    truncated: bool,
+}
+
+impl AnyCmdline {
+    /// The record's content.
+    #[must_use]
+    pub fn cmdline(&self) -> Cmdline {
+        let pid = self.pid % 8;
+        // Mostly the process's own, as its mark tells it.
+        let start_boot_ns = self.start.map(|start| if start.is_multiple_of(4) { start } else { pid });
+        Cmdline {
+            pid: u32::from(pid),
+            start_boot_ns: start_boot_ns.map(u64::from),
+            text: self.text.clone(),
+            truncated: self.truncated,
+        }
     }
 }
 

@@ -27,6 +27,7 @@ pub fn run(args: &HooksArgs) -> anyhow::Result<()> {
         ring_bytes: host.page_bytes,
         verbose: false,
         cpus: host.cpus_possible,
+        cmdline: true,
     };
     let mut attached = load::attach(&options, || {})?;
     let kernel_rss = text::of(&mut attached);

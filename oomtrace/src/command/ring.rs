@@ -13,7 +13,7 @@ use crate::{
     host,
     incident::Assembler,
     kernel::{load::Attached, missed::Missed},
-    record::{Frame, Recorder},
+    record::{Frame, Recorder, privacy},
     say::say,
 };
 
@@ -60,6 +60,7 @@ impl Ring {
             // Room for the next record before anything else is done with this one.
             drop(item);
             self.missed.enter(&mut bytes);
+            privacy::mask(&mut bytes);
             let bytes = Bytes::from(bytes);
             if let Some(recorder) = recorder {
                 recorder.send(Frame::Record { wall_clock_offset_ns, bytes: bytes.clone() });

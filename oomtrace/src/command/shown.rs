@@ -290,6 +290,7 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::Close) => "close",
         Some(RecordKind::Candidate) => "candidate",
         Some(RecordKind::Relief) => "relief",
+        Some(RecordKind::Cmdline) => "cmdline",
         None => "unknown",
     }
 }

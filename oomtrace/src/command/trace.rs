@@ -22,7 +22,7 @@ use super::{
 use crate::{
     cli::TraceArgs,
     host::{self, Host},
-    incident::Assembler,
+    incident::{Assembler, TRIGGER_CMDLINE, VICTIMS_CMDLINE},
     kernel::{
         limits::LimitsCheck,
         load::{self, Attached, Options},
@@ -57,6 +57,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         ring_bytes: args.ring_size,
         verbose: args.verbose,
         cpus: host.cpus_possible,
+        cmdline: !args.no_cmdline,
     };
     let kernel = host.kernel.clone();
     let mut attached = load::attach(&options, || {
@@ -138,6 +139,11 @@ fn session(host: Host, attached: &mut Attached) -> Session {
     for role in &attached.roles {
         for (field, reason) in &role.losses {
             missing.insert((*field).to_owned(), (*reason).to_owned());
+        }
+    }
+    if let Some(reason) = attached.resolved.no_cmdline() {
+        for field in [TRIGGER_CMDLINE, VICTIMS_CMDLINE] {
+            missing.insert(field.to_owned(), reason.to_owned());
         }
     }
     Session { host, tier: attached.tier, rss_counters: attached.resolved.rss_counters, kernel_rss, missing }

@@ -9,20 +9,21 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use super::{
     ballot,
     chain::Chain,
+    cmdlines::{self, Cmdlines},
     doubt::{self, Doubt},
     memory,
     relief::{Followed, Reliefs},
     scope::Evidence,
     stall,
     types::{
-        Common, Incident, OomTag, Outcome, Place, Relief, ReliefTag, SchemaName, Trigger, Verdict, Victim,
-        WallTime,
+        Command, Common, Incident, OomTag, Outcome, Place, Relief, ReliefTag, SchemaName, Trigger, Verdict,
+        Victim, WallTime,
     },
 };
 use oomtrace_ebpf::MAX_CANDIDATES;
 
 use crate::{
-    record::{self, Candidate, Close, Decision, Key, Level, Mark, Record, Task, Whose},
+    record::{self, Candidate, Close, Cmdline, Decision, Key, Level, Mark, Record, Task, Whose},
     session::{Session, Source},
 };
 
@@ -31,6 +32,9 @@ const GROUP_NS: u64 = 50_000_000;
 /// After this long, a run whose end was not seen is given up. ns. The kernel writes its report in between, which
 /// takes seconds on a slow console.
 const GIVE_UP_NS: u64 = 60_000_000_000;
+/// How long an incident that is complete waits for its victims' command lines, ns. A victim tells its own as soon as it
+/// runs again.
+const CMDLINE_NS: u64 = 50_000_000;
 /// Runs that are open at once, at the most: the kernel has one at a time.
 const OPEN_LIMIT: usize = 64;
 /// Victims of a run, at the most.
@@ -40,6 +44,10 @@ const REMEMBERED: usize = 256;
 
 /// Among what a session lacks: no hook shows what becomes of victims.
 const RELIEF: &str = "relief";
+/// The same: triggers' command lines.
+pub const TRIGGER_CMDLINE: &str = "trigger.cmdline";
+/// The same: command lines of victims that are no triggers.
+pub const VICTIMS_CMDLINE: &str = "victims.cmdline";
 
 /// What the assembler has to say.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +79,7 @@ pub struct Assembler {
     /// Process id, and when it started, where that is known.
     remembered: VecDeque<(u32, Option<u64>)>,
     reliefs: Reliefs,
+    cmdlines: Cmdlines,
     seq: u64,
 }
 
@@ -105,6 +114,7 @@ impl Assembler {
             open: HashMap::new(),
             remembered: VecDeque::new(),
             reliefs: Reliefs::default(),
+            cmdlines: Cmdlines::default(),
             seq: 0,
         }
     }
@@ -144,18 +154,23 @@ impl Assembler {
         if let Record::Relief(_, relief) = record {
             let done = self.reliefs.record(&key, relief);
             events.extend(done.map(|done| self.relieved(done, false)));
+            events.extend(self.told());
             return events;
         }
-        if let Record::Mark(_, mark) = &record
-            && self.is_repeated(&key, mark)
-        {
-            self.open.remove(&key.trigger_tid);
+        if let Record::Cmdline(_, cmdline) = record {
+            events.extend(self.cmdline(*cmdline));
             return events;
         }
         if self.starts_another(&key, &record)
             && let Some(earlier) = self.open.remove(&key.trigger_tid)
         {
             events.extend(self.finish(earlier));
+        }
+        if let Record::Mark(_, mark) = &record
+            && self.is_repeated(&key, mark)
+        {
+            self.open.remove(&key.trigger_tid);
+            return events;
         }
         if self.open.len() >= OPEN_LIMIT && !self.open.contains_key(&key.trigger_tid) {
             let oldest = self.open.iter().min_by_key(|(_, run)| run.opened_ns).map(|(tid, _)| *tid);
@@ -172,15 +187,48 @@ impl Assembler {
             run.examine(&self.session);
         }
         let complete = run.complete();
-        if complete {
+        if complete && self.open.get(&key.trigger_tid).is_some_and(|run| self.is_told(run)) {
             if let Some(run) = self.open.remove(&key.trigger_tid) {
                 events.extend(self.finish_announced(run, announce));
             }
-        } else if announce && let Some(run) = self.open.get(&key.trigger_tid) {
+            return events;
+        }
+        if complete && let Some(run) = self.open.get_mut(&key.trigger_tid) {
+            run.deadline_ns = key.boot_ns.saturating_add(CMDLINE_NS);
+        }
+        if announce && let Some(run) = self.open.get(&key.trigger_tid) {
             let incident = self.incident(run, 0);
             events.push(Event::Opened(Box::new(incident)));
         }
         events
+    }
+
+    /// A process told its command line.
+    fn cmdline(&mut self, cmdline: Cmdline) -> Vec<Event> {
+        if self.reliefs.cmdline(&cmdline) {
+            return Vec::new();
+        }
+        self.cmdlines.take(cmdline);
+        self.told()
+    }
+
+    /// Ends what waited for nothing but what has come now.
+    fn told(&mut self) -> Vec<Event> {
+        let told = |run: &Run| run.complete() && self.is_told(run);
+        let mut ready: Vec<_> =
+            self.open.iter().filter(|(_, run)| told(run)).map(|(tid, run)| (run.opened_ns, *tid)).collect();
+        ready.sort_unstable();
+        let ready: Vec<_> = ready.into_iter().filter_map(|(_, tid)| self.open.remove(&tid)).collect();
+        ready.into_iter().flat_map(|run| self.finish(run)).collect()
+    }
+
+    /// Whether the command line of each victim that was killed is known, or is not to be waited for.
+    fn is_told(&self, run: &Run) -> bool {
+        let told = |victim: &Task| {
+            self.cmdlines.of(victim) != Err(cmdlines::UNTOLD) || self.reliefs.has_ended(victim)
+        };
+        self.session.missing.contains_key(VICTIMS_CMDLINE)
+            || run.marks.iter().all(|(_, mark)| !mark.killed || told(&mark.victim))
     }
 
     /// When [`Self::expire`] has something to do next, ns since boot.
@@ -306,6 +354,8 @@ impl Assembler {
     fn incident(&self, run: &Run, seq: u64) -> Incident {
         let session = &self.session;
         let mut missing = session.missing.clone();
+        // It is said of each victim.
+        missing.remove(VICTIMS_CMDLINE);
         let empty = Chain::default();
         let mark = run.marks.first().map(|(_, mark)| mark);
         let victim = run.victim().map_or(&empty, |task| run.chain(&task, Whose::Victim));
@@ -379,6 +429,7 @@ impl Assembler {
         }
         let cgroup = chain.path(0);
         note(missing, "trigger.cgroup", cgroup.as_ref().err().map(String::as_str));
+        let command = self.command(task, TRIGGER_CMDLINE, TRIGGER_CMDLINE, missing);
         unread(
             missing,
             "trigger",
@@ -402,11 +453,27 @@ impl Assembler {
             tid: task.tid,
             comm: task.comm.clone(),
             uid: task.uid,
+            command,
             place: Place::of(cgroup.ok()),
             gfp_mask: decision.and_then(|decision| decision.gfp_mask),
             gfp_flags: decision.and_then(|decision| decision.gfp_mask).map(super::gfp::flag_names),
             order: decision.and_then(|decision| decision.order),
         }
+    }
+
+    /// What a task's process was started with.
+    fn command(
+        &self,
+        task: &Task,
+        field: &str,
+        of_all: &str,
+        missing: &mut BTreeMap<String, String>,
+    ) -> Command {
+        self.cmdlines.of(task).unwrap_or_else(|reason| {
+            let reason = self.session.missing.get(of_all).map_or(reason, String::as_str);
+            missing.insert(field.to_owned(), reason.to_owned());
+            Command::default()
+        })
     }
 
     fn victims(
@@ -490,6 +557,7 @@ impl Assembler {
         };
         let points = decided.and_then(|decision| decision.chosen_points).or_else(scored).or(computed);
         let cgroup = chain.path(0);
+        let command = self.command(task, &format!("{field}.cmdline"), VICTIMS_CMDLINE, missing);
         let swap_bytes = memory::swap_bytes(&mark.mm, page_bytes);
         note(missing, &format!("{field}.cgroup"), cgroup.as_ref().err().map(String::as_str));
         note(missing, &format!("{field}.rss_kernel"), pages.as_ref().err().map(String::as_str));
@@ -531,6 +599,7 @@ impl Assembler {
             rss_kernel: pages.ok().map(|pages| memory::kernel_rss(&pages, page_bytes)),
             swap_bytes,
             pgtables_bytes: mark.mm.pgtables_bytes,
+            command,
             place: Place::of(cgroup.ok()),
             start_time: task.start_boot_ns.map(|start_ns| wall(start_ns, run.offset_ns)),
         }
@@ -581,7 +650,7 @@ impl Run {
             }
             Record::Close(_, close) => self.close = Some(close),
             // They belong to no run.
-            Record::Relief(..) => {}
+            Record::Relief(..) | Record::Cmdline(..) => {}
             Record::Candidate(_, candidate) => {
                 if self.candidates.len() < MAX_CANDIDATES {
                     self.candidates.push(*candidate);

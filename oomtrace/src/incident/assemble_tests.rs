@@ -34,9 +34,13 @@ fn session(tier: Tier) -> Session {
         tier,
         rss_counters: Some(RssCounters::PerCpu),
         kernel_rss: KernelRss::Count,
-        missing: BTreeMap::new(),
+        missing: [TRIGGER_CMDLINE, VICTIMS_CMDLINE]
+            .map(|field| (field.to_owned(), NO_CMDLINE.to_owned()))
+            .into(),
     }
 }
+
+const NO_CMDLINE: &str = "--no-cmdline was given";
 
 fn assembler(tier: Tier) -> Assembler {
     Assembler::new(session(tier), Source::Ebpf)
@@ -187,7 +191,9 @@ fn a_decision_a_mark_and_an_end_are_one_incident() {
     assert_eq!(incident.scope.kind, Some(ScopeKind::Memcg));
     assert_eq!(incident.scope.memcg.as_ref().and_then(|memcg| memcg.path.as_deref()), Some("/app"));
     assert_eq!(incident.scope.capacity_bytes, Some(8192 * 4096));
-    assert_eq!(incident.missing, BTreeMap::new());
+    let unread =
+        [TRIGGER_CMDLINE, "victims[0].cmdline"].map(|field| (field.to_owned(), NO_CMDLINE.to_owned()));
+    assert_eq!(incident.missing, unread.into());
     assert_eq!(incident.lost_records, 0);
     let victim = &incident.victims[0];
     assert_eq!(victim.rss.unwrap().anon_bytes, 8010 * 4096, "summed");
@@ -723,4 +729,69 @@ fn reliefs_do_not_mix() {
     let [relief] = reliefs(&events)[..] else { panic!("{events:?}") };
     assert_eq!(relief.victims[0].freed_ns.unwrap() / 1_000, 20);
     assert_eq!(relief.common.seq, 2);
+}
+
+/// An assembler that is told command lines.
+fn commanded(tier: Tier) -> Assembler {
+    Assembler::new(Session { missing: BTreeMap::new(), ..session(tier) }, Source::Ebpf)
+}
+
+fn cmdline(kernel: &mut Kernel, pid: u32, text: &str, boot_ns: u64) -> Record {
+    let key = Key { trigger_tid: 0, opened_ns: 0, boot_ns, index: 0, ..kernel.key() };
+    let start_boot_ns = task(pid).start_boot_ns;
+    let cmdline = Cmdline { pid, start_boot_ns, text: text.as_bytes().to_vec(), truncated: false };
+    Record::Cmdline(key, Box::new(cmdline))
+}
+
+/// Guards whose command line is whose, and that a victim's is waited for, however an incident ends.
+#[test]
+fn a_victims_command_line_is_waited_for() {
+    for tier in [Tier::Trampoline, Tier::Tracepoint] {
+        let mut assembler = commanded(tier);
+        let mut kernel = Kernel::run(7, 100);
+        let mut records = vec![cmdline(&mut kernel, 7, "asker\0-x\0", 101)];
+        if tier == Tier::Trampoline {
+            records.push(kernel.decision(8));
+        }
+        records.push(kernel.mark(8, true));
+        if tier == Tier::Trampoline {
+            records.push(kernel.close(1, 1));
+        }
+        let events = feed(&mut assembler, records);
+        assert!(matches!(&events[..], [Event::Opened(_)]), "{tier:?}: {events:?}");
+        let told = cmdline(&mut kernel, 8, "sleeper\0", 2_000_000);
+        let events = feed(&mut assembler, [told]);
+        let [incident] = closed(&events)[..] else { panic!("{tier:?}: {events:?}") };
+        assert_eq!(incident.trigger.command.cmdline.as_deref().unwrap(), ["asker", "-x"]);
+        assert_eq!(incident.victims[0].command.cmdline.as_deref().unwrap(), ["sleeper"]);
+        assert!(!incident.missing.keys().any(|field| field.contains("cmdline")), "{:?}", incident.missing);
+    }
+}
+
+/// Guards what is not waited for: a victim that is the trigger, one that was exiting; and that waiting has an end, after
+/// which the relief has the command line.
+#[test]
+fn a_late_command_line_comes_with_the_relief() {
+    let mut assembler = commanded(Tier::Trampoline);
+    let mut own = Kernel::run(7, 100);
+    let told = cmdline(&mut own, 7, "own\0", 101);
+    let events = feed(&mut assembler, [told, own.decision(7), own.mark(7, true), own.close(1, 1)]);
+    assert_eq!(closed(&events).len(), 1, "it is known already");
+    let mut exiting = Kernel::run(9, 1_000);
+    let events = feed(&mut assembler, [exiting.decision(10), exiting.mark(10, false), exiting.close(0, 1)]);
+    assert_eq!(closed(&events).len(), 1, "it takes no signal");
+
+    let mut late = Kernel::run(11, 2_000);
+    let events = feed(&mut assembler, [late.decision(12), late.mark(12, true), late.close(1, 1)]);
+    assert_eq!(closed(&events).len(), 0);
+    let deadline_ns = assembler.deadline_ns().unwrap();
+    assert!((2_000..60_000_000).contains(&deadline_ns), "{deadline_ns}");
+    let events = assembler.expire(deadline_ns);
+    let [incident] = closed(&events)[..] else { panic!("{events:?}") };
+    assert!(incident.missing["victims[0].cmdline"].contains("did not run"), "{:?}", incident.missing);
+    let told = cmdline(&mut late, 12, "late\0", deadline_ns + 1);
+    let after = [After::Freed, After::Exited].map(|what| late.relief(what, 12, deadline_ns + 2));
+    let events = feed(&mut assembler, [told].into_iter().chain(after));
+    let [relief] = reliefs(&events)[..] else { panic!("{events:?}") };
+    assert_eq!(relief.victims[0].command.cmdline.as_deref().unwrap(), ["late"]);
 }

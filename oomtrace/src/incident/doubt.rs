@@ -83,8 +83,8 @@ pub(super) fn examine(
     Examined { decision, doubt: Some(Doubt { reason, limits }) }
 }
 
-/// Leaves out what the memory cgroups use if it cannot be true: the victim's own must hold at least half of its
-/// memory, and the one that is at its limit half of that.
+/// Leaves out what the memory cgroups use if it cannot be true: the victim's own, and the one that is at its limit, must
+/// hold at least half of its memory, and the latter something.
 pub(super) fn usage(
     scope: &mut Scope,
     mark: Option<&Mark>,
@@ -95,8 +95,10 @@ pub(super) fn usage(
     let held = u64::try_from(anon).unwrap_or(0).saturating_mul(u64::from(page_bytes));
     let full = scope.memcg.as_ref().map(|memcg| memcg.id);
     let little = scope.limits.iter().enumerate().find_map(|(at, level)| {
-        let least = if at == 0 { held } else { 0 };
-        let least = least.max(level.limit_bytes.filter(|_| full.is_some() && level.id == full).unwrap_or(0));
+        // Not its limit: the memory of a victim before may be coming back by now.
+        let is_full = full.is_some() && level.id == full;
+        let least = if at == 0 || is_full { held } else { 0 };
+        let least = least.max(if is_full { 2 * u64::from(page_bytes) } else { 0 });
         // v1: a limit of memory and swap together may be reached with little in memory.
         let usage = level.usage_bytes?.max(level.memsw_usage_bytes.unwrap_or(0));
         (usage < least / 2).then(|| {

@@ -3,6 +3,7 @@
 mod assemble;
 mod ballot;
 mod chain;
+mod cmdlines;
 mod doubt;
 mod gfp;
 mod memory;
@@ -11,11 +12,11 @@ mod scope;
 mod stall;
 mod types;
 
-pub use assemble::{Assembler, Event};
+pub use assemble::{Assembler, Event, TRIGGER_CMDLINE, VICTIMS_CMDLINE};
 pub use gfp::flag_names as gfp_flag_names;
 pub(crate) use memory::per_cpu_bound;
 pub use types::{
-    Ballot, Candidate, Cause, Cgroup, Common, Incident, Limit, Line, Loss, LossTag, OomTag, Outcome, Place,
-    Relief, ReliefTag, Relieved, Rss, RssKernel, SchemaName, Scope, ScopeKind, Stall, Status, StatusState,
-    StatusTag, Trigger, Verdict, Victim, WallTime,
+    Ballot, Candidate, Cause, Cgroup, Command, Common, Incident, Limit, Line, Loss, LossTag, OomTag, Outcome,
+    Place, Relief, ReliefTag, Relieved, Rss, RssKernel, SchemaName, Scope, ScopeKind, Stall, Status,
+    StatusState, StatusTag, Trigger, Verdict, Victim, WallTime,
 };

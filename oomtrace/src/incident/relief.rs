@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use oomtrace_ebpf::RELIEF_PATIENCE_NS;
 
-use super::types::{Incident, Relieved};
-use crate::record::{After, Key, Mark, Relief};
+use super::{
+    cmdlines,
+    types::{Command, Incident, Relieved, Victim},
+};
+use crate::record::{After, Cmdline, Key, Mark, Relief, Task};
 
 /// How long a victim whose memory is free is waited for, ns. Its last thread ends just before or just after that; what
 /// has not been seen to end by then ended before the programs looked out for it.
@@ -45,6 +48,9 @@ struct Dying {
     pid: u32,
     tid: Option<u32>,
     comm: Option<String>,
+    /// Whether the incident was told without its command line.
+    untold: bool,
+    command: Command,
     exited_ns: Option<u64>,
     freed_ns: Option<u64>,
     reaped_ns: Option<u64>,
@@ -71,7 +77,9 @@ impl Reliefs {
             if followed.victims.iter().all(|known| known.pid != pid) {
                 followed.deadline_ns = key.boot_ns.saturating_add(RELIEF_PATIENCE_NS);
                 followed.last_ns = key.boot_ns;
-                followed.victims.push(Dying::new(key, pid, mark));
+                let told = |victim: &Victim| victim.pid == Some(pid) && victim.command.cmdline.is_some();
+                let untold = !incident.victims.iter().any(told);
+                followed.victims.push(Dying::new(key, pid, mark, untold));
             }
         }
         if followed.victims.is_empty() {
@@ -102,6 +110,29 @@ impl Reliefs {
         };
         let done = self.followed.get(at).is_some_and(Followed::done);
         if done { self.followed.remove(at) } else { None }
+    }
+
+    /// Takes a command line in, if an incident was told without it.
+    pub fn cmdline(&mut self, cmdline: &Cmdline) -> bool {
+        let process = (cmdline.pid, cmdline.start_boot_ns);
+        let victims = self.followed.iter_mut().flat_map(|followed| &mut followed.victims);
+        let about = victims
+            .filter(|victim| victim.untold)
+            .find(|victim| (victim.pid, victim.start_boot_ns) == process);
+        if let Some(victim) = about {
+            victim.untold = false;
+            victim.command = cmdlines::command(cmdline);
+            return true;
+        }
+        false
+    }
+
+    /// Whether a victim of an incident that is not complete yet has ended, or its memory is gone.
+    pub fn has_ended(&self, victim: &Task) -> bool {
+        let process = (victim.pid, victim.start_boot_ns);
+        self.early
+            .iter()
+            .any(|(_, relief)| relief.pid.is_some() && (relief.pid, relief.start_boot_ns) == process)
     }
 
     /// Follows an incident no longer.
@@ -171,6 +202,7 @@ impl Followed {
             Relieved {
                 pid: victim.pid,
                 comm: victim.comm,
+                command: victim.command,
                 exited_ns: victim.exited_ns,
                 freed_ns: victim.freed_ns,
                 reaped: victim.reaped_ns.is_some(),
@@ -183,13 +215,15 @@ impl Followed {
 }
 
 impl Dying {
-    fn new(key: &Key, pid: u32, mark: &Mark) -> Self {
+    fn new(key: &Key, pid: u32, mark: &Mark, untold: bool) -> Self {
         Self {
             start_boot_ns: mark.victim.start_boot_ns,
             marked_ns: key.boot_ns,
             pid,
             tid: mark.victim.tid,
             comm: mark.victim.comm.clone(),
+            untold,
+            command: Command::default(),
             exited_ns: None,
             freed_ns: None,
             reaped_ns: None,

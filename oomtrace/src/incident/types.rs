@@ -287,6 +287,18 @@ impl Place {
     }
 }
 
+/// What a process was started with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Command {
+    /// Its arguments, the program first; what looks like a secret as `***`, bytes that are not UTF-8 as `\xNN`. As the
+    /// process shows it: it may have written something else there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cmdline: Option<Vec<String>>,
+    /// Whether it goes on: at most 4 KiB are told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cmdline_truncated: bool,
+}
+
 /// The task whose allocation failed: `current` of the OOM killer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Trigger {
@@ -302,6 +314,9 @@ pub struct Trigger {
     /// Real user id in the initial user namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
+    /// What it was started with.
+    #[serde(flatten)]
+    pub command: Command,
     /// Where it ran.
     #[serde(flatten)]
     pub place: Place,
@@ -425,6 +440,9 @@ pub struct Victim {
     /// Page tables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pgtables_bytes: Option<u64>,
+    /// What it was started with.
+    #[serde(flatten)]
+    pub command: Command,
     /// Where it ran.
     #[serde(flatten)]
     pub place: Place,
@@ -488,6 +506,9 @@ pub struct Relieved {
     /// Name of the thread that was marked; bytes that are not UTF-8 as `\xNN`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm: Option<String>,
+    /// What it was started with, where that came too late for the incident's own line.
+    #[serde(flatten)]
+    pub command: Command,
     /// Until its last thread ended. From Linux 6.16 on that comes before its memory is free, on older ones after it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exited_ns: Option<u64>,

@@ -298,6 +298,21 @@ pub const RELIEF: Role = Role {
     ],
 };
 
+/// What victims were started with. A trigger's own command line takes no hook of its own.
+pub const CMDLINE: Role = Role {
+    name: "cmdline",
+    purpose: "the command line of a victim that is not the trigger",
+    choices: &[
+        choice(&[EXPECTED, hook("dies_raw_tp", Kind::RawTracepoint, "signal_deliver")]),
+        Choice {
+            hooks: &[],
+            offered: None,
+            losses: &[("victims.cmdline", "no hook shows a victim before it ends")],
+            note: "",
+        },
+    ],
+};
+
 const NO_RELIEF: &str = "no hook shows the end of a process here";
 
 /// How long it hurt before.
@@ -321,7 +336,7 @@ pub const STALL: Role = Role {
 };
 
 /// Every role.
-pub const ROLES: [Role; 7] = [VICTIM, KILLED, RELIEF, OUTCOME, DECISION, STALL, CANDIDATES];
+pub const ROLES: [Role; 8] = [VICTIM, KILLED, RELIEF, CMDLINE, OUTCOME, DECISION, STALL, CANDIDATES];
 
 const fn choice(hooks: &'static [Hook]) -> Choice {
     Choice { hooks, offered: None, losses: &[], note: "" }

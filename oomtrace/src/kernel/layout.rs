@@ -29,6 +29,23 @@ pub struct Resolved {
     pub missing: BTreeMap<&'static str, String>,
 }
 
+impl Resolved {
+    /// Has the programs read no command line.
+    pub fn leave_out_cmdline(&mut self, reason: &str) {
+        self.layout.mm_arg_start = ABSENT;
+        self.missing.insert("mm_arg_start", reason.to_owned());
+    }
+
+    /// Why no process's command line can be read, if so.
+    #[must_use]
+    pub fn no_cmdline(&self) -> Option<&str> {
+        ["mm_arg_start", "mm_arg_end", "task_mm"]
+            .iter()
+            .find_map(|field| self.missing.get(field))
+            .map(String::as_str)
+    }
+}
+
 /// Resolves every field. What is missing is noted, never guessed.
 ///
 /// `cpus` is the number of possible CPUs.

@@ -30,6 +30,8 @@ pub struct Options {
     pub verbose: bool,
     /// Number of possible CPUs.
     pub cpus: u32,
+    /// Whether command lines are read.
+    pub cmdline: bool,
 }
 
 /// The programs, attached. Dropping it detaches them.
@@ -84,7 +86,10 @@ pub fn attach(options: &Options, armed: impl FnOnce()) -> anyhow::Result<Attache
              kernel's type information by --btf FILE."
         ))
     })?;
-    let resolved = layout::resolve(&btf, options.cpus);
+    let mut resolved = layout::resolve(&btf, options.cpus);
+    if !options.cmdline {
+        resolved.leave_out_cmdline("--no-cmdline was given");
+    }
     // A victim without a process id is nobody.
     if let Some(reason) = resolved.missing.get("task_tgid") {
         bail!(CannotTrace(format!(

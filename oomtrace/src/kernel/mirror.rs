@@ -16,7 +16,7 @@ use aya::{
 use oomtrace_ebpf::{ABSENT, Layout, MIRROR, RecordKind};
 
 use super::{disguise::Disguise, layout::Resolved, own::Own};
-use crate::record::{Level, Mm, Record, Task, decode};
+use crate::record::{Cmdline, Level, Mm, Record, Task, decode};
 
 /// The program that reports a victim. Run by us, it reports us.
 pub const PROGRAM: &str = "victim_raw_tp";
@@ -67,6 +67,7 @@ struct Seen {
     mm: Mm,
     /// Its memory cgroups, from its own upwards.
     levels: Vec<Level>,
+    cmdline: Option<Cmdline>,
 }
 
 /// Leaves the program loaded for whom it may serve later.
@@ -86,10 +87,11 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
     program.test_run(run)?;
     let ring = ebpf.map_mut("RECORDS").context("the eBPF object lacks the ring buffer")?;
     let mut ring = RingBuf::try_from(ring)?;
-    let (mut seen, mut levels) = (None, Vec::new());
+    let (mut seen, mut levels, mut cmdline) = (None, Vec::new(), None);
     while let Some(bytes) = ring.next() {
         match decode(&bytes)? {
             Record::Level(_, level) => levels.push(*level),
+            Record::Cmdline(_, told) => cmdline = Some(*told),
             Record::Mark(_, mark) => seen = Some((mark.victim, mark.mm)),
             Record::Decision(..) | Record::Close(..) | Record::Candidate(..) | Record::Relief(..) => {
                 bail!("nobody decided")
@@ -101,7 +103,7 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
         forget_losses(ebpf)?;
         return Err(anyhow!("the ring buffer has no room for it"));
     };
-    Ok(Seen { task, mm, levels })
+    Ok(Seen { task, mm, levels, cmdline })
 }
 
 /// What found no room was nobody's victim.
@@ -119,6 +121,7 @@ fn compare(own: &Own, seen: &Seen, resolved: &Resolved, cpus: u32) -> Vec<String
     let mut found = Differences(Vec::new());
     tasks(&mut found, own, &seen.task, &resolved.layout);
     memory(&mut found, own, &seen.mm, &resolved.layout, cpus);
+    command(&mut found, own, seen);
     cgroups(&mut found, own, &seen.levels, resolved);
     found.0
 }
@@ -163,6 +166,14 @@ fn memory(found: &mut Differences, own: &Own, mm: &Mm, layout: &Layout, cpus: u3
             .fold(0, u64::saturating_add);
         found.unless_near("mm_struct.rss_stat", &[], Some(resident), own.resident_pages, slack);
     }
+}
+
+/// Of a command line that is too long for a record its beginning is compared. None may come: the ring may be too small.
+fn command(found: &mut Differences, own: &Own, seen: &Seen) {
+    let Some(cmdline) = &seen.cmdline else { return };
+    let len = if cmdline.truncated { own.cmdline.len().min(cmdline.text.len()) } else { own.cmdline.len() };
+    let own = own.cmdline.get(..len).unwrap_or_default().escape_ascii().to_string();
+    found.unless_equal("mm_struct.arg_start", &[], Some(cmdline.text.escape_ascii().to_string()), &own);
 }
 
 fn cgroups(found: &mut Differences, own: &Own, levels: &[Level], resolved: &Resolved) {
@@ -251,6 +262,7 @@ mod tests {
             total_vm_pages: 2000,
             resident_pages: 1500,
             pgtables_kb: 64,
+            cmdline: b"oomtrace\0--json\0".to_vec(),
             cgroup: Some(OwnCgroup {
                 id: 9,
                 hierarchy: 0,
@@ -260,6 +272,10 @@ mod tests {
                 oom_group: false,
             }),
         }
+    }
+
+    fn cmdline(text: &[u8], truncated: bool) -> Cmdline {
+        Cmdline { pid: 7, start_boot_ns: Some(5), text: text.to_vec(), truncated }
     }
 
     fn level(depth: u32, id: u64, name: &str) -> Level {
@@ -301,6 +317,7 @@ mod tests {
                 rss_sum: None,
             },
             levels: vec![level(0, 9, "app"), level(1, 1, "")],
+            cmdline: Some(cmdline(b"oomtrace\0--json\0", false)),
         }
     }
 
@@ -324,7 +341,9 @@ mod tests {
     #[test]
     fn every_wrong_figure_is_noticed_by_itself() {
         assert_eq!(compare(&own(), &seen(), &resolved(true), 2), Vec::<String>::new());
-        let wrong: [fn(&mut Seen); 21] = [
+        let cut_short = Seen { cmdline: Some(cmdline(b"oomtrace\0--", true)), ..seen() };
+        assert_eq!(compare(&own(), &cut_short, &resolved(true), 2), Vec::<String>::new());
+        let wrong: [fn(&mut Seen); 24] = [
             |seen| seen.task.pid = Some(8),
             |seen| seen.task.pid = None,
             |seen| seen.task.tid = Some(7),
@@ -346,6 +365,9 @@ mod tests {
             |seen| seen.levels[0].limit = Some(Ceiling::Unlimited),
             |seen| seen.levels[0].swap_limit = Some(Ceiling::Pages(1)),
             |seen| seen.levels[0].oom_group = Some(true),
+            |seen| seen.cmdline = Some(cmdline(b"oomtrace\0--json\0HOME=/\0", false)),
+            |seen| seen.cmdline = Some(cmdline(b"oomtrace\0--jsom", true)),
+            |seen| seen.cmdline = Some(cmdline(b"oomtrace\0", false)),
         ];
         for (number, change) in wrong.into_iter().enumerate() {
             let mut seen = seen();
@@ -359,7 +381,7 @@ mod tests {
     /// namespaces.
     #[test]
     fn what_cannot_be_compared_is_no_difference() {
-        let nothing = Seen { task: Task::default(), mm: Mm::default(), levels: Vec::new() };
+        let nothing = Seen { task: Task::default(), mm: Mm::default(), levels: Vec::new(), cmdline: None };
         assert_eq!(compare(&own(), &nothing, &resolved(false), 2), Vec::<String>::new());
         let contained = Own { in_initial_pid_namespace: false, cgroup: None, pid: 1, tid: 1, ..own() };
         assert_eq!(compare(&contained, &seen(), &resolved(true), 2), Vec::<String>::new());

@@ -38,6 +38,8 @@ pub struct Own {
     pub total_vm_pages: u64,
     pub resident_pages: u64,
     pub pgtables_kb: u64,
+    /// Its arguments, each ended by NUL.
+    pub cmdline: Vec<u8>,
     pub cgroup: Option<OwnCgroup>,
 }
 
@@ -94,6 +96,7 @@ impl Own {
             total_vm_pages: statm.next()??,
             resident_pages: statm.next()??,
             pgtables_kb: field("VmPTE")?.parse().ok()?,
+            cmdline: fs::read(own.join("cmdline")).ok()?,
             cgroup: OwnCgroup::find(&text("cgroup")?, namespace("cgroup")),
         })
     }

@@ -8,8 +8,8 @@ use super::{Format, Message};
 use crate::{
     host::container::Runtime,
     incident::{
-        Cause, Event, Incident, Limit, Loss, Outcome, Place, Relief, Relieved, Scope, ScopeKind, Verdict,
-        Victim, WallTime,
+        Cause, Command, Event, Incident, Limit, Loss, Outcome, Place, Relief, Relieved, Scope, ScopeKind,
+        Verdict, Victim, WallTime,
     },
     text::printable,
 };
@@ -27,6 +27,8 @@ pub struct Human {
 
 /// Candidates that are named.
 const SHOWN_CANDIDATES: usize = 4;
+/// Letters of a command line that are shown.
+const SHOWN_CMDLINE: usize = 160;
 
 const RED: &str = "1;31";
 const YELLOW: &str = "33";
@@ -74,6 +76,9 @@ impl Human {
         for (index, victim) in incident.victims.iter().enumerate() {
             let label = if index == 0 { "victim" } else { "and" };
             self.row(&mut to, label, &figures(victim, incident, index > 0));
+        }
+        if let Some(line) = incident.victims.first().and_then(|victim| started_as(&victim.command)) {
+            self.row(&mut to, "command", &line);
         }
         // The first line has the container instead.
         if let Some(Place { container: Some(_), cgroup: Some(path), .. }) =
@@ -262,6 +267,17 @@ fn figures(victim: &Victim, incident: &Incident, named: bool) -> String {
     parts.join(" · ")
 }
 
+/// What it was started with, as far as a row has room.
+fn started_as(command: &Command) -> Option<String> {
+    let line = printable(&command.cmdline.as_ref().filter(|arguments| !arguments.is_empty())?.join(" "));
+    let end = line.char_indices().nth(SHOWN_CMDLINE).map(|(end, _)| end);
+    Some(match end.and_then(|end| line.get(..end)) {
+        Some(shown) => format!("{shown}…"),
+        None if command.cmdline_truncated => format!("{line}…"),
+        None => line,
+    })
+}
+
 /// Where it ran: the container, as its runtime's tools show it, if it is one; else the cgroup.
 fn place(place: &Place) -> Option<String> {
     let Some(container) = &place.container else { return place.cgroup.as_deref().map(printable) };
@@ -345,6 +361,11 @@ fn after(relief: &Relief) -> String {
     let reaped = victims.iter().filter_map(|victim| victim.reaped_ns).max();
     if let Some(ns) = reaped {
         parts.push(format!("taken by the OOM reaper after {}", duration(ns)));
+    }
+    for victim in victims {
+        if let Some(line) = started_as(&victim.command) {
+            parts.push(format!("pid {} was {line}", victim.pid));
+        }
     }
     parts.join(" · ")
 }

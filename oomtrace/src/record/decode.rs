@@ -1,14 +1,14 @@
 //! Bytes to records.
 
 use oomtrace_ebpf::{
-    self as abi, Header, MmFacts, NAME_LEN, NO_LIMIT_PAGES, RecordKind, TaskFacts, chain, decision, level,
-    mm, reclaim, relief, task,
+    self as abi, CMDLINE_WORDS, Header, MmFacts, NAME_LEN, NO_LIMIT_PAGES, RecordKind, TaskFacts, chain,
+    decision, level, mm, reclaim, relief, task,
 };
 use zerocopy::FromBytes;
 
 use super::types::{
-    After, Candidate, Ceiling, CgroupId, Close, Decision, Key, Level, Mark, Mm, Reclaim, Record, Relief,
-    Stall, Task, Whose,
+    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record,
+    Relief, Stall, Task, Whose,
 };
 use crate::text;
 
@@ -73,6 +73,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
             let raw: abi::Candidate = exactly(kind, bytes)?;
             Record::Candidate(key(&raw.header), Box::new(candidate(&raw)))
         }
+        RecordKind::Cmdline => Record::Cmdline(key(&header), Box::new(cmdline(bytes)?)),
         RecordKind::Relief => {
             let raw: abi::Relief = exactly(kind, bytes)?;
             Record::Relief(key(&raw.header), relief(&raw)?)
@@ -197,6 +198,26 @@ fn level(raw: &abi::Level) -> Level {
         swap_limit: limit(raw.present, limit_bit, swap_limit),
         oom_group: known(raw.present, level::OOM_GROUP, raw.oom_group != 0),
     }
+}
+
+/// Of three sizes, so that a short one takes little of the ring.
+fn cmdline(bytes: &[u8]) -> Result<Cmdline, DecodeError> {
+    let wrong = DecodeError::Size {
+        kind: RecordKind::Cmdline,
+        size: bytes.len(),
+        expected: CMDLINE_WORDS[0] * size_of::<u64>(),
+    };
+    if !CMDLINE_WORDS.iter().any(|words| words * size_of::<u64>() == bytes.len()) {
+        return Err(wrong);
+    }
+    let (raw, text) = abi::Cmdline::read_from_prefix(bytes).map_err(|_| wrong.clone())?;
+    let text = usize::try_from(raw.len).ok().and_then(|len| text.get(..len)).ok_or(wrong)?;
+    Ok(Cmdline {
+        pid: raw.pid,
+        start_boot_ns: (raw.start_boot_ns != 0).then_some(raw.start_boot_ns),
+        text: text.to_vec(),
+        truncated: raw.total > u64::from(raw.len),
+    })
 }
 
 fn relief(raw: &abi::Relief) -> Result<Relief, DecodeError> {

@@ -234,6 +234,19 @@ pub struct Relief {
     pub tid: Option<u32>,
 }
 
+/// The command line of a trigger or a victim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cmdline {
+    /// Its process id.
+    pub pid: u32,
+    /// When the process began, ns since boot.
+    pub start_boot_ns: Option<u64>,
+    /// Its arguments, each ended by NUL, any bytes.
+    pub text: Vec<u8>,
+    /// Whether it goes on.
+    pub truncated: bool,
+}
+
 /// A record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -249,6 +262,8 @@ pub enum Record {
     Candidate(Key, Box<Candidate>),
     /// Something happened to a victim. Its key is no run's.
     Relief(Key, Relief),
+    /// The command line of a process. Its key is no run's.
+    Cmdline(Key, Box<Cmdline>),
 }
 
 impl Record {
@@ -261,7 +276,8 @@ impl Record {
             | Self::Mark(key, _)
             | Self::Close(key, _)
             | Self::Candidate(key, _)
-            | Self::Relief(key, _) => *key,
+            | Self::Relief(key, _)
+            | Self::Cmdline(key, _) => *key,
         }
     }
 }

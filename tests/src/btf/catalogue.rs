@@ -7,7 +7,7 @@ use super::edit::Edit;
 use super::{Btf, Member, Record, kind};
 
 /// The members that oomtrace reads: struct, and path within it. Of alternatives each kernel has one.
-pub(super) const FIELDS: [(&str, &str); 49] = [
+pub(super) const FIELDS: [(&str, &str); 51] = [
     ("task_struct", "pid"),
     ("task_struct", "tgid"),
     ("task_struct", "comm"),
@@ -27,6 +27,8 @@ pub(super) const FIELDS: [(&str, &str); 49] = [
     ("signal_struct", "oom_mm"),
     ("mm_struct", "mm_users.counter"),
     ("mm_struct", "total_vm"),
+    ("mm_struct", "arg_start"),
+    ("mm_struct", "arg_end"),
     ("mm_struct", "pgtables_bytes"),
     ("mm_struct", "rss_stat.count[0]"),
     ("mm_struct", "rss_stat[0].count"),
@@ -70,9 +72,10 @@ pub(super) const FUNCTIONS: [&str; 6] = [
 ];
 
 /// The tracepoints that it attaches to.
-pub(super) const TRACEPOINTS: [&str; 9] = [
+pub(super) const TRACEPOINTS: [&str; 10] = [
     "mark_victim",
     "signal_generate",
+    "signal_deliver",
     "mm_vmscan_direct_reclaim_begin",
     "mm_vmscan_direct_reclaim_end",
     "mm_vmscan_memcg_reclaim_begin",

@@ -30,6 +30,10 @@ pub(super) fn check(checks: &mut Checks, case: &Case<'_>) {
     let Some(eater) = case.expected.trigger else { return };
     checks.equal("trigger.pid", trigger.pid, Some(eater.pid()), "the scenario");
     checks.equal("trigger.uid", trigger.uid, Some(eater.before.uid), "/proc");
+    if !trigger.cmdline_truncated {
+        let told = Some(&eater.before.cmdline);
+        checks.equal("trigger.cmdline", trigger.cmdline.as_ref(), told, "/proc");
+    }
     if let Some(cgroup) = &eater.cgroup {
         checks.equal("trigger.cgroup", trigger.cgroup.as_deref(), Some(cgroup.path.as_str()), "the scenario");
     }

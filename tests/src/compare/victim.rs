@@ -67,6 +67,11 @@ fn identity(checks: &mut Checks, case: &Case<'_>, victim: &Victim, eater: &Facts
             format!("{who}: threads is {:?}, it had {}", victim.threads, eater.threads())
         });
     }
+    // One that does not ask itself has to run once more, and may be late: the relief tells it then.
+    let late = victim.cmdline.is_none() && case.incident.fields.trigger.pid != victim.pid;
+    if !victim.cmdline_truncated && !late {
+        checks.equal(&what("cmdline"), victim.cmdline.as_ref(), Some(&before.cmdline), "/proc");
+    }
     checks.equal(&what("oom_score_adj"), victim.oom_score_adj, Some(before.oom_score_adj), "/proc");
     checks.equal(&what("total_vm_bytes"), victim.total_vm_bytes, Some(before.total_vm_bytes), "/proc");
     checks.that(time_is_between(victim.start_time.as_deref(), eater.started, START_SLACK), || {

@@ -3,6 +3,7 @@
 mod adj_decides;
 mod ancestor_limit;
 mod cgroup_removed;
+mod cmdline;
 mod container;
 mod early;
 mod filters;
@@ -74,6 +75,7 @@ pub static ALL: &[Scenario] = &[
     hooks::SCENARIO,
     memcg_self::SCENARIO,
     memcg_other::SCENARIO,
+    cmdline::SCENARIO,
     stall::SCENARIO,
     adj_decides::SCENARIO,
     ancestor_limit::SCENARIO,

@@ -16,6 +16,8 @@ pub struct Process {
     pub tids: Vec<u64>,
     /// Its real uid.
     pub uid: u64,
+    /// Its command line as oomtrace has it: arguments, with bytes that are not UTF-8 as `\xNN`.
+    pub cmdline: Vec<String>,
     /// Its adjustment.
     pub oom_score_adj: i64,
     /// Its address space.
@@ -44,10 +46,28 @@ pub fn process(pid: u64) -> Result<Process> {
         ppid: field(&status, "PPid:").context("/proc/PID/status has no PPid")?,
         tids: threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect(),
         uid: field(&status, "Uid:").context("/proc/PID/status has no Uid")?,
+        cmdline: arguments(&fs::read(path(pid, "cmdline")).context("cannot read a command line")?),
         oom_score_adj: read(pid, "oom_score_adj")?.trim().parse().context("oom_score_adj is no number")?,
         total_vm_bytes: kilobytes(&status, "VmSize:").context("/proc/PID/status has no VmSize")?,
         start_ticks: start_ticks(&stat).context("/proc/PID/stat has no start time")?,
     })
+}
+
+/// The arguments of a command line, each ended by NUL.
+fn arguments(cmdline: &[u8]) -> Vec<String> {
+    cmdline.strip_suffix(b"\0").unwrap_or(cmdline).split(|byte| *byte == 0).map(escaped).collect()
+}
+
+/// Text with bytes that are not UTF-8 as `\xNN`.
+fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(
+            chunk.invalid().iter().flat_map(|byte| format!("\\x{byte:02x}").into_bytes()).map(char::from),
+        );
+    }
+    text
 }
 
 /// Walks the page tables of process `pid` (`smaps_rollup`, 4.14 and later).
@@ -107,6 +127,12 @@ mod tests {
         assert_eq!(walked(text), Some(Walked { rss_bytes: 24_576 * 1024, anon_bytes: 20_480 * 1024 }));
         assert_eq!(walked("Rss: 1 kB\n"), None);
         assert_eq!(field("Uid:\t1234\t0\t0\t0\n", "Uid:"), Some(1234));
+    }
+
+    /// Guards command lines: an argument may be empty, or no text.
+    #[test]
+    fn command_lines() {
+        assert_eq!(arguments(b"a\0\0\xffb\0\0"), ["a", "", "\\xffb", ""]);
     }
 
     /// Guards that this very process is read with values that can be known otherwise.
