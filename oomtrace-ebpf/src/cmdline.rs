@@ -27,16 +27,23 @@ pub extern "C" fn send_own(flags: u64) -> u64 {
         return 0;
     }
     let total = end - start;
-    let [small, middle, _] = CMDLINE_WORDS;
+    let head = Cmdline {
+        header: apart(RecordKind::Cmdline, 0, now()),
+        pid: get!(current(), task_tgid as u32),
+        len: 0,
+        start_boot_ns: get!(get!(current(), task_group_leader), task_start_boottime),
+        total,
+    };
     // A longer one may lie on two pages, of which one is not in memory.
-    let sent = (total > room(middle) && send::<{ CMDLINE_WORDS[2] }>(start, total, flags))
-        || (total > room(small) && send::<{ CMDLINE_WORDS[1] }>(start, total, flags))
-        || send::<{ CMDLINE_WORDS[0] }>(start, total, flags);
+    let sent =
+        (total > room(SMALL) && send::<LARGE>(head, start, flags)) || send::<SMALL>(head, start, flags);
     u64::from(sent)
 }
 
 const AVAILABLE: u64 = BPF_RB_AVAIL_DATA as u64;
 const SIZE: u64 = BPF_RB_RING_SIZE as u64;
+const SMALL: usize = CMDLINE_WORDS[0];
+const LARGE: usize = CMDLINE_WORDS[1];
 
 /// Bytes of a command line in a record of so many words.
 const fn room(words: usize) -> u64 {
@@ -45,23 +52,18 @@ const fn room(words: usize) -> u64 {
 
 /// Sends what has room in `WORDS` words. `false`: it is not in memory, or the ring has no room.
 #[inline(always)]
-fn send<const WORDS: usize>(start: u64, total: u64, flags: u64) -> bool {
+fn send<const WORDS: usize>(mut head: Cmdline, start: u64, flags: u64) -> bool {
     let Some(mut entry) = RECORDS.reserve::<[u64; WORDS]>(0) else {
-        // A larger one is tried again as a smaller one.
-        if WORDS == CMDLINE_WORDS[0] {
+        // A large one is tried again as a small one.
+        if WORDS == SMALL {
             count_lost(RecordKind::Cmdline);
         }
         return false;
     };
     let record = entry.as_mut_ptr().cast::<Cmdline>();
-    let len = if total < room(WORDS) { total } else { room(WORDS) };
-    let head = Cmdline {
-        header: apart(RecordKind::Cmdline, WORDS * 8, now()),
-        pid: get!(current(), task_tgid as u32),
-        len: len as u32,
-        start_boot_ns: get!(get!(current(), task_group_leader), task_start_boottime),
-        total,
-    };
+    let len = if head.total < room(WORDS) { head.total } else { room(WORDS) };
+    head.len = len as u32;
+    head.header.size = (WORDS * 8) as u16;
     // SAFETY: the ring gave us the memory of WORDS words, aligned to 8, of which the record's beginning takes some and the
     // text no more than the rest. The helper checks its source and fails on a bad one. What it does not copy to is left
     // from earlier records; userspace clears it.

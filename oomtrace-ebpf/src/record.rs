@@ -443,5 +443,5 @@ record! {
     } size 56
 }
 
-/// Sizes of the records that a [`Cmdline`] begins, in words of 8 bytes: the smallest that has room for it, or the largest.
-pub const CMDLINE_WORDS: [usize; 3] = [32, 128, 512];
+/// Sizes of the records that a [`Cmdline`] begins, in words of 8 bytes: the smaller one if it has room for all.
+pub const CMDLINE_WORDS: [usize; 2] = [64, 512];

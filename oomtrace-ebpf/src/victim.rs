@@ -51,10 +51,6 @@ fn killing(task: u64) {
         return;
     }
     let _ = KILLING.insert(current_tid(), Kill { task, boot_ns: now() }, 0);
-    // It may take the signal before it is marked. A thread that is exiting itself is not the OOM killer's.
-    if get!(current(), task_flags as u32) & PF_EXITING == 0 {
-        relief::expect(task);
-    }
 }
 
 /// Whether two tasks are threads of one process.
@@ -246,9 +242,27 @@ fn killed_kprobe(ctx: ProbeContext) -> u32 {
 /// every signal passes here, so all but the kernel's own SIGKILL leave at once.
 #[raw_tracepoint(tracepoint = "signal_generate")]
 fn killed_raw_tp(ctx: RawTracePointContext) -> i32 {
-    if ctx.arg::<i32>(0) == SIGKILL && ctx.arg::<u64>(1) == SEND_SIG_PRIV {
+    if is_kernels_kill(&ctx) {
         debug!(&ctx, "SIGKILL from the kernel by {}", current_tid());
         killing(ctx.arg(2));
     }
     0
+}
+
+/// The same where no hook shows the decision: the victim may take the signal before it is marked, and is looked out for
+/// from here on. A thread that is exiting itself is not the OOM killer's.
+#[raw_tracepoint(tracepoint = "signal_generate")]
+fn killed_and_expected_raw_tp(ctx: RawTracePointContext) -> i32 {
+    if is_kernels_kill(&ctx) {
+        killing(ctx.arg(2));
+        if get!(current(), task_flags as u32) & PF_EXITING == 0 {
+            relief::expect(ctx.arg(2));
+        }
+    }
+    0
+}
+
+#[inline(always)]
+fn is_kernels_kill(ctx: &RawTracePointContext) -> bool {
+    ctx.arg::<i32>(0) == SIGKILL && ctx.arg::<u64>(1) == SEND_SIG_PRIV
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{process, setup, toolchain, workspace};
+use crate::{lines, process, setup, toolchain, workspace};
 
 /// Names a prebuilt eBPF object; also how oomtrace's build script gets the one that we built.
 const OBJECT_VARIABLE: &str = "OOMTRACE_EBPF_OBJECT";
@@ -112,9 +112,9 @@ fn object() -> Result<PathBuf> {
             let stripped = bpf_target.join("oomtrace-ebpf.stripped");
             process::output(Command::new(strip).arg("--strip-debug").arg(&made).arg("-o").arg(&stripped))?;
             check_object(&stripped)?;
-            copy_if_changed(&stripped, &place)?;
+            install(&stripped, &place)?;
         }
-        None => copy_if_changed(&made, &place)?,
+        None => install(&made, &place)?,
     }
     Ok(place)
 }
@@ -137,9 +137,15 @@ fn check_object(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies in one step, and leaves an equal file alone so that cargo does not rebuild what embeds it.
-fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
-    let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+/// Copies what was built, without the lines.
+fn install(from: &Path, to: &Path) -> Result<()> {
+    let mut object = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    lines::leave_out(&mut object).with_context(|| format!("{} cannot be used", from.display()))?;
+    write_if_changed(&object, to)
+}
+
+/// Writes in one step, and leaves an equal file alone so that cargo does not rebuild what embeds it.
+fn write_if_changed(bytes: &[u8], to: &Path) -> Result<()> {
     if fs::read(to).is_ok_and(|old| old == bytes) {
         return Ok(());
     }
@@ -156,16 +162,14 @@ mod tests {
     #[test]
     fn an_equal_copy_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let (from, to) = (dir.path().join("a"), dir.path().join("b.o"));
-        fs::write(&from, "one").unwrap();
-        copy_if_changed(&from, &to).unwrap();
+        let to = dir.path().join("b.o");
+        write_if_changed(b"one", &to).unwrap();
         let before = fs::metadata(&to).unwrap().modified().unwrap();
-        copy_if_changed(&from, &to).unwrap();
+        write_if_changed(b"one", &to).unwrap();
         assert_eq!(fs::metadata(&to).unwrap().modified().unwrap(), before);
-        fs::write(&from, "two").unwrap();
-        copy_if_changed(&from, &to).unwrap();
+        write_if_changed(b"two", &to).unwrap();
         assert_eq!(fs::read_to_string(&to).unwrap(), "two");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "a temporary file stayed behind");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a temporary file stayed behind");
     }
 
     /// Guards that a native binary or a stripped object is refused before it is embedded.

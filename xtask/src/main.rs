@@ -9,6 +9,7 @@ mod build;
 mod cache;
 mod demo;
 mod host;
+mod lines;
 mod process;
 mod progress;
 mod run;

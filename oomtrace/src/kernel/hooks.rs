@@ -179,7 +179,7 @@ pub const KILLED: Role = Role {
     choices: &[
         choice(&[hook("killed_fentry", Kind::Fentry, "__oom_kill_process")]),
         choice(&[hook("killed_kprobe", Kind::Kprobe, "__oom_kill_process")]),
-        choice(&[KILLED_BY_SIGNAL]),
+        choice(&[hook("killed_and_expected_raw_tp", Kind::RawTracepoint, "signal_generate")]),
     ],
 };
 

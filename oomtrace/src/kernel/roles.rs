@@ -113,7 +113,7 @@ impl Filling<'_> {
         if let Some(armed) = armed {
             armed();
         }
-        self.dismiss_stand_in(&roles);
+        self.dismiss_stand_in();
         // The mirror left it loaded for a role that may have taken another.
         if !self.attached.contains(mirror::PROGRAM)
             && let Some(program) = self.ebpf.program_mut(mirror::PROGRAM)
@@ -207,10 +207,9 @@ impl Filling<'_> {
         }
     }
 
-    /// Detaches what stood in, unless it turned out to be the best.
-    fn dismiss_stand_in(&mut self, roles: &[RoleStatus]) {
-        let used = roles.iter().any(|role| role.hooks == names(&STAND_IN));
-        for hook in STAND_IN.hooks.iter().filter(|_| !used) {
+    /// Detaches what stood in.
+    fn dismiss_stand_in(&mut self) {
+        for hook in STAND_IN.hooks {
             self.detach(hook);
         }
     }
