@@ -141,7 +141,7 @@ impl Trial<'_> {
         if self.control.fields.stall.is_none() && self.machine.preempts_programs() {
             filled.as_object_mut().map(|filled| filled.remove("stall"));
         }
-        gaps.fill(&mut filled, &self.control.json, "");
+        gaps.fill(&mut filled, &self.control_beside(report), "");
         // Without a ballot a victim's score is computed from its memory at the mark, and may differ from the kernel's.
         if unscored && let Some(filled) = filled.as_object_mut() {
             filled.remove("candidates");
@@ -167,6 +167,19 @@ impl Trial<'_> {
             Err(error) => checks.fail(format!("{error:#}")),
         }
         gaps.excusable
+    }
+
+    /// The control, with those of the report's command lines that came too late for it. They are compared with /proc.
+    fn control_beside(&self, report: &Incident) -> Value {
+        let mut control = self.control.json.clone();
+        let of = |json: &Value, field: &str| json.pointer(&format!("/victims/0/{field}")).cloned();
+        if of(&control, "cmdline").is_none()
+            && let Some(victim) = control.pointer_mut("/victims/0").and_then(Value::as_object_mut)
+        {
+            let ours = ["cmdline", "cmdline_truncated"].map(|field| (field, of(&report.json, field)));
+            victim.extend(ours.into_iter().filter_map(|(field, ours)| Some((field.to_owned(), ours?))));
+        }
+        control
     }
 
     /// Compares with the control what no witness tells: they read the same memory in the same stopped kernel.

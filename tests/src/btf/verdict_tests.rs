@@ -11,7 +11,12 @@ use crate::tracer::Output;
 
 /// What becomes of an oomtrace that reports `report`, beside a control that reports the scene's own incident.
 fn verdict(scene: &Scene, report: &Value) -> Verdict {
-    let seen = scene.seen(&scene.incident());
+    verdict_beside(scene, &scene.incident(), report)
+}
+
+/// The same beside another control.
+fn verdict_beside(scene: &Scene, control: &Value, report: &Value) -> Verdict {
+    let seen = scene.seen(control);
     let trial = Trial {
         expected: &Expected::kill(&scene.eater, &scene.eater, &scene.limited),
         logged: seen.logged(scene.eater.pid()).unwrap(),
@@ -75,4 +80,20 @@ fn an_absent_candidate_takes_a_reason() {
     assert!(matches!(verdict(&scene, &report), Verdict::Wrong(_)), "no reason");
     report["missing"]["candidates[1].rss_bytes"] = json!("because");
     assert_eq!(verdict(&scene, &report), absent(&["candidates[1].rss_bytes"]));
+}
+
+/// Guards command lines: they may come too late for the control or for the report, and a wrong one is noticed anyway.
+#[test]
+fn a_command_line_may_come_too_late_for_one() {
+    let scene = Scene::new();
+    let mut late = scene.incident();
+    late["victims"][0].as_object_mut().unwrap().remove("cmdline").unwrap();
+    late["missing"]["victims[0].cmdline"] = json!("it came too late");
+    assert_eq!(verdict_beside(&scene, &late, &scene.incident()), Verdict::Right);
+    assert_eq!(verdict(&scene, &late), Verdict::Absent(vec!["victims[0].cmdline".to_owned()]));
+    let mut wrong = scene.incident();
+    wrong["victims"][0]["cmdline"] = json!(["eat", "--little"]);
+    for control in [late, scene.incident()] {
+        assert!(matches!(verdict_beside(&scene, &control, &wrong), Verdict::Wrong(_)));
+    }
 }
