@@ -45,6 +45,7 @@ type Path<'a> = (&'static str, Box<dyn Fn() -> Result<f64> + 'a>);
 pub fn measure(bench: &Bench, tiers: &[String]) -> Result<()> {
     let scratch = Scratch::new("bench")?;
     let tiny = tiny_program(&scratch)?;
+    handle();
     let limited = Limited::new()?;
     let paths: Vec<Path<'_>> = vec![
         (
@@ -57,6 +58,7 @@ pub fn measure(bench: &Bench, tiers: &[String]) -> Result<()> {
             }),
         ),
         ("signal", Box::new(|| batches(100, || Ok(kill_process(getpid(), Signal::URG)?)))),
+        ("signal, handled", Box::new(|| batches(100, handled))),
         ("thread", Box::new(|| batches(20, threaded))),
         ("fork, exit, wait", Box::new(|| batches(1, forked))),
         ("spawn, exit, wait", Box::new(|| batches(1, || spawned(&tiny)))),
@@ -92,6 +94,18 @@ pub fn measure(bench: &Bench, tiers: &[String]) -> Result<()> {
 /// The cheapest system call.
 pub fn ask_parent() {
     std::hint::black_box(getppid());
+}
+
+/// Has a signal come to a handler, which does nothing.
+fn handle() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    // SAFETY: the handler may be called at any time: it does nothing. Nobody else has one for this signal.
+    unsafe { libc::signal(libc::SIGUSR1, nothing as *const () as libc::sighandler_t) };
+}
+
+/// Sends that signal, which is taken on the way back from the system call.
+pub fn handled() -> Result<()> {
+    Ok(kill_process(getpid(), Signal::USR1)?)
 }
 
 /// The median cost of `work` in ns, over batches of so many.

@@ -8,7 +8,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use rustix::process::{Signal, getpid, kill_process};
 
-use super::paths::{ask_parent, forked, spawned, threaded};
+use super::paths::{ask_parent, forked, handled, spawned, threaded};
 use super::tool::Armed;
 use super::{sample, value};
 
@@ -31,6 +31,7 @@ pub fn measure(armed: &Armed, tier: &str, tiny: &CString) -> Result<()> {
         Ok(())
     })?;
     count("signal", &|| Ok(kill_process(getpid(), Signal::URG)?))?;
+    count("signal, handled", &handled)?;
     count("thread", &threaded)?;
     count("fork, exit, wait", &forked)?;
     count("spawn, exit, wait", &|| spawned(tiny))

@@ -84,8 +84,10 @@ fn targets() -> Vec<Target> {
         for (figure, limit) in [
             ("added to getppid", 0.5),
             ("added to signal", 110.0),
+            ("added to signal, handled", 230.0),
             ("program runs in getppid", 0.5),
             ("program runs in signal", 1.5),
+            ("program runs in signal, handled", 2.5),
             ("program runs in thread", 1.5),
             ("program runs in fork, exit, wait", runs),
             ("program runs in spawn, exit, wait", runs),
