@@ -20,7 +20,7 @@ use super::{
         Victim, WallTime,
     },
 };
-use oomtrace_ebpf::MAX_CANDIDATES;
+use oomtrace_ebpf::{MAX_CANDIDATES, MAX_LEVELS};
 
 use crate::{
     record::{self, Candidate, Close, Cmdline, Decision, Key, Level, Mark, Record, Task, Whose},
@@ -37,6 +37,8 @@ const GIVE_UP_NS: u64 = 60_000_000_000;
 const CMDLINE_NS: u64 = 50_000_000;
 /// Runs that are open at once, at the most: the kernel has one at a time.
 const OPEN_LIMIT: usize = 64;
+/// Cgroups that are held back, at the most: a victim's and its trigger's.
+const HELD_LIMIT: usize = 2 * MAX_LEVELS as usize;
 /// Victims of a run, at the most.
 const VICTIM_LIMIT: usize = 16_384;
 /// Victims that are remembered, so that another thread of one that is dying is no new incident.
@@ -93,6 +95,8 @@ struct Run {
     doubt: Option<Doubt>,
     chains: Vec<Chain>,
     marks: Vec<(Key, Mark)>,
+    /// Cgroups that came before a mark which is this run's or another's.
+    held: Vec<(Key, Record)>,
     candidates: Vec<Candidate>,
     close: Option<Close>,
     /// Records that came in.
@@ -161,6 +165,16 @@ impl Assembler {
             events.extend(self.cmdline(*cmdline));
             return events;
         }
+        let mut before = Vec::new();
+        if let Some(run) = self.open.get_mut(&key.trigger_tid).filter(|run| run.may_grow(&key)) {
+            match record {
+                Record::Level(..) => {
+                    run.hold(key, record);
+                    return events;
+                }
+                _ => before = std::mem::take(&mut run.held),
+            }
+        }
         if self.starts_another(&key, &record)
             && let Some(earlier) = self.open.remove(&key.trigger_tid)
         {
@@ -180,6 +194,9 @@ impl Assembler {
         }
         let run = self.open.entry(key.trigger_tid).or_insert_with(|| Run::new(&key));
         run.offset_ns = wall_clock_offset_ns;
+        for (key, level) in before {
+            run.take(&key, level);
+        }
         run.take(&key, record);
         let announce = !run.announced && !run.marks.is_empty();
         run.announced |= announce;
@@ -315,7 +332,9 @@ impl Assembler {
         // Without a hook at the decision every mark, with its cgroups, has a beginning of its own; those of a
         // group belong together.
         let undecided = run.decision.is_none() && !matches!(record, Record::Decision(..) | Record::Close(..));
-        !(undecided && run.is_group())
+        // But nothing is reclaimed between them: then the OOM killer ran once more.
+        let reclaimed = matches!(record, Record::Mark(_, mark) if mark.stall.is_some());
+        !(undecided && run.is_group() && !reclaimed)
     }
 
     fn finish(&mut self, run: Run) -> Vec<Event> {
@@ -616,6 +635,7 @@ impl Run {
             doubt: None,
             chains: Vec::new(),
             marks: Vec::new(),
+            held: Vec::new(),
             candidates: Vec::new(),
             close: None,
             records: 0,
@@ -693,6 +713,19 @@ impl Run {
     /// Whether nothing more can come.
     fn complete(&self) -> bool {
         self.close.is_some() || (self.decision.is_none() && !self.marks.is_empty() && !self.is_group())
+    }
+
+    /// Whether a record with a beginning of its own may be about another victim of this run.
+    fn may_grow(&self, key: &Key) -> bool {
+        self.decision.is_none() && key.opened_ns != self.opened_ns && self.is_group()
+    }
+
+    /// Holds a cgroup back until its mark comes. Those of a mark that never came are dropped.
+    fn hold(&mut self, key: Key, level: Record) {
+        self.held.retain(|(held, _)| held.opened_ns == key.opened_ns);
+        if self.held.len() < HELD_LIMIT {
+            self.held.push((key, level));
+        }
     }
 
     fn is_group(&self) -> bool {

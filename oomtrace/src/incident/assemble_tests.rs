@@ -337,7 +337,8 @@ fn a_group_without_a_decision_is_one_incident() {
     for (victim, opened_ns) in [(8, 100), (9, 1000), (10, 2000)] {
         let mut kernel = Kernel::run(7, opened_ns);
         let mut records = kernel.levels(true);
-        records.push(kernel.mark(victim, true));
+        let mark = kernel.mark(victim, true);
+        records.push(if victim == 8 { mark } else { at_once(mark) });
         events.extend(feed(&mut assembler, records));
     }
     assert!(closed(&events).is_empty(), "the group may go on");
@@ -349,6 +350,35 @@ fn a_group_without_a_decision_is_one_incident() {
     let expected = [(8, Verdict::Killed), (9, Verdict::GroupKilled), (10, Verdict::GroupKilled)];
     assert_eq!(verdicts(incident), expected);
     assert_eq!(incident.lost_records, 0);
+}
+
+/// A mark before which nothing was reclaimed.
+fn at_once(mark: Record) -> Record {
+    let Record::Mark(key, mark) = mark else { panic!("no mark") };
+    Record::Mark(key, Box::new(Mark { stall: None, ..*mark }))
+}
+
+/// Guards against merging, where cgroups look like a group's: a trigger that reclaimed in between killed once more, and
+/// each incident has the cgroups as they were at its own mark.
+#[test]
+fn a_kill_after_another_reclaim_is_no_member_of_the_group() {
+    let mut assembler = assembler(Tier::Tracepoint);
+    let mut events = Vec::new();
+    for (victim, opened_ns, usage_pages) in [(8, 100, 8190), (9, 1000, 4100)] {
+        let mut kernel = Kernel::run(7, opened_ns);
+        let mut records = kernel.levels(true);
+        let Record::Level(_, level) = &mut records[0] else { panic!("no level") };
+        level.usage_pages = Some(usage_pages);
+        records.push(kernel.mark(victim, true));
+        events.extend(feed(&mut assembler, records));
+    }
+    events.extend(assembler.end());
+    let seen: Vec<_> = closed(&events)
+        .into_iter()
+        .map(|incident| (verdicts(incident), incident.scope.limits[0].usage_bytes, incident.lost_records))
+        .collect();
+    let expected = [(8, 8190 * 4096), (9, 4100 * 4096)];
+    assert_eq!(seen, expected.map(|(pid, usage)| (vec![(pid, Verdict::Killed)], Some(usage), 0)));
 }
 
 /// Guards against merging: one thread that kills twice in a row is two incidents.
