@@ -242,10 +242,7 @@ fn killed_kprobe(ctx: ProbeContext) -> u32 {
 /// every signal passes here, so all but the kernel's own SIGKILL leave at once.
 #[raw_tracepoint(tracepoint = "signal_generate")]
 fn killed_raw_tp(ctx: RawTracePointContext) -> i32 {
-    if is_kernels_kill(&ctx) {
-        debug!(&ctx, "SIGKILL from the kernel by {}", current_tid());
-        killing(ctx.arg(2));
-    }
+    killed_by_signal(&ctx);
     0
 }
 
@@ -253,16 +250,19 @@ fn killed_raw_tp(ctx: RawTracePointContext) -> i32 {
 /// from here on. A thread that is exiting itself is not the OOM killer's.
 #[raw_tracepoint(tracepoint = "signal_generate")]
 fn killed_and_expected_raw_tp(ctx: RawTracePointContext) -> i32 {
-    if is_kernels_kill(&ctx) {
-        killing(ctx.arg(2));
-        if get!(current(), task_flags as u32) & PF_EXITING == 0 {
-            relief::expect(ctx.arg(2));
-        }
+    if killed_by_signal(&ctx) && get!(current(), task_flags as u32) & PF_EXITING == 0 {
+        relief::expect(ctx.arg(2));
     }
     0
 }
 
+/// Whether it is the kernel's own SIGKILL.
 #[inline(always)]
-fn is_kernels_kill(ctx: &RawTracePointContext) -> bool {
-    ctx.arg::<i32>(0) == SIGKILL && ctx.arg::<u64>(1) == SEND_SIG_PRIV
+fn killed_by_signal(ctx: &RawTracePointContext) -> bool {
+    let killed = ctx.arg::<i32>(0) == SIGKILL && ctx.arg::<u64>(1) == SEND_SIG_PRIV;
+    if killed {
+        debug!(ctx, "SIGKILL from the kernel by {}", current_tid());
+        killing(ctx.arg(2));
+    }
+    killed
 }

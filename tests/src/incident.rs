@@ -191,8 +191,18 @@ pub fn kind(object: &Value) -> &str {
 /// The pids of the victims of the incidents among `lines`; other lines have none.
 #[must_use]
 pub fn victim_pids(lines: &[Vec<u8>]) -> Vec<u64> {
-    let incidents = lines.iter().filter_map(|line| object(line).ok()).filter(|object| kind(object) == "oom");
-    let victims = incidents.filter_map(|object| object.get("victims")?.as_array().cloned());
+    pids(lines, "oom")
+}
+
+/// The same of the reliefs.
+#[must_use]
+pub fn relieved_pids(lines: &[Vec<u8>]) -> Vec<u64> {
+    pids(lines, "relief")
+}
+
+fn pids(lines: &[Vec<u8>], of: &str) -> Vec<u64> {
+    let objects = lines.iter().filter_map(|line| object(line).ok()).filter(|object| kind(object) == of);
+    let victims = objects.filter_map(|object| object.get("victims")?.as_array().cloned());
     victims.flatten().filter_map(|victim| victim.get("pid")?.as_u64()).collect()
 }
 

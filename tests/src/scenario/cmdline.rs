@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Needs, Scenario};
 use crate::eat::{Eat, word};
 use crate::eater::Facts;
-use crate::incident::{kind, object, victim_pids};
+use crate::incident::{relieved_pids, victim_pids};
 use crate::size::MIB;
 use crate::stage::{Scratch, Stage, argument};
 use crate::tracer::Tracer;
@@ -59,7 +59,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     trigger.survived(stage.deadline)?;
     let (Some(oomtrace), Some(without)) = (oomtrace, without) else { return Ok(()) };
 
-    let traced = until(oomtrace, stage, "the relief", |lines| relieves(lines, victim.pid()))?;
+    let traced = until(oomtrace, stage, "the relief", |lines| relieved_pids(lines).contains(&victim.pid()))?;
     stage.keep_output("oomtrace", &traced.output)?;
     check_trigger(stage, &traced, &victim.facts, &trigger.facts)?;
     check_victim(stage, &traced, &victim.facts)?;
@@ -118,13 +118,6 @@ fn masked(facts: &Facts) -> Vec<String> {
     let mask =
         |argument: &String| SECRETS.iter().fold(argument.clone(), |text, secret| text.replace(secret, "***"));
     facts.before.cmdline.iter().map(mask).collect()
-}
-
-/// Whether one of the lines is a relief of process `pid`.
-fn relieves(lines: &[Vec<u8>], pid: u64) -> bool {
-    let reliefs = lines.iter().filter_map(|line| object(line).ok()).filter(|line| kind(line) == "relief");
-    let victims = reliefs.filter_map(|relief| relief.get("victims")?.as_array().cloned()).flatten();
-    victims.into_iter().any(|victim| victim.get("pid").and_then(Value::as_u64) == Some(pid))
 }
 
 /// Stops a tracer once its lines have what is waited for.
