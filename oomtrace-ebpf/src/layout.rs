@@ -169,4 +169,8 @@ pub struct Params {
     pub cpus: u32,
     /// Which argument of `mm_vmscan_memcg_reclaim_begin` is the memory cgroup, or [`NO_ARGUMENT`].
     pub reclaim_memcg_arg: u32,
+    /// The size of a page is 2 to the power of this, bytes.
+    pub page_shift: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
 }

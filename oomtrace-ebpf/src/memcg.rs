@@ -87,6 +87,12 @@ fn memcg(css: u64) -> u64 {
     css.wrapping_sub(within.wrapping_sub(own))
 }
 
+/// The css within a `mem_cgroup`; 0 for NULL.
+#[inline(always)]
+pub fn css_of(memcg: u64) -> u64 {
+    if memcg == 0 { 0 } else { css(memcg) }
+}
+
 /// The css within a `mem_cgroup`.
 #[inline(always)]
 pub fn css(memcg: u64) -> u64 {

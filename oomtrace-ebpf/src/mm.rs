@@ -8,7 +8,7 @@
 use aya_ebpf::{helpers::generated::bpf_map_lookup_percpu_elem, macros::map, maps::PerCpuArray};
 use oomtrace_ebpf::{ABSENT, MmFacts, mm};
 
-use crate::read::{constant, copy, forget, into, number, succeeded};
+use crate::read::{constant, copy, forget, get, into, number, succeeded};
 
 /// Never written: where the kernel puts its elements is what is of interest.
 #[map]
@@ -37,6 +37,26 @@ pub fn read(facts: &mut MmFacts, mm: u64) {
     }
     facts.present |= mm::COUNT * read;
     facts.present |= mm::SUM * (read & sum(facts, mm, stride));
+}
+
+/// What `oom_badness()` counts of an address space, pages: its counters by a plain read, and its page tables.
+#[inline(always)]
+pub fn scored_pages(mm: u64) -> i64 {
+    let atomic = constant!(LAYOUT.mm_rss_atomic);
+    let percpu = constant!(LAYOUT.mm_rss_percpu);
+    // Which of the two this kernel has is a constant to the verifier. An atomic has 8 bytes (atomic_long_t).
+    let (first, stride) = if atomic != ABSENT {
+        (atomic, size_of::<u64>() as u64)
+    } else {
+        (percpu, constant!(LAYOUT.mm_rss_percpu_next).wrapping_sub(percpu))
+    };
+    let mut pages = (get!(mm, mm_pgtables_bytes) >> (constant!(PARAMS.page_shift) & 63)) as i64;
+    for index in 0..4_u64 {
+        // One that is seen below 0 counts as 0: get_mm_counter() (include/linux/mm.h).
+        let count = number::<i64>(mm, first.wrapping_add(index.wrapping_mul(stride)));
+        pages = pages.wrapping_add(count & !(count >> 63));
+    }
+    pages
 }
 
 /// Adds all CPUs' parts to the counters: 1 if that succeeded.

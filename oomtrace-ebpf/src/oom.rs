@@ -9,13 +9,14 @@ use oomtrace_ebpf::{Close, Decision, RecordKind, chain, decision};
 
 use crate::{
     ballot, cmdline, memcg,
-    read::{copy, forget, get},
+    read::{constant, copy, forget, get, is_null},
     ring::{Wake, emit},
     run::{self, now},
     task::{self, current, current_tid},
 };
 
-/// `oom_kill_process(struct oom_control *oc, const char *message)` was entered.
+/// `oom_kill_process(struct oom_control *oc, const char *message)` was entered; or nobody can be killed, and nobody is
+/// chosen.
 #[inline(always)]
 fn decided(oc: u64) {
     // Without room for the run there is none to send records of: the mark then begins one.
@@ -25,7 +26,11 @@ fn decided(oc: u64) {
     send_decision(oc);
     cmdline::send_own(Wake::Later.flags());
     ballot::send_ballot();
-    let chosen = task::memory_css(get!(oc, oc_chosen));
+    let chosen = match task::memory_css(get!(oc, oc_chosen)) {
+        // Then what is at its limit is of interest.
+        0 if is_null(oc, constant!(LAYOUT.oc_chosen)) => memcg::css_of(get!(oc, oc_memcg)),
+        css => css,
+    };
     let own = task::memory_css(current());
     if let Some(run) = run::current() {
         run.sent = chosen;
@@ -65,16 +70,23 @@ fn control(record: &mut Decision, oc: u64) {
 }
 
 /// `bool out_of_memory(struct oom_control *oc)` returned. Most calls come to no decision, and one lowered limit
-/// may make thousands: these end at the look-up.
+/// may make thousands: these are counted.
 #[inline(always)]
 fn returned(verdict: u32) {
-    ballot::close();
+    let call = ballot::close(verdict, run::current().is_some());
+    if call.refused != 0 {
+        decided(call.refused);
+    }
     let Some(run) = run::current() else { return };
     let (kills, marks) = (run.kills, run.marks);
     emit(RecordKind::Close, Wake::Now, |record: &mut Close| {
         record.kills = kills;
         record.marks = marks;
         record.verdict = verdict & 1;
+        record.examined = call.examined;
+        record.unkillable = call.unkillable;
+        record.undecided = call.undecided;
+        record.entered_ns = call.entered_ns;
     });
     run::end();
 }

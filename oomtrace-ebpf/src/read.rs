@@ -14,7 +14,8 @@ pub static LAYOUT: Layout = Layout::UNRESOLVED;
 
 /// What else is known of this kernel: patched by userspace before the programs load.
 #[unsafe(no_mangle)]
-pub static PARAMS: Params = Params { memory_css: ABSENT, cpus: 0, reclaim_memcg_arg: NO_ARGUMENT };
+pub static PARAMS: Params =
+    Params { memory_css: ABSENT, cpus: 0, reclaim_memcg_arg: NO_ARGUMENT, page_shift: 0, reserved: 0 };
 
 /// The offset of a field of [`LAYOUT`], or one of [`PARAMS`]. Volatile, since the compiler knows only the values
 /// from before the patch. To the verifier it is a constant.
@@ -51,6 +52,13 @@ pub fn number<T: Copy>(base: u64, offset: u64) -> T {
     into(number.as_mut_ptr(), base, offset);
     // SAFETY: T is an integer here, for which zeroes are valid.
     unsafe { number.assume_init() }
+}
+
+/// Whether a pointer is there, and is NULL.
+#[inline(always)]
+pub fn is_null(base: u64, offset: u64) -> bool {
+    let mut pointer = u64::MAX;
+    into(&raw mut pointer, base, offset) == 1 && pointer == 0
 }
 
 /// The same number, of which the verifier knows nothing any more: it forgets what a value was once a helper has

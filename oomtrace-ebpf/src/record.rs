@@ -18,12 +18,22 @@ pub enum RecordKind {
     Relief = 6,
     /// [`Cmdline`]: the command line of a process.
     Cmdline = 7,
+    /// [`Struck`]: a task that the kernel killed with a victim, though nobody chose it.
+    Struck = 11,
 }
 
 impl RecordKind {
     /// Every kind, in the order of the loss counters.
-    pub const ALL: [Self; 7] =
-        [Self::Decision, Self::Level, Self::Mark, Self::Close, Self::Candidate, Self::Relief, Self::Cmdline];
+    pub const ALL: [Self; 8] = [
+        Self::Decision,
+        Self::Level,
+        Self::Mark,
+        Self::Close,
+        Self::Candidate,
+        Self::Relief,
+        Self::Cmdline,
+        Self::Struck,
+    ];
 
     /// The kind that a record's header names, if this version knows it.
     #[must_use]
@@ -355,7 +365,7 @@ pub mod close {
 }
 
 record! {
-    /// `out_of_memory()` returned after a decision.
+    /// `out_of_memory()` returned, after a decision, or with nobody to kill.
     pub struct Close {
         /// Kind [`RecordKind::Close`].
         pub header: Header,
@@ -365,9 +375,15 @@ record! {
         pub marks: u32,
         /// What it returned (values of [`close`]).
         pub verdict: u32,
-        /// Keeps the size a multiple of 8.
-        pub reserved: u32,
-    } size 48
+        /// Tasks that were scored in this run.
+        pub examined: u32,
+        /// Of these, what must not be killed.
+        pub unkillable: u32,
+        /// Calls of `out_of_memory()`, by whomever, that came to no decision, since the one before that was told.
+        pub undecided: u32,
+        /// When `out_of_memory()` was entered (`CLOCK_BOOTTIME`, ns); 0 where that is not hooked.
+        pub entered_ns: u64,
+    } size 64
 }
 
 record! {
@@ -389,8 +405,8 @@ record! {
         pub examined: u32,
         /// Of these, what must not be killed: the score was `LONG_MIN`.
         pub unkillable: u32,
-        /// Keeps the size a multiple of 8.
-        pub reserved: u32,
+        /// Whether the scores are computed as the kernel does (1), since no hook shows its own (0).
+        pub computed: u32,
     } size 216
 }
 
@@ -424,6 +440,32 @@ record! {
         /// When the victim began (`CLOCK_BOOTTIME`, ns): with its process id, what names it; 0 where the OOM reaper acted.
         pub start_boot_ns: u64,
     } size 56
+}
+
+/// Values of [`Struck::how`].
+pub mod struck {
+    /// It shares its address space with the victim: `__oom_kill_process()` (mm/oom_kill.c).
+    pub const SHARED: u32 = 1;
+    /// The victim was the init of its PID namespace: `zap_pid_ns_processes()` (kernel/pid_namespace.c).
+    pub const NAMESPACE: u32 = 2;
+}
+
+record! {
+    /// The kernel killed a task with a victim. It is no part of a run: in its header trigger, beginning and number are 0.
+    pub struct Struck {
+        /// Kind [`RecordKind::Struck`].
+        pub header: Header,
+        /// Why (values of [`struck`]).
+        pub how: u32,
+        /// The victim's process id.
+        pub victim_pid: u32,
+        /// When the victim began (`CLOCK_BOOTTIME`, ns): with its process id, what names it.
+        pub victim_start_boot_ns: u64,
+        /// The task.
+        pub task: TaskFacts,
+        /// Its address space.
+        pub mm: MmFacts,
+    } size 208
 }
 
 record! {

@@ -54,12 +54,16 @@ const CMDLINE: u32 = 1 << 31;
 pub extern "C" fn expect(task: u64) -> u64 {
     let mm = task::mm(task);
     let start_boot_ns = get!(get!(task, task_group_leader), task_start_boottime);
-    // From its kill, and it may have ended since. Another process that had the same memory before is none of it.
-    if let Some(known) = DYING.get_ptr(mm)
+    // From its kill, and it may have ended since; or this one shares its memory. Another process that had the same memory
+    // before is none of it.
+    if let Some(known) = DYING.get_ptr(mm) {
         // SAFETY: a map's element may be reused but never unmapped; a reused one is another process's.
-        && unsafe { (*known).start_boot_ns } == start_boot_ns
-    {
-        return 0;
+        let known = unsafe { &*known };
+        if known.start_boot_ns == start_boot_ns
+            || (known.seen & relief::FREED == 0 && now() <= known.until_ns)
+        {
+            return 0;
+        }
     }
     let until_ns = now() + RELIEF_PATIENCE_NS;
     // A trigger has told its own before.
@@ -75,9 +79,18 @@ pub extern "C" fn expect(task: u64) -> u64 {
     0
 }
 
+/// The victim with this address space, if one is expected to end by `boot_ns`: its process id, and when it began.
+#[inline(always)]
+pub fn victim_of(mm: u64, boot_ns: u64) -> Option<(u32, u64)> {
+    let dying = DYING.get_ptr(mm)?;
+    // SAFETY: a map's element may be reused but never unmapped; a reused one is another victim's.
+    let dying = unsafe { &*dying };
+    (boot_ns <= dying.until_ns).then_some((dying.pid, dying.start_boot_ns))
+}
+
 /// The time, if a victim is expected to end; else 0.
 #[inline(always)]
-fn expected() -> u64 {
+pub fn expected() -> u64 {
     let Some(until) = EXPECTED_UNTIL.get_ptr(0) else { return 0 };
     // SAFETY: an element lives as long as its map and is aligned to 8. The helper takes no argument and cannot fail.
     let (until, ticks) = unsafe { (*until, bpf_jiffies64()) };

@@ -32,9 +32,9 @@ struct Kill {
 }
 
 /// `SEND_SIG_PRIV` (include/linux/signal.h): a signal from the kernel itself.
-const SEND_SIG_PRIV: u64 = 1;
+pub const SEND_SIG_PRIV: u64 = 1;
 /// `PF_EXITING` (include/linux/sched.h).
-const PF_EXITING: u32 = 4;
+pub const PF_EXITING: u32 = 4;
 pub const SIGKILL: i32 = 9;
 
 /// A kill of `task` begins in the context of the current thread: it is marked next, if it is not exiting.

@@ -149,6 +149,8 @@ pub struct Candidate {
 pub struct Ballot {
     pub examined: Option<u64>,
     pub unkillable: Option<u64>,
+    #[serde(default)]
+    pub computed: bool,
 }
 
 /// What the trigger reclaimed in vain.
@@ -228,7 +230,7 @@ pub(crate) mod tests {
         assert_eq!(fields.victims.first().unwrap().rss_kernel.anon_bytes, Some(47_149_056));
         assert_eq!(fields.trigger.order, Some(0));
         assert_eq!(fields.candidates.get(1).unwrap().points, Some(1970));
-        assert_eq!(fields.ballot, Some(Ballot { examined: Some(3), unkillable: Some(1) }));
+        assert_eq!(fields.ballot, Some(Ballot { examined: Some(3), unkillable: Some(1), computed: false }));
     }
 
     /// Guards that waiting for a victim is not satisfied by another kind of line, or by another pid.

@@ -74,6 +74,7 @@ impl Teller {
             What::Close(close) => Record::Close(key, close.close()),
             What::Relief(relief) => Record::Relief(key, relief.relief()),
             What::Cmdline(cmdline) => Record::Cmdline(key, Box::new(cmdline.cmdline())),
+            What::Struck(struck) => Record::Struck(key, Box::new(struck.struck())),
             What::Candidate(candidate) => Record::Candidate(key, Box::new(candidate.candidate())),
         };
         self.record(record, stamp);
@@ -94,7 +95,7 @@ impl Teller {
         self.bare_mark(stamp, victim, killed);
         if ends {
             let key = self.clock.key(stamp.next());
-            self.record(Record::Close(key, Close { kills: 1, marks: 1, verdict: true }), stamp);
+            self.record(Record::Close(key, Close { kills: 1, marks: 1, verdict: true, examined: 0, unkillable: 0, undecided: 0, entered_ns: None }), stamp);
         }
     }
 

@@ -2,8 +2,8 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use oomtrace::record::{
-    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record, Relief, Stall, Task,
-    Whose,
+    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record, Relief, Stall,
+    Struck, Task, Tie, Whose,
 };
 
 use crate::session::{AnySession, figure, name};
@@ -77,6 +77,8 @@ pub enum What {
     Relief(AnyRelief),
     /// A command line.
     Cmdline(AnyCmdline),
+    /// A task that was killed with a victim.
+    Struck(Box<AnyStruck>),
 }
 
 /// Which run of the OOM killer a record belongs to, and when it was made.
@@ -366,6 +368,29 @@ impl AnyCandidate {
             },
             examined: self.examined,
             unkillable: self.unkillable,
+            computed: self.points % 2 == 0,
+        }
+    }
+}
+
+/// A task that dies with a victim, of the set of [`AnyTask`].
+#[derive(Arbitrary, Debug)]
+pub struct AnyStruck {
+    memory: bool,
+    victim: u8,
+    start: Option<u8>,
+    task: AnyTask,
+}
+
+impl AnyStruck {
+    /// The record's content.
+    #[must_use]
+    pub fn struck(&self) -> Struck {
+        Struck {
+            tie: if self.memory { Tie::Memory } else { Tie::Namespace },
+            victim: (u32::from(self.victim % 8), self.start.map(u64::from)),
+            task: self.task.task(None, None),
+            mm: Mm::default(),
         }
     }
 }
@@ -448,7 +473,15 @@ impl AnyClose {
     /// The record's content.
     #[must_use]
     pub fn close(self) -> Close {
-        Close { kills: u32::from(self.kills), marks: u32::from(self.marks), verdict: self.verdict }
+        Close {
+            kills: u32::from(self.kills),
+            marks: u32::from(self.marks),
+            verdict: self.verdict,
+            examined: u32::from(self.kills),
+            unkillable: u32::from(self.marks),
+            undecided: u32::from(self.kills),
+            entered_ns: self.verdict.then_some(1),
+        }
     }
 }
 

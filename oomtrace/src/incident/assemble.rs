@@ -23,7 +23,7 @@ use super::{
 use oomtrace_ebpf::{MAX_CANDIDATES, MAX_LEVELS};
 
 use crate::{
-    record::{self, Candidate, Close, Cmdline, Decision, Key, Level, Mark, Record, Task, Whose},
+    record::{self, Candidate, Close, Cmdline, Decision, Key, Level, Mark, Record, Struck, Task, Tie, Whose},
     session::{Session, Source},
 };
 
@@ -43,6 +43,9 @@ const HELD_LIMIT: usize = 2 * MAX_LEVELS as usize;
 const VICTIM_LIMIT: usize = 16_384;
 /// Victims that are remembered, so that another thread of one that is dying is no new incident.
 const REMEMBERED: usize = 256;
+
+/// Why it is not known how long the OOM killer took.
+const UNTIMED: &str = "the OOM killer's run was not seen from its beginning to its end";
 
 /// Among what a session lacks: no hook shows what becomes of victims.
 const RELIEF: &str = "relief";
@@ -82,6 +85,8 @@ pub struct Assembler {
     remembered: VecDeque<(u32, Option<u64>)>,
     reliefs: Reliefs,
     cmdlines: Cmdlines,
+    /// Calls of `out_of_memory()` without a decision when the last incident was told.
+    undecided: u32,
     seq: u64,
 }
 
@@ -98,7 +103,11 @@ struct Run {
     /// Cgroups that came before a mark which is this run's or another's.
     held: Vec<(Key, Record)>,
     candidates: Vec<Candidate>,
+    /// Who was killed with its victims.
+    struck: Vec<Struck>,
     close: Option<Close>,
+    /// When it ended, ns since boot.
+    closed_ns: Option<u64>,
     /// Records that came in.
     records: u32,
     /// Records that were made, as far as the last one tells.
@@ -119,6 +128,7 @@ impl Assembler {
             remembered: VecDeque::new(),
             reliefs: Reliefs::default(),
             cmdlines: Cmdlines::default(),
+            undecided: 0,
             seq: 0,
         }
     }
@@ -163,6 +173,10 @@ impl Assembler {
         }
         if let Record::Cmdline(_, cmdline) = record {
             events.extend(self.cmdline(*cmdline));
+            return events;
+        }
+        if let Record::Struck(_, struck) = record {
+            self.struck(*struck);
             return events;
         }
         let mut before = Vec::new();
@@ -229,6 +243,19 @@ impl Assembler {
         self.told()
     }
 
+    /// A task was killed with a victim: it belongs to that one's incident, or to what is told of it later.
+    fn struck(&mut self, struck: Struck) {
+        let run = self.open.values_mut().find(|run| run.has_victim(struck.victim));
+        match run {
+            Some(run) => run.strike(struck),
+            None => {
+                let verdict = verdict(struck.tie);
+                let facts = self.facts(&struck.task, &struck.mm, verdict);
+                self.reliefs.struck(struck.victim, facts);
+            }
+        }
+    }
+
     /// Ends what waited for nothing but what has come now.
     fn told(&mut self) -> Vec<Event> {
         let told = |run: &Run| run.complete() && self.is_told(run);
@@ -291,9 +318,10 @@ impl Assembler {
         self.reliefs.forget(seq);
     }
 
-    fn relieved(&self, followed: Followed, end: bool) -> Event {
+    fn relieved(&self, mut followed: Followed, end: bool) -> Event {
         let (id, common) =
             (followed.id.clone(), self.common(followed.seq, followed.last_ns, followed.offset_ns));
+        let collateral = std::mem::take(&mut followed.collateral);
         let (victims, missing) = followed.told(end);
         Event::Relieved(Box::new(Relief {
             schema: SchemaName::V1,
@@ -301,6 +329,7 @@ impl Assembler {
             id,
             common,
             victims,
+            collateral,
             missing,
         }))
     }
@@ -351,6 +380,9 @@ impl Assembler {
         }
         let seq = self.next_seq();
         let incident = self.incident(run, seq);
+        if let Some(close) = run.close.filter(|close| close.entered_ns.is_some()) {
+            self.undecided = close.undecided;
+        }
         for (_, mark) in &run.marks {
             if let Some(pid) = mark.victim.pid {
                 if self.remembered.len() >= REMEMBERED {
@@ -375,9 +407,8 @@ impl Assembler {
         let mut missing = session.missing.clone();
         // It is said of each victim.
         missing.remove(VICTIMS_CMDLINE);
-        let empty = Chain::default();
         let mark = run.marks.first().map(|(_, mark)| mark);
-        let victim = run.victim().map_or(&empty, |task| run.chain(&task, Whose::Victim));
+        let victim = run.limits();
         let trigger = run.trigger().cloned().unwrap_or_default();
         let trigger_chain = run.chain(&trigger, Whose::Trigger);
         let evidence =
@@ -392,7 +423,19 @@ impl Assembler {
             doubt.note(&mut scope, &mut missing);
         }
         doubt::usage(&mut scope, mark, session.host.page_bytes, &mut missing);
-        let (candidates, ballot) = ballot::of(&run.candidates, session, &mut missing);
+        let (candidates, ballot) = ballot::of(
+            &run.candidates,
+            run.close,
+            run.decision.as_ref().and_then(|decision| decision.chosen_points),
+            session,
+            &mut missing,
+        );
+        let timed = run.close.and_then(|close| Some((run.closed_ns?, close.entered_ns?, close.undecided)));
+        if timed.is_none() {
+            for field in ["decision_ns", "calls_without_decision"] {
+                missing.entry(field.to_owned()).or_insert_with(|| UNTIMED.to_owned());
+            }
+        }
         let outcome = match (&run.decision, victims.is_empty()) {
             (_, false) => Some(Outcome::Killed),
             (Some(_), true) if run.close.is_some() => Some(Outcome::NoVictim),
@@ -416,6 +459,9 @@ impl Assembler {
             candidates,
             stall,
             ballot,
+            decision_ns: timed.map(|(closed_ns, entered_ns, _)| closed_ns.saturating_sub(entered_ns)),
+            calls_without_decision: timed
+                .map(|(.., undecided)| u64::from(undecided.wrapping_sub(self.undecided))),
             missing,
             lost_records: u64::from(run.made.saturating_sub(run.records)),
         }
@@ -542,6 +588,19 @@ impl Assembler {
             };
             victims.push(self.victim(run, &mark, verdict, true, &field, capacity_pages, missing));
         }
+        for struck in &run.struck {
+            let field = format!("victims[{}]", victims.len());
+            let mark = Mark {
+                trigger: Task::default(),
+                victim: struck.task.clone(),
+                mm: struck.mm,
+                killed: true,
+                reclaim: None,
+                stall: None,
+            };
+            let verdict = verdict(struck.tie);
+            victims.push(self.victim(run, &mark, verdict, false, &field, capacity_pages, missing));
+        }
         victims
     }
 
@@ -603,24 +662,36 @@ impl Assembler {
                 .insert(format!("{field}.points"), "what the score is made of is not all known".to_owned());
         }
         Victim {
+            // Counted before the kill, where a hook shows the decision: threads end as soon as the signal is sent.
+            threads: decided.and_then(|decision| decision.chosen.threads).or(task.threads),
+            points,
+            command,
+            place: Place::of(cgroup.ok()),
+            start_time: task.start_boot_ns.map(|start_ns| wall(start_ns, run.offset_ns)),
+            ..self.facts(task, &mark.mm, verdict)
+        }
+    }
+
+    /// What a victim's own records tell, without what its incident adds.
+    fn facts(&self, task: &Task, mm: &record::Mm, verdict: Verdict) -> Victim {
+        let page_bytes = self.session.host.page_bytes;
+        Victim {
             pid: task.pid,
             tid: task.tid,
             ppid: task.ppid,
             comm: task.comm.clone(),
             uid: task.uid,
-            // Counted before the kill, where a hook shows the decision: threads end as soon as the signal is sent.
-            threads: decided.and_then(|decision| decision.chosen.threads).or(task.threads),
+            threads: task.threads,
             verdict: Some(verdict),
             oom_score_adj: task.oom_score_adj,
-            points,
-            total_vm_bytes: mark.mm.total_vm_pages.map(|pages| pages.saturating_mul(u64::from(page_bytes))),
-            rss,
-            rss_kernel: pages.ok().map(|pages| memory::kernel_rss(&pages, page_bytes)),
-            swap_bytes,
-            pgtables_bytes: mark.mm.pgtables_bytes,
-            command,
-            place: Place::of(cgroup.ok()),
-            start_time: task.start_boot_ns.map(|start_ns| wall(start_ns, run.offset_ns)),
+            total_vm_bytes: mm.total_vm_pages.map(|pages| pages.saturating_mul(u64::from(page_bytes))),
+            rss: memory::best(mm, task.threads, &self.session),
+            rss_kernel: memory::as_kernel(mm, &self.session)
+                .ok()
+                .map(|pages| memory::kernel_rss(&pages, page_bytes)),
+            swap_bytes: memory::swap_bytes(mm, page_bytes),
+            pgtables_bytes: mm.pgtables_bytes,
+            ..Victim::default()
         }
     }
 }
@@ -637,7 +708,9 @@ impl Run {
             marks: Vec::new(),
             held: Vec::new(),
             candidates: Vec::new(),
+            struck: Vec::new(),
             close: None,
+            closed_ns: None,
             records: 0,
             made: 0,
             offset_ns: 0,
@@ -668,9 +741,12 @@ impl Run {
                     self.deadline_ns = key.boot_ns.saturating_add(GROUP_NS);
                 }
             }
-            Record::Close(_, close) => self.close = Some(close),
+            Record::Close(key, close) => {
+                self.close = Some(close);
+                self.closed_ns = Some(key.boot_ns);
+            }
             // They belong to no run.
-            Record::Relief(..) | Record::Cmdline(..) => {}
+            Record::Relief(..) | Record::Cmdline(..) | Record::Struck(..) => {}
             Record::Candidate(_, candidate) => {
                 if self.candidates.len() < MAX_CANDIDATES {
                     self.candidates.push(*candidate);
@@ -702,8 +778,7 @@ impl Run {
     fn examine(&mut self, session: &Session) {
         let Some(decision) = self.decision.as_ref().filter(|_| !self.examined) else { return };
         let mark = self.marks.first().map(|(_, mark)| mark);
-        let empty = Chain::default();
-        let victim = self.victim().map_or(&empty, |task| self.chain(&task, Whose::Victim));
+        let victim = self.limits();
         let examined = doubt::examine(decision, mark, victim, session);
         self.decision = Some(examined.decision);
         self.doubt = examined.doubt;
@@ -748,6 +823,35 @@ impl Run {
             .or_else(|| Some(self.decision.as_ref()?.chosen.clone()))
     }
 
+    /// The cgroups from the victim's up to the root; where nobody could be killed, from the one at its limit.
+    fn limits(&self) -> &Chain {
+        static NONE: Chain = Chain::EMPTY;
+        match self.victim().filter(|victim| victim.pid.is_some() || victim.tid.is_some()) {
+            Some(victim) => self.chain(&victim, Whose::Victim),
+            None => self
+                .chains
+                .iter()
+                .find(|chain| chain.levels().first().is_some_and(|level| level.whose == Whose::Victim))
+                .unwrap_or(&NONE),
+        }
+    }
+
+    /// Whether that process, by its id and beginning, is one of its victims.
+    fn has_victim(&self, (pid, start_boot_ns): (u32, Option<u64>)) -> bool {
+        self.marks
+            .iter()
+            .any(|(_, mark)| mark.victim.pid == Some(pid) && mark.victim.start_boot_ns == start_boot_ns)
+    }
+
+    /// Takes in who was killed with a victim. A process may get the signal more than once.
+    fn strike(&mut self, struck: Struck) {
+        let known = self.struck.iter().any(|known| known.task.pid == struck.task.pid)
+            || self.marks.iter().any(|(_, mark)| mark.victim.pid == struck.task.pid);
+        if !known && self.struck.len() < VICTIM_LIMIT {
+            self.struck.push(struck);
+        }
+    }
+
     /// The chain of a task's cgroups: its own if it was sent, else the one of another task in the same cgroup.
     fn chain(&self, task: &Task, whose: Whose) -> &Chain {
         static NONE: Chain = Chain::EMPTY;
@@ -756,6 +860,14 @@ impl Run {
             of_task(chain) && chain.levels().first().is_some_and(|level| level.whose == whose)
         };
         self.chains.iter().find(own).or_else(|| self.chains.iter().find(of_task)).unwrap_or(&NONE)
+    }
+}
+
+/// What became of a task that was killed with a victim.
+fn verdict(tie: Tie) -> Verdict {
+    match tie {
+        Tie::Memory => Verdict::MmShared,
+        Tie::Namespace => Verdict::PidnsCollateral,
     }
 }
 

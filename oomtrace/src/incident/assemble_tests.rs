@@ -138,6 +138,7 @@ impl Kernel {
             task: there.then(|| task(pid)),
             mm: if there { mm } else { Mm::default() },
             examined: 9,
+            computed: false,
             unkillable: 3,
         };
         Record::Candidate(self.key(), Box::new(candidate))
@@ -155,7 +156,8 @@ impl Kernel {
     }
 
     fn close(&mut self, kills: u32, marks: u32) -> Record {
-        Record::Close(self.key(), Close { kills, marks, verdict: true })
+        let entered_ns = Some(self.opened_ns);
+        Record::Close(self.key(), Close { kills, marks, verdict: true, entered_ns, ..Close::default() })
     }
 }
 
@@ -824,4 +826,82 @@ fn a_late_command_line_comes_with_the_relief() {
     let events = feed(&mut assembler, [told].into_iter().chain(after));
     let [relief] = reliefs(&events)[..] else { panic!("{events:?}") };
     assert_eq!(relief.victims[0].command.cmdline.as_deref().unwrap(), ["late"]);
+}
+
+/// A task that the kernel killed with `victim`.
+fn struck(tie: Tie, victim: u32, pid: u32) -> Record {
+    let key = Key { trigger_tid: 0, opened_ns: 0, boot_ns: 150, index: 0, lost: 0 };
+    let struck =
+        Struck { tie, victim: (victim, task(victim).start_boot_ns), task: task(pid), mm: Mm::default() };
+    Record::Struck(key, Box::new(struck))
+}
+
+/// Guards those who die with a victim: each once, beside the victims while the incident is open, with its relief after.
+#[test]
+fn who_dies_with_a_victim_is_told_once() {
+    let mut assembler = assembler(Tier::Trampoline);
+    let mut kernel = Kernel::run(7, 100);
+    let mut records = vec![kernel.decision(8)];
+    records.extend(kernel.levels(false));
+    records.push(kernel.mark(8, true));
+    records.extend([20, 20, 8].map(|pid| struck(Tie::Memory, 8, pid)));
+    records.push(struck(Tie::Memory, 9, 21));
+    records.push(kernel.close(1, 1));
+    let mut events = feed(&mut assembler, records);
+    let [incident] = closed(&events)[..] else { panic!("{events:?}") };
+    assert_eq!(verdicts(incident), [(8, Verdict::Killed), (20, Verdict::MmShared)]);
+    assert_eq!(incident.victims[1].place.cgroup.as_deref(), Some("/app"), "its cgroup is the victim's");
+
+    events = feed(&mut assembler, [struck(Tie::Namespace, 8, 30), struck(Tie::Namespace, 8, 30)]);
+    assert!(events.is_empty(), "{events:?}");
+    events =
+        feed(&mut assembler, [kernel.relief(After::Freed, 8, 1_000), kernel.relief(After::Exited, 8, 2_000)]);
+    let [Event::Relieved(relief)] = &events[..] else { panic!("{events:?}") };
+    let with: Vec<_> = relief.collateral.iter().map(|victim| (victim.pid, victim.verdict)).collect();
+    assert_eq!(with, [(Some(30), Some(Verdict::PidnsCollateral))]);
+}
+
+/// Guards an incident in which nobody could be killed: it says so, with the limits of what ran out and who asked.
+#[test]
+fn nobody_to_kill_is_an_incident() {
+    let mut assembler = assembler(Tier::Trampoline);
+    let mut kernel = Kernel::run(7, 100);
+    let Record::Decision(key, mut decision) = kernel.decision(8) else { unreachable!() };
+    decision.chosen = Task::default();
+    let mut records = vec![Record::Decision(key, decision)];
+    records.extend(kernel.levels(false));
+    let Record::Close(key, close) = kernel.close(0, 0) else { unreachable!() };
+    let close = Close { verdict: false, examined: 2, unkillable: 2, undecided: 5, ..close };
+    records.push(Record::Close(key, close));
+    let events = feed(&mut assembler, records);
+    let [incident] = closed(&events)[..] else { panic!("{events:?}") };
+    assert_eq!((incident.outcome, incident.victims.len()), (Some(Outcome::NoVictim), 0));
+    assert_eq!(incident.scope.limits.first().map(|level| level.path.as_str()), Some("/app"));
+    assert_eq!(incident.ballot.map(|ballot| (ballot.examined, ballot.unkillable)), Some((2, 2)));
+    assert_eq!(incident.calls_without_decision, Some(5));
+    assert_eq!(incident.decision_ns, Some(key.boot_ns - 100));
+
+    let mut kernel = Kernel::run(7, 10_000);
+    let records = [kernel.decision(8), kernel.mark(8, true)];
+    feed(&mut assembler, records);
+    let Record::Close(key, close) = kernel.close(1, 1) else { unreachable!() };
+    let events = feed(&mut assembler, [Record::Close(key, Close { undecided: 7, ..close })]);
+    assert_eq!(closed(&events)[0].calls_without_decision, Some(2), "since the one before");
+}
+
+/// Guards scores that are computed: they are told if they come to the victim's, and left out with a reason if not.
+#[test]
+fn computed_scores_must_come_to_the_kernels() {
+    for (points, told) in [(4242, true), (4241, false)] {
+        let mut assembler = assembler(Tier::Trampoline);
+        let mut kernel = Kernel::run(7, 100);
+        let Record::Candidate(key, mut candidate) = kernel.candidate(8, points, true) else { unreachable!() };
+        candidate.computed = true;
+        let records = [kernel.decision(8), Record::Candidate(key, candidate), kernel.mark(8, true)];
+        feed(&mut assembler, records);
+        let events = feed(&mut assembler, [kernel.close(1, 1)]);
+        let [incident] = closed(&events)[..] else { panic!("{events:?}") };
+        assert_eq!(incident.ballot.map(|ballot| ballot.computed), told.then_some(true));
+        assert_eq!(incident.missing.contains_key("candidates"), !told);
+    }
 }

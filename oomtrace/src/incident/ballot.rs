@@ -6,22 +6,48 @@ use super::{
     memory,
     types::{Ballot, Candidate},
 };
-use crate::{record, session::Session};
+use crate::{
+    record::{self, Close},
+    session::Session,
+};
 
 /// Why nobody stands there though a hook shows the scoring.
 const NOBODY: &str = "no task was seen being scored: the trigger was chosen as such (vm.oom_kill_allocating_task), or this \
                       kernel scores where no hook sees it";
 
+/// Why nobody stands there though scores were computed.
+const ASTRAY: &str =
+    "no hook shows this kernel's scores, and those computed by its formula do not come to the victim's";
+
 /// The candidates, best first, and how many were looked at; what is not known of them goes to `missing`.
 pub(super) fn of(
     records: &[record::Candidate],
+    close: Option<Close>,
+    chosen_points: Option<i64>,
     session: &Session,
     missing: &mut BTreeMap<String, String>,
 ) -> (Vec<Candidate>, Option<Ballot>) {
     let mut records: Vec<_> = records.iter().collect();
     records.sort_by_key(|record| std::cmp::Reverse(record.points));
-    let ballot =
-        records.first().map(|first| Ballot { examined: first.examined, unkillable: first.unkillable });
+    let ballot = match (records.first(), close) {
+        (Some(first), _) => {
+            Some(Ballot { examined: first.examined, unkillable: first.unkillable, computed: first.computed })
+        }
+        // Nobody that could be killed was among them.
+        (None, Some(Close { examined, unkillable, .. })) if examined > 0 && examined == unkillable => {
+            Some(Ballot { examined, unkillable, computed: false })
+        }
+        (None, _) => None,
+    };
+    // Those that are computed must come to the kernel's own, where that is known.
+    let astray = ballot.is_some_and(|ballot| ballot.computed)
+        && chosen_points.is_some_and(|points| records.first().is_some_and(|best| best.points != points));
+    if astray {
+        for field in ["ballot", "candidates"] {
+            missing.insert(field.to_owned(), ASTRAY.to_owned());
+        }
+        return (Vec::new(), None);
+    }
     if ballot.is_none() {
         for field in ["ballot", "candidates"] {
             missing.entry(field.to_owned()).or_insert_with(|| NOBODY.to_owned());

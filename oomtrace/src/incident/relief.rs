@@ -15,6 +15,8 @@ use crate::record::{After, Cmdline, Key, Mark, Relief, Task};
 const ENDS_WITHIN_NS: u64 = 1_000_000_000;
 /// Records that are kept for an incident that is not complete yet, at the most.
 const EARLY_LIMIT: usize = 4096;
+/// Processes that were killed with an incident's victims, at the most.
+const COLLATERAL_LIMIT: usize = 4096;
 /// Incidents that are followed at once, at the most.
 const FOLLOWED_LIMIT: usize = 4096;
 
@@ -37,6 +39,8 @@ pub struct Followed {
     pub offset_ns: i64,
     /// When the last thing happened, ns since boot.
     pub last_ns: u64,
+    /// Who was killed with its victims after it was told.
+    pub collateral: Vec<Victim>,
     victims: Vec<Dying>,
     deadline_ns: u64,
 }
@@ -69,6 +73,7 @@ impl Reliefs {
             seq: incident.common.seq,
             offset_ns,
             last_ns: 0,
+            collateral: Vec::new(),
             victims: Vec::new(),
             deadline_ns: 0,
         };
@@ -125,6 +130,20 @@ impl Reliefs {
             return true;
         }
         false
+    }
+
+    /// Takes in who was killed with `victim`, a process by its id and beginning.
+    pub fn struck(&mut self, victim: (u32, Option<u64>), struck: Victim) {
+        let of = |followed: &&mut Followed| {
+            followed.victims.iter().any(|known| (known.pid, known.start_boot_ns) == victim)
+        };
+        if let Some(followed) = self.followed.iter_mut().find(of)
+            && followed.collateral.len() < COLLATERAL_LIMIT
+            && followed.collateral.iter().all(|known| known.pid != struck.pid)
+            && followed.victims.iter().all(|known| Some(known.pid) != struck.pid)
+        {
+            followed.collateral.push(struck);
+        }
     }
 
     /// Whether a victim of an incident that is not complete yet has ended, or its memory is gone.

@@ -157,6 +157,13 @@ pub struct Incident {
     /// How many were looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ballot: Option<Ballot>,
+    /// How long `out_of_memory()` took: to score, to kill, and to write its report to the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision_ns: Option<u64>,
+    /// How often `out_of_memory()` was called, by whomever, and came to nothing, since the incident before: a victim was
+    /// still ending, or something else had freed memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls_without_decision: Option<u64>,
     /// Fields that could not be had, by path, with the reason.
     pub missing: BTreeMap<String, String>,
     /// Records of this incident that were lost on the way.
@@ -370,6 +377,10 @@ pub struct Ballot {
     /// Of these, what must not be killed: `oom_score_adj` is -1000, its memory has been reaped already, or it is in the
     /// middle of a vfork.
     pub unkillable: u32,
+    /// Whether the scores are computed by the kernel's formula, since no hook shows its own (5.10). Then what is in the
+    /// middle of a vfork, and what has been reaped, is scored, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub computed: bool,
 }
 
 /// How an incident ended.
@@ -390,6 +401,10 @@ pub enum Verdict {
     Killed,
     /// It was killed with its group (`memory.oom.group`).
     GroupKilled,
+    /// It was killed because it shares a victim's memory. Such a process is not marked, and not counted by the kernel.
+    MmShared,
+    /// It was killed because a victim was the init of its PID namespace.
+    PidnsCollateral,
     /// It was exiting by itself, and was marked only.
     AlreadyExiting,
 }
@@ -494,6 +509,9 @@ pub struct Relief {
     pub common: Common,
     /// In the order of the incident's.
     pub victims: Vec<Relieved>,
+    /// Who was killed with them after the incident was told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collateral: Vec<Victim>,
     /// Fields that could not be had, by path, with the reason.
     pub missing: BTreeMap<String, String>,
 }

@@ -243,34 +243,67 @@ fn scores_a_task(btf: &Btf) -> Result<(), String> {
 
 const NO_SCORING: &str = "no hook shows the scoring in this tier";
 
+/// `int oom_evaluate_task(struct task_struct *task, void *arg)`.
+fn evaluates_a_task(btf: &Btf) -> Result<(), String> {
+    scores_a_task(btf)?;
+    let prototype = btf.function("oom_evaluate_task").map_err(|missing| missing.to_string())?;
+    let params: Vec<_> = prototype.params.iter().map(|parameter| &parameter.type_).collect();
+    match params.as_slice() {
+        [TypeShape::Pointer { to: Some(to) }, TypeShape::Pointer { .. }] if to == "task_struct" => Ok(()),
+        _ => Err("oom_evaluate_task() takes something else on this kernel".to_owned()),
+    }
+}
+
 /// Who else there was. Of use beside a decision alone: its records come with that.
 pub const CANDIDATES: Role = Role {
     name: "candidates",
     purpose: "who could have been chosen, and by which scores",
     choices: &[
         Choice {
-            offered: Some(scores_a_task),
+            offered: Some(evaluates_a_task),
+            note: COMPUTED,
             ..choice(&[
-                hook("ballot_fentry", Kind::Fentry, "out_of_memory"),
-                hook("candidate_fexit", Kind::Fexit, "oom_badness"),
+                BALLOT_FENTRY,
+                hook("evaluated_fentry", Kind::Fentry, "oom_evaluate_task"),
+                CANDIDATE_FEXIT,
+            ])
+        },
+        Choice { offered: Some(scores_a_task), ..choice(&[BALLOT_FENTRY, CANDIDATE_FEXIT]) },
+        Choice {
+            offered: Some(evaluates_a_task),
+            note: COMPUTED,
+            ..choice(&[
+                BALLOT_KPROBE,
+                hook("evaluated_kprobe", Kind::Kprobe, "oom_evaluate_task"),
+                CANDIDATE_KPROBE,
+                CANDIDATE_KRETPROBE,
             ])
         },
         Choice {
             offered: Some(scores_a_task),
-            ..choice(&[
-                hook("ballot_kprobe", Kind::Kprobe, "out_of_memory"),
-                hook("candidate_kprobe", Kind::Kprobe, "oom_badness"),
-                hook("candidate_kretprobe", Kind::Kretprobe, "oom_badness"),
-            ])
+            ..choice(&[BALLOT_KPROBE, CANDIDATE_KPROBE, CANDIDATE_KRETPROBE])
         },
         Choice {
             hooks: &[],
             offered: None,
-            losses: &[("ballot", NO_SCORING), ("candidates", NO_SCORING)],
+            losses: &[
+                ("ballot", NO_SCORING),
+                ("candidates", NO_SCORING),
+                ("decision_ns", NO_SCORING),
+                ("calls_without_decision", NO_SCORING),
+            ],
             note: "nobody but the victim is known",
         },
     ],
 };
+
+const BALLOT_FENTRY: Hook = hook("ballot_fentry", Kind::Fentry, "out_of_memory");
+const BALLOT_KPROBE: Hook = hook("ballot_kprobe", Kind::Kprobe, "out_of_memory");
+const CANDIDATE_FEXIT: Hook = hook("candidate_fexit", Kind::Fexit, "oom_badness");
+const CANDIDATE_KPROBE: Hook = hook("candidate_kprobe", Kind::Kprobe, "oom_badness");
+const CANDIDATE_KRETPROBE: Hook = hook("candidate_kretprobe", Kind::Kretprobe, "oom_badness");
+const COMPUTED: &str = "where the kernel's scan calls an inlined part of oom_badness(), scores are computed as that does, and \
+                        the report says so";
 
 const EXPECTED: Hook = hook("expected_raw_tp", Kind::RawTracepoint, "mark_victim");
 const EXITED: Hook = hook("exited_raw_tp", Kind::RawTracepoint, "sched_process_exit");
@@ -313,6 +346,17 @@ pub const CMDLINE: Role = Role {
     ],
 };
 
+/// What dies with victims. Attached early: it follows the mark at once.
+pub const COLLATERAL: Role = Role {
+    name: "collateral",
+    purpose: "who is killed with a victim: what shares its memory, or its PID namespace",
+    choices: &[
+        choice(&[EXPECTED, hook("struck_raw_tp", Kind::RawTracepoint, "signal_generate")]),
+        Choice { hooks: &[], offered: None, losses: &[("collateral", NO_SIGNALS)], note: "" },
+    ],
+};
+
+const NO_SIGNALS: &str = "no hook shows the kernel's signals here";
 const NO_RELIEF: &str = "no hook shows the end of a process here";
 
 /// How long it hurt before.
@@ -336,7 +380,8 @@ pub const STALL: Role = Role {
 };
 
 /// Every role.
-pub const ROLES: [Role; 8] = [VICTIM, KILLED, RELIEF, CMDLINE, OUTCOME, DECISION, STALL, CANDIDATES];
+pub const ROLES: [Role; 9] =
+    [VICTIM, KILLED, RELIEF, CMDLINE, COLLATERAL, OUTCOME, DECISION, STALL, CANDIDATES];
 
 const fn choice(hooks: &'static [Hook]) -> Choice {
     Choice { hooks, offered: None, losses: &[], note: "" }

@@ -97,6 +97,8 @@ pub fn resolve(btf: &Btf, cpus: u32) -> Resolved {
         memory_css,
         cpus: if can_sum { cpus } else { 0 },
         reclaim_memcg_arg: reclaim_memcg_arg(btf),
+        page_shift: crate::host::page_bytes().trailing_zeros(),
+        reserved: 0,
     };
     Resolved { layout, params, rss_counters, missing }
 }

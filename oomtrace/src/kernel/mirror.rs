@@ -93,7 +93,11 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
             Record::Level(_, level) => levels.push(*level),
             Record::Cmdline(_, told) => cmdline = Some(*told),
             Record::Mark(_, mark) => seen = Some((mark.victim, mark.mm)),
-            Record::Decision(..) | Record::Close(..) | Record::Candidate(..) | Record::Relief(..) => {
+            Record::Decision(..)
+            | Record::Close(..)
+            | Record::Candidate(..)
+            | Record::Relief(..)
+            | Record::Struck(..) => {
                 bail!("nobody decided")
             }
         }
@@ -330,6 +334,8 @@ mod tests {
                 memory_css: place,
                 cpus: 0,
                 reclaim_memcg_arg: oomtrace_ebpf::NO_ARGUMENT,
+                page_shift: 12,
+                reserved: 0,
             },
             rss_counters: None,
             missing: std::collections::BTreeMap::new(),

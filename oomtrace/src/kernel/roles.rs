@@ -15,8 +15,8 @@ use serde::Serialize;
 use super::{
     btf::Btf,
     hooks::{
-        CANDIDATES, CMDLINE, Choice, DECISION, Hook, KILLED, Kind, OUTCOME, RELIEF, Role, STALL, STAND_IN,
-        Tier, VICTIM,
+        CANDIDATES, CMDLINE, COLLATERAL, Choice, DECISION, Hook, KILLED, Kind, OUTCOME, RELIEF, Role, STALL,
+        STAND_IN, Tier, VICTIM,
     },
     load::{CannotTrace, Options, chain},
     mirror, trampoline,
@@ -76,9 +76,9 @@ impl Filling<'_> {
         let stand_in = self.take(&STAND_IN).is_ok();
         // Whether it was a kill must be known before a mark is reported.
         let order = if stand_in {
-            [&VICTIM, &RELIEF, &CMDLINE, &KILLED, &OUTCOME, &DECISION, &STALL, &CANDIDATES]
+            [&VICTIM, &RELIEF, &CMDLINE, &COLLATERAL, &KILLED, &OUTCOME, &DECISION, &STALL, &CANDIDATES]
         } else {
-            [&KILLED, &VICTIM, &RELIEF, &CMDLINE, &OUTCOME, &DECISION, &STALL, &CANDIDATES]
+            [&KILLED, &VICTIM, &RELIEF, &CMDLINE, &COLLATERAL, &OUTCOME, &DECISION, &STALL, &CANDIDATES]
         };
         // A tier that the user wants may prove not to be had at the last role.
         let needed = match self.options.tier {

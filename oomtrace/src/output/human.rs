@@ -93,14 +93,8 @@ impl Human {
         if let Some(ballot) = ballot(incident) {
             self.row(&mut to, "ballot", &ballot);
         }
-        if let Some(stall) = incident.stall {
-            let rounds = if stall.rounds == 1 { "round" } else { "rounds" };
-            let text = format!(
-                "stalled {} in {} {rounds} of reclaim before",
-                duration(stall.duration_ns),
-                stall.rounds
-            );
-            self.row(&mut to, "hurt", &text);
+        if let Some(hurt) = hurt(incident) {
+            self.row(&mut to, "hurt", &hurt);
         }
         for level in crowded(&incident.scope) {
             self.row(&mut to, "limit", &level);
@@ -262,6 +256,8 @@ fn figures(victim: &Victim, incident: &Incident, named: bool) -> String {
     match victim.verdict {
         Some(Verdict::GroupKilled) => parts.push("killed with its group".to_owned()),
         Some(Verdict::AlreadyExiting) => parts.push("was exiting already, not killed".to_owned()),
+        Some(Verdict::MmShared) => parts.push("killed since it shares the victim's memory".to_owned()),
+        Some(Verdict::PidnsCollateral) => parts.push("killed with its PID namespace".to_owned()),
         Some(Verdict::Killed) | None => {}
     }
     parts.join(" · ")
@@ -367,11 +363,54 @@ fn after(relief: &Relief) -> String {
             parts.push(format!("pid {} was {line}", victim.pid));
         }
     }
+    if let Some(with) = with(&relief.collateral) {
+        parts.push(with);
+    }
     parts.join(" · ")
+}
+
+/// Who was killed with the victims.
+fn with(collateral: &[Victim]) -> Option<String> {
+    let first = collateral.first()?;
+    let why = match first.verdict {
+        Some(Verdict::PidnsCollateral) => "with its PID namespace",
+        _ => "since they share its memory",
+    };
+    let mut names: Vec<_> = collateral
+        .iter()
+        .take(SHOWN_CANDIDATES)
+        .map(|victim| format!("{} (pid {})", name(victim.comm.as_deref()), id(victim.pid)))
+        .collect();
+    let more = collateral.len() - names.len();
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    Some(format!("killed {why}: {}", names.join(", ")))
+}
+
+/// How long it took until somebody was killed.
+fn hurt(incident: &Incident) -> Option<String> {
+    let mut parts = Vec::new();
+    if let Some(stall) = incident.stall {
+        let rounds = if stall.rounds == 1 { "round" } else { "rounds" };
+        parts.push(format!(
+            "stalled {} in {} {rounds} of reclaim before",
+            duration(stall.duration_ns),
+            stall.rounds
+        ));
+    }
+    parts.extend(incident.decision_ns.map(|ns| format!("decided in {}", duration(ns))));
+    if let Some(calls) = incident.calls_without_decision.filter(|calls| *calls > 0) {
+        parts.push(format!("asked {} times in vain since the last", grouped(i64::try_from(calls).ok()?)));
+    }
+    (!parts.is_empty()).then(|| parts.join(" · "))
 }
 
 /// Who else there was, if anybody.
 fn ballot(incident: &Incident) -> Option<String> {
+    if let Some(ballot) = incident.ballot.filter(|ballot| ballot.examined == ballot.unkillable) {
+        return Some(format!("{} examined, none of which may be killed", ballot.examined));
+    }
     let ballot = incident.ballot.filter(|ballot| ballot.examined > 1)?;
     let best: Vec<_> = incident
         .candidates
@@ -388,6 +427,9 @@ fn ballot(incident: &Incident) -> Option<String> {
     }
     if ballot.unkillable > 0 {
         let _ = write!(text, " · {} not to be killed", ballot.unkillable);
+    }
+    if ballot.computed {
+        text.push_str(" · scores computed");
     }
     Some(text)
 }

@@ -2,13 +2,13 @@
 
 use oomtrace_ebpf::{
     self as abi, CMDLINE_WORDS, Header, MmFacts, NAME_LEN, NO_LIMIT_PAGES, RecordKind, TaskFacts, chain,
-    decision, level, mm, reclaim, relief, task,
+    decision, level, mm, reclaim, relief, struck, task,
 };
 use zerocopy::FromBytes;
 
 use super::types::{
     After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record,
-    Relief, Stall, Task, Whose,
+    Relief, Stall, Struck, Task, Tie, Whose,
 };
 use crate::text;
 
@@ -65,13 +65,15 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         }
         RecordKind::Close => {
             let raw: abi::Close = exactly(kind, bytes)?;
-            let close =
-                Close { kills: raw.kills, marks: raw.marks, verdict: raw.verdict == abi::close::TRUE };
-            Record::Close(key(&raw.header), close)
+            Record::Close(key(&raw.header), close(&raw))
         }
         RecordKind::Candidate => {
             let raw: abi::Candidate = exactly(kind, bytes)?;
             Record::Candidate(key(&raw.header), Box::new(candidate(&raw)))
+        }
+        RecordKind::Struck => {
+            let raw: abi::Struck = exactly(kind, bytes)?;
+            Record::Struck(key(&raw.header), Box::new(struck(&raw)?))
         }
         RecordKind::Cmdline => Record::Cmdline(key(&header), Box::new(cmdline(bytes)?)),
         RecordKind::Relief => {
@@ -146,7 +148,30 @@ fn candidate(raw: &abi::Candidate) -> Candidate {
         mm: if same { mm(&raw.mm) } else { Mm::default() },
         examined: raw.examined,
         unkillable: raw.unkillable,
+        computed: raw.computed != 0,
     }
+}
+
+fn close(raw: &abi::Close) -> Close {
+    Close {
+        kills: raw.kills,
+        marks: raw.marks,
+        verdict: raw.verdict == abi::close::TRUE,
+        examined: raw.examined,
+        unkillable: raw.unkillable,
+        undecided: raw.undecided,
+        entered_ns: (raw.entered_ns != 0).then_some(raw.entered_ns),
+    }
+}
+
+fn struck(raw: &abi::Struck) -> Result<Struck, DecodeError> {
+    let tie = match raw.how {
+        struck::SHARED => Tie::Memory,
+        struck::NAMESPACE => Tie::Namespace,
+        what => return Err(DecodeError::UnknownEvent { what }),
+    };
+    let start_boot_ns = (raw.victim_start_boot_ns != 0).then_some(raw.victim_start_boot_ns);
+    Ok(Struck { tie, victim: (raw.victim_pid, start_boot_ns), task: task(&raw.task), mm: mm(&raw.mm) })
 }
 
 fn decision(raw: &abi::Decision) -> Decision {
@@ -261,7 +286,7 @@ mod tests {
 
     use super::*;
 
-    fn close() -> RawClose {
+    fn raw_close() -> RawClose {
         let mut close = RawClose::new_zeroed();
         close.header.kind = RecordKind::Close as u16;
         close.header.trigger_tid = 7;
@@ -273,7 +298,7 @@ mod tests {
     /// Guards the edge: a record is taken only in the size of its kind, and never beyond its end.
     #[test]
     fn only_whole_records_of_known_kinds_are_taken() {
-        let record = close();
+        let record = raw_close();
         let bytes = record.as_bytes();
         let Ok(Record::Close(key, close)) = decode(bytes) else { panic!("{:?}", decode(bytes)) };
         assert_eq!((key.trigger_tid, close.kills, close.verdict), (7, 2, true));

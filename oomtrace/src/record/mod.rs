@@ -11,5 +11,5 @@ pub use file::{FileError, Frame, Reader, Writer};
 pub use recorder::{Recorder, create};
 pub use types::{
     After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record,
-    Relief, Stall, Task, Whose,
+    Relief, Stall, Struck, Task, Tie, Whose,
 };

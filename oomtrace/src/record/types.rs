@@ -102,6 +102,8 @@ pub struct Candidate {
     pub examined: u32,
     /// Of these, what must not be killed.
     pub unkillable: u32,
+    /// Whether the scores are computed as the kernel does, since no hook shows its own.
+    pub computed: bool,
 }
 
 /// How long a trigger reclaimed before.
@@ -200,7 +202,7 @@ pub struct Mark {
 }
 
 /// The run of the OOM killer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Close {
     /// Calls of `__oom_kill_process()`.
     pub kills: u32,
@@ -208,6 +210,36 @@ pub struct Close {
     pub marks: u32,
     /// What `out_of_memory()` returned.
     pub verdict: bool,
+    /// Tasks that were scored.
+    pub examined: u32,
+    /// Of these, what must not be killed.
+    pub unkillable: u32,
+    /// Calls of `out_of_memory()` since tracing began that came to no decision; wraps around.
+    pub undecided: u32,
+    /// When it was entered, ns since boot. `None`: that is not hooked, and nothing was counted.
+    pub entered_ns: Option<u64>,
+}
+
+/// Why a task dies with a victim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tie {
+    /// It shares the victim's address space.
+    Memory,
+    /// The victim was the init of its PID namespace.
+    Namespace,
+}
+
+/// The kernel killed a task with a victim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Struck {
+    /// Why.
+    pub tie: Tie,
+    /// The victim's process id, and when it began, ns since boot.
+    pub victim: (u32, Option<u64>),
+    /// The task.
+    pub task: Task,
+    /// Its address space.
+    pub mm: Mm,
 }
 
 /// What happens to a victim later.
@@ -264,6 +296,8 @@ pub enum Record {
     Relief(Key, Relief),
     /// The command line of a process. Its key is no run's.
     Cmdline(Key, Box<Cmdline>),
+    /// A task was killed with a victim. Its key is no run's.
+    Struck(Key, Box<Struck>),
 }
 
 impl Record {
@@ -277,7 +311,8 @@ impl Record {
             | Self::Close(key, _)
             | Self::Candidate(key, _)
             | Self::Relief(key, _)
-            | Self::Cmdline(key, _) => *key,
+            | Self::Cmdline(key, _)
+            | Self::Struck(key, _) => *key,
         }
     }
 }

@@ -62,12 +62,13 @@ pub(super) const FIELDS: [(&str, &str); 51] = [
 ];
 
 /// The functions that it attaches to.
-pub(super) const FUNCTIONS: [&str; 6] = [
+pub(super) const FUNCTIONS: [&str; 7] = [
     "oom_kill_process",
     "__oom_kill_process",
     "mark_oom_victim",
     "out_of_memory",
     "oom_badness",
+    "oom_evaluate_task",
     "exit_mmap",
 ];
 

@@ -33,6 +33,8 @@ pub(super) fn check(checks: &mut Checks, case: &Case<'_>) {
     checks.that(!case.scores_unseen(), || {
         "candidates are there, where no hook sees the kernel score them".to_owned()
     });
+    let computed = fields.ballot.is_some_and(|ballot| ballot.computed);
+    checks.equal("ballot.computed", Some(computed), Some(case.computes_scores()), "the kernel's version");
     form(checks, candidates, fields.ballot.unwrap_or_default());
     winner(checks, case);
     for candidate in candidates {
@@ -110,10 +112,15 @@ fn table(checks: &mut Checks, case: &Case<'_>) {
 }
 
 impl Case<'_> {
-    /// Whether no hook sees the kernel score: there are tracepoints only, or the scan of 5.10, which has the
-    /// greater part of `oom_badness` inlined.
+    /// Whether no hook sees the kernel score: there are tracepoints only.
     fn scores_unseen(&self) -> bool {
-        self.tier == Some("tracepoint") || self.machine.kernel.starts_with("5.10.")
+        self.tier == Some("tracepoint")
+    }
+
+    /// Whether the scores are oomtrace's own: the scan of 5.10 has the greater part of `oom_badness` inlined, so that no
+    /// hook sees it return.
+    fn computes_scores(&self) -> bool {
+        self.machine.kernel.starts_with("5.10.")
     }
 
     /// Whether the incident must have candidates: who decides by hooks sees whom the kernel scored before.
