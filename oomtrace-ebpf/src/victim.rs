@@ -9,7 +9,7 @@ use aya_log_ebpf::debug;
 use oomtrace_ebpf::{MIRROR, Mark, RecordKind, chain, recent, task as known};
 
 use crate::{
-    cmdline, memcg, mm,
+    cmdline, collateral, memcg, mm,
     read::{forget, get},
     relief,
     ring::{Wake, emit},
@@ -32,7 +32,7 @@ struct Kill {
 }
 
 /// `SEND_SIG_PRIV` (include/linux/signal.h): a signal from the kernel itself.
-pub const SEND_SIG_PRIV: u64 = 1;
+const SEND_SIG_PRIV: u64 = 1;
 /// `PF_EXITING` (include/linux/sched.h).
 pub const PF_EXITING: u32 = 4;
 pub const SIGKILL: i32 = 9;
@@ -242,27 +242,33 @@ fn killed_kprobe(ctx: ProbeContext) -> u32 {
 /// every signal passes here, so all but the kernel's own SIGKILL leave at once.
 #[raw_tracepoint(tracepoint = "signal_generate")]
 fn killed_raw_tp(ctx: RawTracePointContext) -> i32 {
-    killed_by_signal(&ctx);
+    if sigkill(&ctx) {
+        killed_by_signal(&ctx);
+    }
     0
 }
 
 /// The same where no hook shows the decision: the victim may take the signal before it is marked, and is looked out for
-/// from here on. A thread that is exiting itself is not the OOM killer's.
+/// from here on. A thread that is exiting itself is not the OOM killer's; and who dies with a victim is none.
 #[raw_tracepoint(tracepoint = "signal_generate")]
-fn killed_and_expected_raw_tp(ctx: RawTracePointContext) -> i32 {
-    if killed_by_signal(&ctx) && get!(current(), task_flags as u32) & PF_EXITING == 0 {
-        relief::expect(ctx.arg(2));
+fn signalled_raw_tp(ctx: RawTracePointContext) -> i32 {
+    if sigkill(&ctx) && !collateral::struck(ctx.arg(2)) {
+        killed_by_signal(&ctx);
+        if get!(current(), task_flags as u32) & PF_EXITING == 0 {
+            relief::expect(ctx.arg(2));
+        }
     }
     0
 }
 
 /// Whether it is the kernel's own SIGKILL.
 #[inline(always)]
-fn killed_by_signal(ctx: &RawTracePointContext) -> bool {
-    let killed = ctx.arg::<i32>(0) == SIGKILL && ctx.arg::<u64>(1) == SEND_SIG_PRIV;
-    if killed {
-        debug!(ctx, "SIGKILL from the kernel by {}", current_tid());
-        killing(ctx.arg(2));
-    }
-    killed
+pub fn sigkill(ctx: &RawTracePointContext) -> bool {
+    ctx.arg::<i32>(0) == SIGKILL && ctx.arg::<u64>(1) == SEND_SIG_PRIV
+}
+
+#[inline(always)]
+fn killed_by_signal(ctx: &RawTracePointContext) {
+    debug!(ctx, "SIGKILL from the kernel by {}", current_tid());
+    killing(ctx.arg(2));
 }

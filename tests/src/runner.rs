@@ -13,6 +13,7 @@ use serde_json::Map;
 
 use crate::checks::Checks;
 use crate::deadline::Deadline;
+use crate::fields::Fields;
 use crate::floor::Floor;
 use crate::machine::Machine;
 use crate::results::{Outcome, Results, Status};
@@ -82,6 +83,7 @@ impl Plan {
             tool,
             deadline: Deadline::after(self.limit),
             checks: Checks::default(),
+            fields: Fields::default(),
             skipped: None,
             keep: self.keep.clone(),
         };
@@ -89,6 +91,7 @@ impl Plan {
             stage.checks.fail(format!("{error:#}"));
         }
         stage.checks.note("comparisons", stage.checks.made());
+        stage.checks.note("fields", stage.fields.into_json());
         let (failures, details) = stage.checks.into_parts();
         let (status, reason) = match (failures.is_empty(), stage.skipped, tool) {
             (false, ..) => (Status::Failed, failures.join("\n")),

@@ -12,6 +12,7 @@ use crate::compare::{Expected, counts, sequence};
 use crate::deadline::Deadline;
 use crate::eat::Eat;
 use crate::eater::{Eater, Facts};
+use crate::fields::Fields;
 use crate::floor::Floor;
 use crate::machine::Machine;
 use crate::schema::Schema;
@@ -44,6 +45,8 @@ pub struct Stage<'a> {
     pub deadline: Deadline,
     /// What it found.
     pub checks: Checks,
+    /// Which fields of oomtrace's output it saw.
+    pub fields: Fields,
     /// What it lacks here to find out anything.
     pub skipped: Option<String>,
     /// Where to keep what was seen.
@@ -111,6 +114,7 @@ impl Stage<'_> {
     /// Checks one oomtrace's course and the form of its lines.
     pub fn judge_course(&mut self, traced: &Traced) {
         traced.check_course(&mut self.checks);
+        self.fields.add(&traced.objects);
         sequence(&mut self.checks, &traced.incidents);
         if let Some(tool) = self.tool {
             tool.schema.check(&mut self.checks, &traced.objects);

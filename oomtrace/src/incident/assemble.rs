@@ -245,14 +245,11 @@ impl Assembler {
 
     /// A task was killed with a victim: it belongs to that one's incident, or to what is told of it later.
     fn struck(&mut self, struck: Struck) {
-        let run = self.open.values_mut().find(|run| run.has_victim(struck.victim));
-        match run {
-            Some(run) => run.strike(struck),
-            None => {
-                let verdict = verdict(struck.tie);
-                let facts = self.facts(&struck.task, &struck.mm, verdict);
-                self.reliefs.struck(struck.victim, facts);
-            }
+        if let Some(run) = self.open.values_mut().find(|run| run.has_victim(struck.victim)) {
+            run.strike(struck);
+        } else {
+            let facts = self.facts(&struck.task, &struck.mm, verdict(struck.tie));
+            self.reliefs.struck(struck.victim, facts);
         }
     }
 

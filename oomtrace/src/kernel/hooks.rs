@@ -94,6 +94,8 @@ pub struct Choice {
     pub hooks: &'static [Hook],
     /// Whether this kernel offers it, beyond having the functions and tracepoints.
     pub offered: Option<Test>,
+    /// Whether it is for where another role has these hooks already, and for nowhere else.
+    pub shared: bool,
     /// What the output lacks by it.
     pub losses: &'static [Loss],
     /// How the role is filled where it has no hook; what to know about it where it has.
@@ -147,6 +149,9 @@ const NO_DECISION: &str = "no hook shows the decision in this tier; only the ker
 /// Stands in for the hooks of [`KILLED`] from the start, since it is attached at once; until they are in place.
 pub const STAND_IN: Choice = choice(&[KILLED_BY_SIGNAL]);
 
+/// Tells kills where nothing else does, and who dies with the victims.
+const SIGNALLED: Hook = hook("signalled_raw_tp", Kind::RawTracepoint, "signal_generate");
+
 const KILLED_BY_SIGNAL: Hook = hook("killed_raw_tp", Kind::RawTracepoint, "signal_generate");
 
 /// What a report takes.
@@ -157,6 +162,7 @@ pub const VICTIM: Role = Role {
         Choice {
             hooks: &[hook("victim_raw_tp", Kind::RawTracepoint, "mark_victim")],
             offered: Some(mark_passes_task),
+            shared: false,
             losses: &[],
             note: "",
         },
@@ -165,6 +171,7 @@ pub const VICTIM: Role = Role {
         Choice {
             hooks: &[hook("victim_raw_tp", Kind::RawTracepoint, "mark_victim")],
             offered: Some(mark_passes_pid),
+            shared: false,
             losses: &[],
             note: "the tracepoint passes a thread id: the task is the one that was just killed; of one that \
                    was exiting already, the id alone is known",
@@ -179,7 +186,7 @@ pub const KILLED: Role = Role {
     choices: &[
         choice(&[hook("killed_fentry", Kind::Fentry, "__oom_kill_process")]),
         choice(&[hook("killed_kprobe", Kind::Kprobe, "__oom_kill_process")]),
-        choice(&[hook("killed_and_expected_raw_tp", Kind::RawTracepoint, "signal_generate")]),
+        choice(&[SIGNALLED]),
     ],
 };
 
@@ -193,6 +200,7 @@ pub const OUTCOME: Role = Role {
         Choice {
             hooks: &[],
             offered: None,
+            shared: false,
             losses: &[],
             note: "an incident ends with its victim, or 50 ms after the last of a group",
         },
@@ -214,6 +222,7 @@ pub const DECISION: Role = Role {
         Choice {
             hooks: &[DIRECT_RECLAIM, MEMCG_RECLAIM],
             offered: None,
+            shared: false,
             losses: &[
                 ("scope.constraint", NO_DECISION),
                 ("trigger.gfp_mask", NO_DECISION),
@@ -286,6 +295,7 @@ pub const CANDIDATES: Role = Role {
         Choice {
             hooks: &[],
             offered: None,
+            shared: false,
             losses: &[
                 ("ballot", NO_SCORING),
                 ("candidates", NO_SCORING),
@@ -323,11 +333,12 @@ pub const RELIEF: Role = Role {
                 REAPED,
             ],
             offered: None,
+            shared: false,
             losses: &[],
             note: "memory is known to be free once the victim's last thread has ended; of memory that others \
                    share, not at all",
         },
-        Choice { hooks: &[], offered: None, losses: &[("relief", NO_RELIEF)], note: "" },
+        Choice { losses: &[("relief", NO_RELIEF)], ..choice(&[]) },
     ],
 };
 
@@ -340,6 +351,7 @@ pub const CMDLINE: Role = Role {
         Choice {
             hooks: &[],
             offered: None,
+            shared: false,
             losses: &[("victims.cmdline", "no hook shows a victim before it ends")],
             note: "",
         },
@@ -351,8 +363,9 @@ pub const COLLATERAL: Role = Role {
     name: "collateral",
     purpose: "who is killed with a victim: what shares its memory, or its PID namespace",
     choices: &[
+        Choice { shared: true, ..choice(&[EXPECTED, SIGNALLED]) },
         choice(&[EXPECTED, hook("struck_raw_tp", Kind::RawTracepoint, "signal_generate")]),
-        Choice { hooks: &[], offered: None, losses: &[("collateral", NO_SIGNALS)], note: "" },
+        Choice { losses: &[("collateral", NO_SIGNALS)], ..choice(&[]) },
     ],
 };
 
@@ -373,6 +386,7 @@ pub const STALL: Role = Role {
         Choice {
             hooks: &[],
             offered: None,
+            shared: false,
             losses: &[("stall", "this kernel has no tracepoints that show it")],
             note: "not known",
         },
@@ -384,7 +398,7 @@ pub const ROLES: [Role; 9] =
     [VICTIM, KILLED, RELIEF, CMDLINE, COLLATERAL, OUTCOME, DECISION, STALL, CANDIDATES];
 
 const fn choice(hooks: &'static [Hook]) -> Choice {
-    Choice { hooks, offered: None, losses: &[], note: "" }
+    Choice { hooks, offered: None, shared: false, losses: &[], note: "" }
 }
 
 impl Choice {

@@ -76,7 +76,7 @@ impl Filling<'_> {
         let stand_in = self.take(&STAND_IN).is_ok();
         // Whether it was a kill must be known before a mark is reported.
         let order = if stand_in {
-            [&VICTIM, &RELIEF, &CMDLINE, &COLLATERAL, &KILLED, &OUTCOME, &DECISION, &STALL, &CANDIDATES]
+            [&VICTIM, &RELIEF, &CMDLINE, &KILLED, &COLLATERAL, &OUTCOME, &DECISION, &STALL, &CANDIDATES]
         } else {
             [&KILLED, &VICTIM, &RELIEF, &CMDLINE, &COLLATERAL, &OUTCOME, &DECISION, &STALL, &CANDIDATES]
         };
@@ -139,6 +139,9 @@ impl Filling<'_> {
                 && choice.hooks.iter().any(|hook| hook.kind.tier() > Tier::Tracepoint)
             {
                 status.refused.push(Refusal { hooks: names(choice), reason: reason.to_owned() });
+                continue;
+            }
+            if choice.shared && !choice.hooks.iter().all(|hook| self.attached.contains(hook.program)) {
                 continue;
             }
             match self.take(choice) {

@@ -6,6 +6,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread::sleep as sleep_for;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::io::{pwrite, read, write};
@@ -86,6 +88,8 @@ pub struct Killer {
     answers: PipeReader,
 }
 
+/// How long a crowd may take to join.
+const CROWD_IN: Duration = Duration::from_mins(1);
 /// Of a child's pid, or of the signal that ended it.
 const NUMBER: usize = size_of::<i32>();
 
@@ -117,6 +121,29 @@ impl Killer {
             bail!("a victim in {} ended by signal {signal}, not by SIGKILL", self.group.path);
         }
         u32::try_from(pid).context("a victim has no valid pid")
+    }
+}
+
+impl Killer {
+    /// Starts processes that sleep in the victims' cgroup until they are dropped.
+    pub fn crowd(&self, count: u32) -> Result<Vec<Forked>> {
+        let procs = open_procs(&self.group)?;
+        let sleep = || {
+            if join(&procs) {
+                loop {
+                    // SAFETY: it takes no pointer, and returns only where a signal has a handler.
+                    unsafe { libc::pause() };
+                }
+            }
+        };
+        // SAFETY: two system calls.
+        let crowd = (0..count).map(|_| unsafe { Forked::start(sleep) }).collect::<Result<Vec<_>>>()?;
+        let deadline = Instant::now() + CROWD_IN;
+        while self.group.members()?.len() < count as usize {
+            ensure!(Instant::now() < deadline, "{count} processes did not join {}", self.group.path);
+            sleep_for(Duration::from_millis(20));
+        }
+        Ok(crowd)
     }
 }
 

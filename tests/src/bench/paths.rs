@@ -18,7 +18,7 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 use rustix::process::{Signal, getpid, getppid, kill_process};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::child::{Forked, join, open_procs, region, touch};
+use super::child::{Forked, Killer, join, open_procs, region, touch};
 use super::{Bench, runs, sample, tool, value};
 use crate::machine::Machine;
 use crate::size::MIB;
@@ -37,6 +37,9 @@ const PASSED: usize = 32 << 20;
 /// How much of it is given up at a time.
 const CHUNK: usize = 128 << 10;
 
+/// A path that takes all of a workload's time: one that fills memory under a limit, and is never killed.
+const RECLAIM: &str = "reclaim round";
+
 /// One path: its name, and what measures its cost in ns (instructions) each.
 type Path<'a> = (&'static str, Box<dyn Fn() -> Result<f64> + 'a>);
 
@@ -47,6 +50,7 @@ pub fn measure(bench: &Bench, tiers: &[String]) -> Result<()> {
     let tiny = tiny_program(&scratch)?;
     handle();
     let limited = Limited::new()?;
+    let killer = Killer::new()?;
     let paths: Vec<Path<'_>> = vec![
         (
             "getppid",
@@ -62,7 +66,7 @@ pub fn measure(bench: &Bench, tiers: &[String]) -> Result<()> {
         ("thread", Box::new(|| batches(20, threaded))),
         ("fork, exit, wait", Box::new(|| batches(1, forked))),
         ("spawn, exit, wait", Box::new(|| batches(1, || spawned(&tiny)))),
-        ("reclaim round", Box::new(|| reclaim(&limited))),
+        (RECLAIM, Box::new(|| reclaim(&limited))),
     ];
     let all = || -> Result<Vec<f64>> {
         sleep(SETTLE);
@@ -77,13 +81,17 @@ pub fn measure(bench: &Bench, tiers: &[String]) -> Result<()> {
         for _ in 0..bench.runs {
             let armed = tool::oomtrace(&bench.oomtrace, &["--tier", tier]).start(Stdio::null())?;
             let with = all()?;
-            runs::measure(&armed, tier, &tiny)?;
+            runs::measure(&armed, tier, &tiny, &killer)?;
             armed.stop()?;
             let after = all()?;
             for ((((name, _), with), before), after) in paths.iter().zip(&with).zip(&before).zip(&after) {
                 let without = f64::midpoint(*before, *after);
                 sample(name, "without oomtrace", "instructions", Some(without))?;
                 sample(&format!("added to {name}"), tier, "instructions", Some(with - without))?;
+                if *name == RECLAIM {
+                    let share = 100.0 * (with - without) / without;
+                    sample("added to a workload that reclaims", tier, "%", Some(share))?;
+                }
             }
             before = after;
         }

@@ -8,12 +8,13 @@ use std::fs;
 use anyhow::{Context, Result};
 use rustix::process::{Signal, getpid, kill_process};
 
+use super::child::Killer;
 use super::paths::{ask_parent, forked, handled, spawned, threaded};
 use super::tool::Armed;
 use super::{sample, value};
 
 /// Measures each path in turn, with the programs of `armed` in place.
-pub fn measure(armed: &Armed, tier: &str, tiny: &CString) -> Result<()> {
+pub fn measure(armed: &Armed, tier: &str, tiny: &CString, killer: &Killer) -> Result<()> {
     const TIMES: u32 = 100;
     let _counting = Counting::on()?;
     let count = |name: &str, work: &dyn Fn() -> Result<()>| -> Result<()> {
@@ -34,7 +35,35 @@ pub fn measure(armed: &Armed, tier: &str, tiny: &CString) -> Result<()> {
     count("signal, handled", &handled)?;
     count("thread", &threaded)?;
     count("fork, exit, wait", &forked)?;
-    count("spawn, exit, wait", &|| spawned(tiny))
+    count("spawn, exit, wait", &|| spawned(tiny))?;
+    kills(armed, tier, killer)
+}
+
+/// Measures kills: with nobody but the victim to choose from, and with many more.
+fn kills(armed: &Armed, tier: &str, killer: &Killer) -> Result<()> {
+    const TIMES: u32 = 5;
+    const MORE: u32 = 100;
+    let kill = || -> Result<[f64; 2]> {
+        let before = Runs::of(armed.pid())?;
+        for _ in 0..TIMES {
+            killer.kill()?;
+        }
+        let after = Runs::of(armed.pid())?;
+        Ok([after.count - before.count, after.took_ns - before.took_ns]
+            .map(|all| value(all) / f64::from(TIMES)))
+    };
+    let alone = kill()?;
+    let crowd = killer.crowd(MORE)?;
+    let among = kill()?;
+    drop(crowd);
+    for (name, unit, alone, among) in
+        [("program runs", "", alone[0], among[0]), ("in programs", "instructions", alone[1], among[1])]
+    {
+        sample(&format!("{name} in a kill"), tier, unit, Some(alone))?;
+        let each = (among - alone) / f64::from(MORE);
+        sample(&format!("{name} for each further candidate"), tier, unit, Some(each))?;
+    }
+    Ok(())
 }
 
 /// The kernel's counting of runs, while it lives: off otherwise, since it costs something at each.

@@ -2,18 +2,19 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::fields::Fields;
 use super::table::{Cell, Status, parse};
 use crate::build::Built;
 use crate::setup;
 use crate::vm::kernel::Wanted;
 use crate::vm::{self, End, Guest, Output, Report};
-use crate::{progress, scratch, workspace};
+use crate::{progress, workspace};
 
 /// Which of the scenarios, and how much of them.
 pub struct Choice {
@@ -72,6 +73,9 @@ const PLANS: [Plan; 7] = [
     Plan { kernel: "7.2", memory: 256, cpus: 2, tiers: EVERY_TIER, whole: Some("trampoline") },
 ];
 
+/// The results of the scenarios on this machine, in the folder of all.
+const LIVE_RESULTS: &str = "live.jsonl";
+
 /// A guest may take this long: TCG on two processors needs some minutes.
 const TIMEOUT: Duration = Duration::from_mins(15);
 /// The same with everything.
@@ -82,6 +86,11 @@ impl Plan {
     fn column(&self, tier: &str) -> String {
         let cpus = if self.cpus == 2 { String::new() } else { format!(" {} CPUs", self.cpus) };
         format!("{}{cpus} {tier}", self.kernel)
+    }
+
+    /// Where its results go, in a folder for all of them.
+    fn artifacts(&self, folder: &Path) -> PathBuf {
+        folder.join(format!("{}-{}", self.kernel, self.cpus))
     }
 
     fn guest(&self, built: &Built, artifacts: &Path, choice: &Choice) -> Result<Guest> {
@@ -119,8 +128,11 @@ impl Plan {
 
 /// The scenarios on this machine.
 pub fn live(built: &Built, choice: &Choice) -> Result<Vec<Cell>> {
-    let folder = scratch::folder_in(&workspace::target_dir().join("test"))?;
-    let results = folder.path().join("live.jsonl");
+    let folder = workspace::target_dir().join("test");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let results = folder.join(LIVE_RESULTS);
+    // Those of an earlier run must not pass for this one's.
+    let _ = fs::remove_file(&results);
     let mut scenarios = Command::new(&built.scenarios);
     scenarios.arg("run").arg("--oomtrace").arg(&built.oomtrace).arg("--results").arg(&results);
     scenarios.args(choice.options(true));
@@ -130,12 +142,35 @@ pub fn live(built: &Built, choice: &Choice) -> Result<Vec<Cell>> {
     Ok(judged("live", &text, if status.success() { None } else { Some("the scenarios failed".to_owned()) }))
 }
 
+/// What the last run saw of the output's fields.
+pub fn fields(built: &Built) -> Result<Fields> {
+    let mut fields = Fields::default();
+    let folder = workspace::target_dir().join("test");
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    let here = Command::new(&built.oomtrace)
+        .args(["hooks", "--json"])
+        .output()
+        .context("oomtrace cannot be started")?;
+    let here: serde_json::Value = serde_json::from_slice(&here.stdout).unwrap_or_default();
+    if let (Some(tier), Some(kernel)) = (here["tier"].as_str(), here["kernel"].as_str()) {
+        fields.add(tier, kernel, &read(&folder.join(LIVE_RESULTS)));
+    }
+    for plan in &PLANS {
+        for tier in plan.tiers {
+            // `auto` comes to trampolines on all of these.
+            let name = if *tier == "auto" { "trampoline" } else { tier };
+            fields.add(name, plan.kernel, &read(&plan.artifacts(&folder).join(format!("{tier}.jsonl"))));
+        }
+    }
+    Ok(fields)
+}
+
 /// The scenarios in virtual machines.
 pub fn guests(built: &Built, choice: &Choice, jobs: usize) -> Result<Vec<Cell>> {
     let machine = setup::virtual_machine()?;
     let folder = workspace::target_dir().join("test");
     let cells = vm::for_each(&PLANS, jobs, |plan| {
-        let artifacts = folder.join(format!("{}-{}", plan.kernel, plan.cpus));
+        let artifacts = plan.artifacts(&folder);
         // Results of an earlier run must not pass for this one's.
         if artifacts.exists() {
             fs::remove_dir_all(&artifacts)

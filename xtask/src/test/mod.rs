@@ -1,6 +1,7 @@
 //! `cargo xtask test`: format, lints, unit tests, and the scenarios, live and in virtual machines.
 
 mod checks;
+mod fields;
 mod full;
 mod matrix;
 mod table;
@@ -17,6 +18,7 @@ use table::{Cell, Status, Table};
 
 /// What `cargo xtask test` can be told.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own on the command line")]
 pub struct Args {
     /// A skipped test is a failure; so it is where CI=true
     #[arg(long)]
@@ -28,6 +30,9 @@ pub struct Args {
     /// information, a storm of 2,000 kills, and fuzzing
     #[arg(long)]
     full: bool,
+    /// Write the documentation's table of fields from what the scenarios saw
+    #[arg(long)]
+    write_fields: bool,
     /// Run only these scenarios, and no other checks
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -59,6 +64,9 @@ pub fn main(args: &Args) -> Result<ExitCode> {
         for cell in matrix::guests(&built, &choice, vm::jobs())? {
             table.add(cell);
         }
+    }
+    if args.write_fields {
+        matrix::fields(&built)?.write()?;
     }
     if args.full {
         table.add(full::storm(&built));
