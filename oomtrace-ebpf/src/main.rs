@@ -17,6 +17,8 @@ mod ballot;
 #[cfg(target_arch = "bpf")]
 mod cmdline;
 #[cfg(target_arch = "bpf")]
+mod kin;
+#[cfg(target_arch = "bpf")]
 mod memcg;
 #[cfg(target_arch = "bpf")]
 mod mm;

@@ -8,7 +8,7 @@ use aya_log_ebpf::debug;
 use oomtrace_ebpf::{Close, Decision, RecordKind, chain, decision};
 
 use crate::{
-    ballot, cmdline, memcg,
+    ballot, cmdline, kin, memcg,
     read::{copy, forget, get},
     ring::{Wake, emit},
     run::{self, now},
@@ -24,6 +24,7 @@ fn decided(oc: u64) {
     }
     send_decision(oc);
     cmdline::send_own(Wake::Later.flags());
+    kin::send_kin(current(), 0);
     ballot::send_ballot();
     let chosen = task::memory_css(get!(oc, oc_chosen));
     let own = task::memory_css(current());

@@ -291,6 +291,7 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::Candidate) => "candidate",
         Some(RecordKind::Relief) => "relief",
         Some(RecordKind::Cmdline) => "cmdline",
+        Some(RecordKind::Kin) => "kin",
         None => "unknown",
     }
 }

@@ -11,6 +11,7 @@ use super::{
     chain::Chain,
     cmdlines::{self, Cmdlines},
     doubt::{self, Doubt},
+    kin::Kins,
     memory,
     relief::{Followed, Reliefs},
     scope::Evidence,
@@ -82,6 +83,7 @@ pub struct Assembler {
     remembered: VecDeque<(u32, Option<u64>)>,
     reliefs: Reliefs,
     cmdlines: Cmdlines,
+    kins: Kins,
     seq: u64,
 }
 
@@ -119,6 +121,7 @@ impl Assembler {
             remembered: VecDeque::new(),
             reliefs: Reliefs::default(),
             cmdlines: Cmdlines::default(),
+            kins: Kins::default(),
             seq: 0,
         }
     }
@@ -163,6 +166,10 @@ impl Assembler {
         }
         if let Record::Cmdline(_, cmdline) = record {
             events.extend(self.cmdline(*cmdline));
+            return events;
+        }
+        if let Record::Kin(_, kin) = record {
+            self.kins.take(*kin);
             return events;
         }
         let mut before = Vec::new();
@@ -472,6 +479,7 @@ impl Assembler {
             tid: task.tid,
             comm: task.comm.clone(),
             uid: task.uid,
+            kinship: self.kins.of(task, "trigger", missing),
             command,
             place: Place::of(cgroup.ok()),
             gfp_mask: decision.and_then(|decision| decision.gfp_mask),
@@ -618,6 +626,7 @@ impl Assembler {
             rss_kernel: pages.ok().map(|pages| memory::kernel_rss(&pages, page_bytes)),
             swap_bytes,
             pgtables_bytes: mark.mm.pgtables_bytes,
+            kinship: self.kins.of(task, field, missing),
             command,
             place: Place::of(cgroup.ok()),
             start_time: task.start_boot_ns.map(|start_ns| wall(start_ns, run.offset_ns)),
@@ -670,7 +679,7 @@ impl Run {
             }
             Record::Close(_, close) => self.close = Some(close),
             // They belong to no run.
-            Record::Relief(..) | Record::Cmdline(..) => {}
+            Record::Relief(..) | Record::Cmdline(..) | Record::Kin(..) => {}
             Record::Candidate(_, candidate) => {
                 if self.candidates.len() < MAX_CANDIDATES {
                     self.candidates.push(*candidate);

@@ -8,8 +8,8 @@ use super::{Format, Message};
 use crate::{
     host::container::Runtime,
     incident::{
-        Cause, Command, Event, Incident, Limit, Loss, Outcome, Place, Relief, Relieved, Scope, ScopeKind,
-        Verdict, Victim, WallTime,
+        Ancestor, Cause, Command, Event, Incident, Kinship, Limit, Loss, Outcome, Place, Relief, Relieved,
+        Scope, ScopeKind, Verdict, Victim, WallTime,
     },
     text::printable,
 };
@@ -79,6 +79,9 @@ impl Human {
         }
         if let Some(line) = incident.victims.first().and_then(|victim| started_as(&victim.command)) {
             self.row(&mut to, "command", &line);
+        }
+        if let Some(line) = incident.victims.first().and_then(|victim| parents(&victim.kinship)) {
+            self.row(&mut to, "parents", &line);
         }
         // The first line has the container instead.
         if let Some(Place { container: Some(_), cgroup: Some(path), .. }) =
@@ -250,6 +253,10 @@ fn figures(victim: &Victim, incident: &Incident, named: bool) -> String {
         }
         None => parts.push("memory not known".to_owned()),
     }
+    if let Some(ns_pid) = victim.kinship.ns_pid.filter(|ns_pid| victim.pid.is_some_and(|pid| pid != *ns_pid))
+    {
+        parts.push(format!("pid {ns_pid} in its namespace"));
+    }
     if let Some(uid) = victim.uid {
         parts.push(format!("uid {uid}"));
     }
@@ -276,6 +283,13 @@ fn started_as(command: &Command) -> Option<String> {
         None if command.cmdline_truncated => format!("{line}…"),
         None => line,
     })
+}
+
+/// Whose child it was, if that is more than the first process's or the kernel's own.
+fn parents(kinship: &Kinship) -> Option<String> {
+    let ancestors = kinship.ancestors.as_ref()?;
+    let told = |ancestor: &Ancestor| format!("{} {}", name(ancestor.comm.as_deref()), ancestor.pid);
+    (ancestors.len() > 1).then(|| ancestors.iter().map(told).collect::<Vec<_>>().join(" · "))
 }
 
 /// Where it ran: the container, as its runtime's tools show it, if it is one; else the cgroup.

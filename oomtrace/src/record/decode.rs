@@ -2,15 +2,18 @@
 
 use oomtrace_ebpf::{
     self as abi, CMDLINE_WORDS, Header, MmFacts, NAME_LEN, NO_LIMIT_PAGES, RecordKind, TaskFacts, chain,
-    decision, level, mm, reclaim, relief, task,
+    decision, kin, level, mm, reclaim, relief, task,
 };
 use zerocopy::FromBytes;
 
 use super::types::{
-    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record,
-    Relief, Stall, Task, Whose,
+    After, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Kin, Level, Mark, Mm,
+    Reclaim, Record, Relief, Stall, Task, Whose,
 };
 use crate::text;
+
+/// No process has a higher id (include/linux/threads.h).
+const PID_MAX_LIMIT: u32 = 4 << 20;
 
 /// Why bytes are no record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +77,10 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
             Record::Candidate(key(&raw.header), Box::new(candidate(&raw)))
         }
         RecordKind::Cmdline => Record::Cmdline(key(&header), Box::new(cmdline(bytes)?)),
+        RecordKind::Kin => {
+            let raw: abi::Kin = exactly(kind, bytes)?;
+            Record::Kin(key(&raw.header), Box::new(kin(&raw)))
+        }
         RecordKind::Relief => {
             let raw: abi::Relief = exactly(kind, bytes)?;
             Record::Relief(key(&raw.header), relief(&raw)?)
@@ -218,6 +225,23 @@ fn cmdline(bytes: &[u8]) -> Result<Cmdline, DecodeError> {
         text: text.to_vec(),
         truncated: raw.total > u64::from(raw.len),
     })
+}
+
+fn kin(raw: &abi::Kin) -> Kin {
+    let its_own = raw.present & kin::INITIAL != 0 && raw.pid_in_initial == raw.pid;
+    let ns_pid = known(raw.present, kin::NS_PID, raw.ns_pid);
+    let pid = |ancestor: &abi::Ancestor| known(ancestor.present, kin::PID, ancestor.pid);
+    // Nobody is above the idle task; and nobody is known above one that could not be read.
+    let above = raw.ancestors.iter().map_while(|ancestor| {
+        let comm = known(ancestor.present, kin::COMM, text::from_kernel(&ancestor.comm));
+        pid(ancestor).filter(|pid| *pid != 0).map(|pid| Ancestor { pid, comm })
+    });
+    Kin {
+        pid: raw.pid,
+        start_boot_ns: (raw.start_boot_ns != 0).then_some(raw.start_boot_ns),
+        ns_pid: ns_pid.filter(|ns_pid| its_own && (1..=PID_MAX_LIMIT).contains(ns_pid)),
+        ancestors: pid(&raw.ancestors[0]).map(|_| above.collect()),
+    }
 }
 
 fn relief(raw: &abi::Relief) -> Result<Relief, DecodeError> {
