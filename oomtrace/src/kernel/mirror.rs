@@ -349,6 +349,10 @@ mod tests {
         Kin { pid: 7, start_boot_ns: Some(5), ns_pid: Some(7), ancestors: Some(ancestors.to_vec()) }
     }
 
+    fn ancestors(seen: &mut Seen) -> &mut [crate::record::Ancestor] {
+        seen.kin.as_mut().unwrap().ancestors.as_mut().unwrap()
+    }
+
     /// Types that have every field, at places of no meaning, or none at all.
     fn resolved(there: bool) -> Resolved {
         let place = if there { 0 } else { ABSENT };
@@ -401,14 +405,8 @@ mod tests {
             |seen| seen.kin = Some(Kin { ns_pid: None, ..kin() }),
             |seen| seen.kin = Some(Kin { ancestors: None, ..kin() }),
             |seen| seen.kin = Some(Kin { ancestors: Some(Vec::new()), ..kin() }),
-            |seen| {
-                seen.kin.iter_mut().for_each(|kin| kin.ancestors.iter_mut().for_each(|all| all[1].pid = 2))
-            },
-            |seen| {
-                seen.kin
-                    .iter_mut()
-                    .for_each(|kin| kin.ancestors.iter_mut().for_each(|all| all[0].comm = None))
-            },
+            |seen| ancestors(seen)[1].pid = 2,
+            |seen| ancestors(seen)[0].comm = None,
         ];
         for (number, change) in wrong.into_iter().enumerate() {
             let mut seen = seen();

@@ -296,8 +296,18 @@ fn parents(kinship: &Kinship) -> Option<String> {
 fn place(place: &Place) -> Option<String> {
     let Some(container) = &place.container else { return place.cgroup.as_deref().map(printable) };
     let runtime = container.runtime.map_or("container", Runtime::name);
-    let pod = container.pod_uid.as_deref().map_or_else(String::new, |uid| format!(", pod {uid}"));
-    Some(format!("{runtime} {}{pod}", printable(container.short_id())))
+    let id = printable(container.short_id());
+    let who = match container.name.as_deref().filter(|name| *name != container.id) {
+        Some(name) => format!("{} ({id})", printable(name)),
+        None => id,
+    };
+    let pod = match (&container.pod_name, &container.namespace, &container.pod_uid) {
+        (Some(pod), Some(namespace), _) => format!(", pod {}/{}", printable(namespace), printable(pod)),
+        (Some(pod), None, _) => format!(", pod {}", printable(pod)),
+        (None, _, Some(uid)) => format!(", pod {uid}"),
+        (None, _, None) => String::new(),
+    };
+    Some(format!("{runtime} {who}{pod}"))
 }
 
 fn asked(incident: &Incident) -> String {

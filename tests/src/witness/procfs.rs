@@ -12,6 +12,10 @@ pub struct Process {
     pub pid: u64,
     /// Its parent.
     pub ppid: u64,
+    /// Its pid in its own PID namespace.
+    pub ns_pid: u64,
+    /// Pid and name of each process from which it descends, from its parent upwards.
+    pub ancestors: Vec<(u64, String)>,
     /// The ids of its threads.
     pub tids: Vec<u64>,
     /// Its real uid.
@@ -41,9 +45,15 @@ pub fn process(pid: u64) -> Result<Process> {
     let stat = read(pid, "stat")?;
     let threads =
         fs::read_dir(path(pid, "task")).with_context(|| format!("cannot list the threads of {pid}"))?;
+    let ppid = field(&status, "PPid:").context("/proc/PID/status has no PPid")?;
+    // One for each PID namespace, its own last.
+    let ns_pid =
+        status.lines().find_map(|line| line.strip_prefix("NStgid:")?.split_whitespace().last()?.parse().ok());
     Ok(Process {
         pid,
-        ppid: field(&status, "PPid:").context("/proc/PID/status has no PPid")?,
+        ppid,
+        ns_pid: ns_pid.context("/proc/PID/status has no NStgid")?,
+        ancestors: ancestors(ppid)?,
         tids: threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect(),
         uid: field(&status, "Uid:").context("/proc/PID/status has no Uid")?,
         cmdline: arguments(&fs::read(path(pid, "cmdline")).context("cannot read a command line")?),
@@ -51,6 +61,19 @@ pub fn process(pid: u64) -> Result<Process> {
         total_vm_bytes: kilobytes(&status, "VmSize:").context("/proc/PID/status has no VmSize")?,
         start_ticks: start_ticks(&stat).context("/proc/PID/stat has no start time")?,
     })
+}
+
+/// Process `pid` and those from which it descends.
+fn ancestors(pid: u64) -> Result<Vec<(u64, String)>> {
+    let mut ancestors = Vec::new();
+    let mut next = pid;
+    while next != 0 {
+        let status = read(next, "status")?;
+        let comm = fs::read(path(next, "comm")).context("cannot read a name")?;
+        ancestors.push((next, escaped(comm.strip_suffix(b"\n").unwrap_or(&comm))));
+        next = field(&status, "PPid:").context("/proc/PID/status has no PPid")?;
+    }
+    Ok(ancestors)
 }
 
 /// The arguments of a command line, each ended by NUL.
