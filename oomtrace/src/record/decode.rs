@@ -324,6 +324,36 @@ mod tests {
         assert_eq!(mark.reclaim, None);
     }
 
+    /// Guards kin: ids that cannot be, or are another's, are none; nobody is above the idle task, nor above one unread.
+    #[test]
+    fn kin_is_told_as_far_as_it_was_read() {
+        let mut raw = abi::Kin::new_zeroed();
+        raw.header.kind = RecordKind::Kin as u16;
+        (raw.present, raw.pid, raw.pid_in_initial, raw.ns_pid) = (kin::INITIAL | kin::NS_PID, 42, 42, 7);
+        let told = |raw: &abi::Kin| {
+            let Ok(Record::Kin(_, kin)) = decode(raw.as_bytes()) else { panic!("no kin") };
+            let ancestors = kin.ancestors.map(|all| all.iter().map(|one| one.pid).collect::<Vec<_>>());
+            (kin.ns_pid, ancestors)
+        };
+        assert_eq!(told(&raw), (Some(7), None));
+        for (ancestor, pid) in raw.ancestors.iter_mut().zip([9, 1, 0, 5]) {
+            (ancestor.present, ancestor.pid) = (kin::PID, pid);
+        }
+        assert_eq!(told(&raw), (Some(7), Some(vec![9, 1])));
+        raw.ancestors[1].present = 0;
+        assert_eq!(told(&raw).1, Some(vec![9]));
+        raw.ancestors[0].pid = 0;
+        assert_eq!(told(&raw).1, Some(Vec::new()), "a child of the kernel's");
+        for wrong in [
+            abi::Kin { present: kin::INITIAL, ..raw },
+            abi::Kin { pid_in_initial: 41, ..raw },
+            abi::Kin { ns_pid: 0, ..raw },
+            abi::Kin { ns_pid: u32::MAX, ..raw },
+        ] {
+            assert_eq!(told(&wrong).0, None);
+        }
+    }
+
     /// Guards limits: "max" is no limit, an unread limit is no limit either and told apart, v1 and v2 share memory.
     #[test]
     fn limits_are_told_from_their_absence() {

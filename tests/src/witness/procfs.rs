@@ -41,24 +41,24 @@ pub struct Walked {
 
 /// Reads process `pid`.
 pub fn process(pid: u64) -> Result<Process> {
-    let status = read(pid, "status")?;
+    let told = read(pid, "status")?;
     let stat = read(pid, "stat")?;
     let threads =
         fs::read_dir(path(pid, "task")).with_context(|| format!("cannot list the threads of {pid}"))?;
-    let ppid = field(&status, "PPid:").context("/proc/PID/status has no PPid")?;
+    let ppid = field(&told, "PPid:").context("/proc/PID/status has no PPid")?;
     // One for each PID namespace, its own last.
     let ns_pid =
-        status.lines().find_map(|line| line.strip_prefix("NStgid:")?.split_whitespace().last()?.parse().ok());
+        told.lines().find_map(|line| line.strip_prefix("NStgid:")?.split_whitespace().last()?.parse().ok());
     Ok(Process {
         pid,
         ppid,
         ns_pid: ns_pid.context("/proc/PID/status has no NStgid")?,
         ancestors: ancestors(ppid)?,
         tids: threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect(),
-        uid: field(&status, "Uid:").context("/proc/PID/status has no Uid")?,
+        uid: field(&told, "Uid:").context("/proc/PID/status has no Uid")?,
         cmdline: arguments(&fs::read(path(pid, "cmdline")).context("cannot read a command line")?),
         oom_score_adj: read(pid, "oom_score_adj")?.trim().parse().context("oom_score_adj is no number")?,
-        total_vm_bytes: kilobytes(&status, "VmSize:").context("/proc/PID/status has no VmSize")?,
+        total_vm_bytes: kilobytes(&told, "VmSize:").context("/proc/PID/status has no VmSize")?,
         start_ticks: start_ticks(&stat).context("/proc/PID/stat has no start time")?,
     })
 }
