@@ -172,8 +172,8 @@ fn verdicts(incident: &Incident) -> Vec<(u32, Verdict)> {
 }
 
 /// The kin of a process that is the child of init.
-fn kin(kernel: &Kernel, pid: u32) -> Record {
-    let key = Key { trigger_tid: 0, opened_ns: 0, index: 0, ..kernel.key() };
+fn kin(pid: u32) -> Record {
+    let key = Key { trigger_tid: 0, opened_ns: 0, boot_ns: 101, index: 0, lost: 0 };
     let ancestors = Some(vec![record::Ancestor { pid: 1, comm: Some("init".to_owned()) }]);
     let start_boot_ns = task(pid).start_boot_ns;
     Record::Kin(key, Box::new(record::Kin { pid, start_boot_ns, ns_pid: Some(10 * pid), ancestors }))
@@ -184,9 +184,10 @@ fn kin(kernel: &Kernel, pid: u32) -> Record {
 fn a_decision_a_mark_and_an_end_are_one_incident() {
     let mut assembler = assembler(Tier::Trampoline);
     let mut kernel = Kernel::run(7, 100);
-    let mut records = vec![kernel.decision(8), kernel.candidate(8, 4242, true), kin(&kernel, 7)];
+    let mut records = vec![kernel.decision(8), kernel.candidate(8, 4242, true), kin(7)];
     records.extend(kernel.levels(false));
-    records.extend([kin(&kernel, 8), kernel.mark(8, true)]);
+    records.push(kin(8));
+    records.push(kernel.mark(8, true));
     let events = feed(&mut assembler, records);
     assert!(matches!(&events[..], [Event::Opened(_)]), "the first line comes with the mark");
     let events = feed(&mut assembler, [kernel.close(1, 1)]);

@@ -41,24 +41,24 @@ pub struct Walked {
 
 /// Reads process `pid`.
 pub fn process(pid: u64) -> Result<Process> {
-    let told = read(pid, "status")?;
+    let status = read(pid, "status")?;
     let stat = read(pid, "stat")?;
     let threads =
         fs::read_dir(path(pid, "task")).with_context(|| format!("cannot list the threads of {pid}"))?;
-    let ppid = field(&told, "PPid:").context("/proc/PID/status has no PPid")?;
+    let parent = field(&status, "PPid:").context("/proc/PID/status has no PPid")?;
     // One for each PID namespace, its own last.
     let ns_pid =
-        told.lines().find_map(|line| line.strip_prefix("NStgid:")?.split_whitespace().last()?.parse().ok());
+        status.lines().find_map(|line| line.strip_prefix("NStgid:")?.split_whitespace().last()?.parse().ok());
     Ok(Process {
         pid,
-        ppid,
+        ppid: parent,
         ns_pid: ns_pid.context("/proc/PID/status has no NStgid")?,
-        ancestors: ancestors(ppid)?,
+        ancestors: ancestors(parent)?,
         tids: threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect(),
-        uid: field(&told, "Uid:").context("/proc/PID/status has no Uid")?,
+        uid: field(&status, "Uid:").context("/proc/PID/status has no Uid")?,
         cmdline: arguments(&fs::read(path(pid, "cmdline")).context("cannot read a command line")?),
         oom_score_adj: read(pid, "oom_score_adj")?.trim().parse().context("oom_score_adj is no number")?,
-        total_vm_bytes: kilobytes(&told, "VmSize:").context("/proc/PID/status has no VmSize")?,
+        total_vm_bytes: kilobytes(&status, "VmSize:").context("/proc/PID/status has no VmSize")?,
         start_ticks: start_ticks(&stat).context("/proc/PID/stat has no start time")?,
     })
 }
@@ -163,6 +163,7 @@ mod tests {
     fn reads_a_living_process() {
         let own = process(u64::from(std::process::id())).unwrap();
         assert_eq!(own.ppid, u64::from(std::os::unix::process::parent_id()));
+        assert_eq!(own.ancestors.first().map(|(pid, _)| *pid), Some(own.ppid));
         assert!(own.tids.contains(&own.pid) && own.total_vm_bytes > 0 && own.start_ticks > 0);
     }
 }
