@@ -60,6 +60,8 @@ layout! {
     task_comm: 16 = "task_struct"."comm";
     /// `PF_*` flags.
     task_flags: 4 = "task_struct"."flags";
+    /// The id that it has in each PID namespace: `struct pid`.
+    task_thread_pid: 8 = "task_struct"."thread_pid";
     /// Time since boot of the thread's start, ns (`real_start_time` before 5.5).
     task_start_boottime: 8 = "task_struct"."start_boottime" | "task_struct"."real_start_time";
     /// The parent process.
@@ -74,6 +76,10 @@ layout! {
     task_real_cred: 8 = "task_struct"."real_cred";
     /// The task's set of cgroups.
     task_cgroups: 8 = "task_struct"."cgroups";
+    /// How deep the innermost of the PID namespaces is in which a `struct pid` is an id: 0 is the initial one.
+    pid_level: 4 = "pid"."level";
+    /// The number in the first of these, the initial one.
+    pid_numbers: 4 = "pid"."numbers[0].nr";
     /// Real user id in the initial user namespace.
     cred_uid: 4 = "cred"."uid";
     /// `oom_score_adj` of the process.
@@ -165,6 +171,8 @@ pub struct Params {
     /// Offset in `css_set` of the memory controller's state: `subsys[memory_cgrp_id]` (`enum cgroup_subsys_id`), or
     /// [`ABSENT`].
     pub memory_css: u64,
+    /// From a `struct pid`'s number in one PID namespace to that in the next one: the size of a `struct upid`.
+    pub upid_bytes: u64,
     /// Possible CPUs to sum per-CPU counters over; 0 where the exact sum cannot be had.
     pub cpus: u32,
     /// Which argument of `mm_vmscan_memcg_reclaim_begin` is the memory cgroup, or [`NO_ARGUMENT`].

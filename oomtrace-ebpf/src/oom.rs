@@ -8,7 +8,7 @@ use aya_log_ebpf::debug;
 use oomtrace_ebpf::{Close, Decision, RecordKind, chain, decision};
 
 use crate::{
-    ballot, cmdline, memcg,
+    ballot, cmdline, kin, memcg,
     read::{constant, copy, forget, get, is_null},
     ring::{Wake, emit},
     run::{self, now},
@@ -25,6 +25,7 @@ fn decided(oc: u64) {
     }
     send_decision(oc);
     cmdline::send_own(Wake::Later.flags());
+    kin::send_kin(current(), 0);
     ballot::send_ballot();
     let chosen = match task::memory_css(get!(oc, oc_chosen)) {
         // Then what is at its limit is of interest.

@@ -15,7 +15,7 @@ pub static LAYOUT: Layout = Layout::UNRESOLVED;
 /// What else is known of this kernel: patched by userspace before the programs load.
 #[unsafe(no_mangle)]
 pub static PARAMS: Params =
-    Params { memory_css: ABSENT, cpus: 0, reclaim_memcg_arg: NO_ARGUMENT, page_shift: 0, reserved: 0 };
+    Params { memory_css: ABSENT, upid_bytes: 0, cpus: 0, reclaim_memcg_arg: NO_ARGUMENT, page_shift: 0, reserved: 0 };
 
 /// The offset of a field of [`LAYOUT`], or one of [`PARAMS`]. Volatile, since the compiler knows only the values
 /// from before the patch. To the verifier it is a constant.

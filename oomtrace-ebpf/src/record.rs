@@ -20,11 +20,13 @@ pub enum RecordKind {
     Cmdline = 7,
     /// [`Struck`]: a task that the kernel killed with a victim, though nobody chose it.
     Struck = 11,
+    /// [`Kin`]: the ancestors of a process, and its id in its own PID namespace.
+    Kin = 12,
 }
 
 impl RecordKind {
     /// Every kind, in the order of the loss counters.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Decision,
         Self::Level,
         Self::Mark,
@@ -33,7 +35,10 @@ impl RecordKind {
         Self::Relief,
         Self::Cmdline,
         Self::Struck,
+        Self::Kin,
     ];
+    /// Elements of an array that has one for each kind at the index of its value.
+    pub const SLOTS: u32 = Self::Kin as u32 + 1;
 
     /// The kind that a record's header names, if this version knows it.
     #[must_use]
@@ -487,3 +492,55 @@ record! {
 
 /// Sizes of the records that a [`Cmdline`] begins, in words of 8 bytes: the smaller one if it has room for all.
 pub const CMDLINE_WORDS: [usize; 2] = [64, 512];
+
+/// Ancestors that a [`Kin`] holds, from the parent upwards.
+pub const MAX_ANCESTORS: usize = 8;
+
+/// Bits of [`Kin::present`] and [`Ancestor::present`].
+pub mod kin {
+    /// Of a [`super::Kin`]: `pid_in_initial` is known.
+    pub const INITIAL: u32 = 1;
+    /// Of a [`super::Kin`]: `level` and `ns_pid` are known.
+    pub const NS_PID: u32 = 1 << 1;
+    /// Of an [`super::Ancestor`]: `pid` is known.
+    pub const PID: u32 = 1;
+    /// Of an [`super::Ancestor`]: `comm` is known.
+    pub const COMM: u32 = 1 << 1;
+}
+
+record! {
+    /// A process from which another one descends.
+    pub struct Ancestor {
+        /// Which of the fields were read (bits of [`kin`]).
+        pub present: u32,
+        /// Its process id; 0: the idle task, above which there is nobody.
+        pub pid: u32,
+        /// Name of its first thread, NUL-terminated, any bytes.
+        pub comm: [u8; 16],
+    } size 24
+}
+
+record! {
+    /// The ancestors of a trigger or a victim, and its id in its own PID namespace. It is no part of a run: in its header
+    /// trigger, beginning and number are 0.
+    pub struct Kin {
+        /// Kind [`RecordKind::Kin`].
+        pub header: Header,
+        /// Which of the fields were read (bits of [`kin`]).
+        pub present: u32,
+        /// Its process id, as its task has it.
+        pub pid: u32,
+        /// When the process began (`CLOCK_BOOTTIME`, ns): with its process id, what names it.
+        pub start_boot_ns: u64,
+        /// Its process id in the initial PID namespace, as its `struct pid` has it: another than `pid` is not its own.
+        pub pid_in_initial: u32,
+        /// How deep its PID namespace is: 0 is the initial one.
+        pub level: u32,
+        /// Its process id there.
+        pub ns_pid: u32,
+        /// Keeps what follows aligned.
+        pub reserved: u32,
+        /// From its parent upwards.
+        pub ancestors: [Ancestor; MAX_ANCESTORS],
+    } size 256
+}

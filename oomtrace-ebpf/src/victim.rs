@@ -9,7 +9,7 @@ use aya_log_ebpf::debug;
 use oomtrace_ebpf::{MIRROR, Mark, RecordKind, chain, recent, task as known};
 
 use crate::{
-    cmdline, collateral, memcg, mm,
+    cmdline, collateral, kin, memcg, mm,
     read::{forget, get},
     relief,
     ring::{Wake, emit},
@@ -55,7 +55,7 @@ fn killing(task: u64) {
 
 /// Whether two tasks are threads of one process.
 #[inline(always)]
-fn same_process(one: u64, other: u64) -> bool {
+pub fn same_process(one: u64, other: u64) -> bool {
     let signal = get!(one, task_signal);
     signal != 0 && signal == get!(other, task_signal)
 }
@@ -67,7 +67,9 @@ fn marked(task: u64) {
     if !decided {
         undecided(task);
         cmdline::send_own(Wake::Later.flags());
+        kin::send_kin(current(), 0);
     }
+    kin::send_kin(task, current());
     let css = task::memory_css(task);
     let own = if decided { 0 } else { task::memory_css(current()) };
     if own != css && own != 0 {

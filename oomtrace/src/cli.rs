@@ -143,7 +143,7 @@ pub struct FilterArgs {
     /// Victims in this memory cgroup or below it; * stands for anything
     #[arg(long, value_name = "PATTERN")]
     pub cgroup: Option<String>,
-    /// Victims in the container with this id, or its beginning; * stands for anything
+    /// Victims in the container with this id, or its beginning, or this name; * stands for anything
     #[arg(long, value_name = "PATTERN")]
     pub container: Option<String>,
     /// Victims with this process id

@@ -80,6 +80,8 @@ pub struct Limit {
 #[serde(default)]
 #[expect(missing_docs, reason = "the fields are those of the JSON schema, which documents them")]
 pub struct Trigger {
+    pub ns_pid: Option<u64>,
+    pub ancestors: Option<Vec<Ancestor>>,
     pub pid: Option<u64>,
     pub tid: Option<u64>,
     pub comm: Option<String>,
@@ -97,6 +99,8 @@ pub struct Trigger {
 #[serde(default)]
 #[expect(missing_docs, reason = "the fields are those of the JSON schema, which documents them")]
 pub struct Victim {
+    pub ns_pid: Option<u64>,
+    pub ancestors: Option<Vec<Ancestor>>,
     pub pid: Option<u64>,
     pub tid: Option<u64>,
     pub ppid: Option<u64>,
@@ -115,6 +119,15 @@ pub struct Victim {
     pub pgtables_bytes: Option<u64>,
     pub cgroup: Option<String>,
     pub start_time: Option<String>,
+}
+
+/// A process from which another one descends.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the fields are those of the JSON schema, which documents them")]
+pub struct Ancestor {
+    pub pid: Option<u64>,
+    pub comm: Option<String>,
 }
 
 /// Resident memory.

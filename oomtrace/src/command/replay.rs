@@ -25,7 +25,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     };
     let (session, mut reader) = Reader::new(BufReader::new(file)).with_context(|| name.to_string())?;
     let mut assembler = Assembler::new(session, Source::Replay);
-    let mut shown = Shown::start(args.output, &args.filter, true, None)?;
+    let mut shown = Shown::start(args.output, &args.filter, true, None, None)?;
     let mut last_offset_ns = 0;
     let end = loop {
         match reader.next_frame() {

@@ -13,6 +13,7 @@ use oomtrace_ebpf::RecordKind;
 
 use crate::{
     cli::{FilterArgs, Form, OutputArgs},
+    host::names::Names,
     incident::{Assembler, Event, Loss, LossTag, SchemaName, Status, StatusState, StatusTag},
     kernel::limits::LimitsCheck,
     output::{Closed, Filter, Format, Human, Json, LAST_WORDS, Message, Queue},
@@ -31,6 +32,8 @@ pub struct Shown {
     patient: bool,
     /// What holds live incidents against the machine.
     check: Option<LimitsCheck>,
+    /// What tells the names of live incidents' containers.
+    names: Option<Names>,
     /// Losses that have not been told yet, by place and kind.
     untold: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     /// Numbers for the summary.
@@ -57,6 +60,7 @@ impl Shown {
         filter: &FilterArgs,
         patient: bool,
         check: Option<LimitsCheck>,
+        names: Option<Names>,
     ) -> anyhow::Result<Self> {
         let format: Box<dyn Format> = match output.form() {
             Form::Json => Box::new(Json),
@@ -69,6 +73,7 @@ impl Shown {
             filter: Filter::new(filter),
             patient,
             check,
+            names,
             untold: BTreeMap::new(),
             counts: Counts::default(),
         })
@@ -102,6 +107,9 @@ impl Shown {
             };
             if let Some(check) = &mut self.check {
                 check.check(incident);
+            }
+            if let Some(names) = &mut self.names {
+                names.complete(incident);
             }
             let passes = self.filter.passes(incident);
             let victims = incident.victims.len() as u64;
@@ -292,6 +300,7 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::Relief) => "relief",
         Some(RecordKind::Cmdline) => "cmdline",
         Some(RecordKind::Struck) => "struck",
+        Some(RecordKind::Kin) => "kin",
         None => "unknown",
     }
 }

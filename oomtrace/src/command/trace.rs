@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     cli::TraceArgs,
-    host::{self, Host},
+    host::{self, Host, names::Names},
     incident::{Assembler, TRIGGER_CMDLINE, VICTIMS_CMDLINE},
     kernel::{
         limits::LimitsCheck,
@@ -82,7 +82,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let logger = logger.context("The kernel programs' log cannot be read")?;
     let mut recorder = record.map(|(path, file)| Recorder::start(path, file, &session)).transpose()?;
     let mut assembler = Assembler::new(session, Source::Ebpf);
-    let mut shown = Shown::start(args.output, &args.filter, false, LimitsCheck::here())?;
+    let mut shown = Shown::start(args.output, &args.filter, false, LimitsCheck::here(), Some(Names::here()))?;
     let hooks = attached.roles.iter().map(|role| (role.role, role.hooks.clone())).collect();
     shown.armed(&mut assembler, hooks, host::boot_ns(), host::wall_clock_offset_ns());
 

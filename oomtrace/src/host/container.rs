@@ -1,5 +1,5 @@
 //! Which container a cgroup belongs to, by its path alone: what runtimes and the kubelet call their cgroups. Nothing
-//! is asked of a runtime, which may be what is out of memory.
+//! is asked of a runtime, which may be what is out of memory. What people call it is found by [`super::names`].
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -45,9 +45,18 @@ pub struct Container {
     pub runtime: Option<Runtime>,
     /// Its id: 64 hexadecimal digits; the name where the runtime has no other id (LXC, systemd-nspawn).
     pub id: String,
+    /// What people call it, where the runtime's files tell: in a pod, its name there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The id of its Kubernetes pod, with dashes as in the pod's `metadata.uid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
+    /// The pod's name, where the runtime's or the kubelet's files tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_name: Option<String>,
+    /// The pod's Kubernetes namespace, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
 }
 
 impl Container {
@@ -83,7 +92,9 @@ pub fn of(path: &str) -> Option<Container> {
     })?;
     // A pod that another container holds (a cluster within a container) is not this one's.
     let pod_uid = steps.iter().take(at + 1).rev().find_map(|step| pod(step));
-    Some(Container { runtime, id, pod_uid })
+    // Who gives no other id gives a name.
+    let name = matches!(runtime, Some(Runtime::Lxc | Runtime::SystemdNspawn)).then(|| id.clone());
+    Some(Container { runtime, id, name, pod_uid, pod_name: None, namespace: None })
 }
 
 /// The container that a directory is the cgroup of.
@@ -120,7 +131,8 @@ fn step_container(step: &str, parent: Option<&str>) -> Option<(Option<Runtime>, 
     Some((Some(Runtime::SystemdNspawn), unescaped(nspawn)))
 }
 
-fn is_id(text: &str) -> bool {
+/// Whether it is an id as Docker, containerd, CRI-O and Podman give them.
+pub(super) fn is_id(text: &str) -> bool {
     text.len() == ID_LEN && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 

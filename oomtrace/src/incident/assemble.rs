@@ -11,6 +11,7 @@ use super::{
     chain::Chain,
     cmdlines::{self, Cmdlines},
     doubt::{self, Doubt},
+    kin::Kins,
     memory,
     relief::{Followed, Reliefs},
     scope::Evidence,
@@ -87,6 +88,7 @@ pub struct Assembler {
     cmdlines: Cmdlines,
     /// Calls of `out_of_memory()` without a decision when the last incident was told.
     undecided: u32,
+    kins: Kins,
     seq: u64,
 }
 
@@ -129,6 +131,7 @@ impl Assembler {
             reliefs: Reliefs::default(),
             cmdlines: Cmdlines::default(),
             undecided: 0,
+            kins: Kins::default(),
             seq: 0,
         }
     }
@@ -177,6 +180,10 @@ impl Assembler {
         }
         if let Record::Struck(_, struck) = record {
             self.struck(*struck);
+            return events;
+        }
+        if let Record::Kin(_, kin) = record {
+            self.kins.take(*kin);
             return events;
         }
         let mut before = Vec::new();
@@ -515,6 +522,7 @@ impl Assembler {
             tid: task.tid,
             comm: task.comm.clone(),
             uid: task.uid,
+            kinship: self.kins.of(task, "trigger", missing),
             command,
             place: Place::of(cgroup.ok()),
             gfp_mask: decision.and_then(|decision| decision.gfp_mask),
@@ -662,6 +670,7 @@ impl Assembler {
             // Counted before the kill, where a hook shows the decision: threads end as soon as the signal is sent.
             threads: decided.and_then(|decision| decision.chosen.threads).or(task.threads),
             points,
+            kinship: self.kins.of(task, field, missing),
             command,
             place: Place::of(cgroup.ok()),
             start_time: task.start_boot_ns.map(|start_ns| wall(start_ns, run.offset_ns)),
@@ -743,7 +752,7 @@ impl Run {
                 self.closed_ns = Some(key.boot_ns);
             }
             // They belong to no run.
-            Record::Relief(..) | Record::Cmdline(..) | Record::Struck(..) => {}
+            Record::Relief(..) | Record::Cmdline(..) | Record::Struck(..) | Record::Kin(..) => {}
             Record::Candidate(_, candidate) => {
                 if self.candidates.len() < MAX_CANDIDATES {
                     self.candidates.push(*candidate);

@@ -173,13 +173,22 @@ fn verdicts(incident: &Incident) -> Vec<(u32, Verdict)> {
     incident.victims.iter().map(|victim| (victim.pid.unwrap(), victim.verdict.unwrap())).collect()
 }
 
+/// The kin of a process that is the child of init.
+fn kin(pid: u32) -> Record {
+    let key = Key { trigger_tid: 0, opened_ns: 0, boot_ns: 101, index: 0, lost: 0 };
+    let ancestors = Some(vec![record::Ancestor { pid: 1, comm: Some("init".to_owned()) }]);
+    let start_boot_ns = task(pid).start_boot_ns;
+    Record::Kin(key, Box::new(record::Kin { pid, start_boot_ns, ns_pid: Some(10 * pid), ancestors }))
+}
+
 /// Guards the plain case with a hook at the decision: one incident, the kernel's own score, nothing missing.
 #[test]
 fn a_decision_a_mark_and_an_end_are_one_incident() {
     let mut assembler = assembler(Tier::Trampoline);
     let mut kernel = Kernel::run(7, 100);
-    let mut records = vec![kernel.decision(8), kernel.candidate(8, 4242, true)];
+    let mut records = vec![kernel.decision(8), kernel.candidate(8, 4242, true), kin(7)];
     records.extend(kernel.levels(false));
+    records.push(kin(8));
     records.push(kernel.mark(8, true));
     let events = feed(&mut assembler, records);
     assert!(matches!(&events[..], [Event::Opened(_)]), "the first line comes with the mark");
@@ -193,6 +202,7 @@ fn a_decision_a_mark_and_an_end_are_one_incident() {
     assert_eq!(incident.scope.kind, Some(ScopeKind::Memcg));
     assert_eq!(incident.scope.memcg.as_ref().and_then(|memcg| memcg.path.as_deref()), Some("/app"));
     assert_eq!(incident.scope.capacity_bytes, Some(8192 * 4096));
+    assert_eq!((incident.trigger.kinship.ns_pid, incident.victims[0].kinship.ns_pid), (Some(70), Some(80)));
     let unread =
         [TRIGGER_CMDLINE, "victims[0].cmdline"].map(|field| (field.to_owned(), NO_CMDLINE.to_owned()));
     assert_eq!(incident.missing, unread.into());

@@ -6,6 +6,7 @@ mod chain;
 mod cmdlines;
 mod doubt;
 mod gfp;
+mod kin;
 mod memory;
 mod relief;
 mod scope;
@@ -16,7 +17,7 @@ pub use assemble::{Assembler, Event, TRIGGER_CMDLINE, VICTIMS_CMDLINE};
 pub use gfp::flag_names as gfp_flag_names;
 pub(crate) use memory::per_cpu_bound;
 pub use types::{
-    Ballot, Candidate, Cause, Cgroup, Command, Common, Incident, Limit, Line, Loss, LossTag, OomTag, Outcome,
-    Place, Relief, ReliefTag, Relieved, Rss, RssKernel, SchemaName, Scope, ScopeKind, Stall, Status,
-    StatusState, StatusTag, Trigger, Verdict, Victim, WallTime,
+    Ancestor, Ballot, Candidate, Cause, Cgroup, Command, Common, Incident, Kinship, Limit, Line, Loss,
+    LossTag, OomTag, Outcome, Place, Relief, ReliefTag, Relieved, Rss, RssKernel, SchemaName, Scope,
+    ScopeKind, Stall, Status, StatusState, StatusTag, Trigger, Verdict, Victim, WallTime,
 };

@@ -306,6 +306,27 @@ pub struct Command {
     pub cmdline_truncated: bool,
 }
 
+/// A process from which another one descends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Ancestor {
+    /// Process id.
+    pub pid: u32,
+    /// Name of its first thread; bytes that are not UTF-8 as `\xNN`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comm: Option<String>,
+}
+
+/// Who a process is among others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Kinship {
+    /// Its process id in its own PID namespace, as its container shows it: the same as `pid` outside of containers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ns_pid: Option<u32>,
+    /// From its parent upwards to the first process, at most 8. None where the kernel itself began it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ancestors: Option<Vec<Ancestor>>,
+}
+
 /// The task whose allocation failed: `current` of the OOM killer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Trigger {
@@ -321,6 +342,9 @@ pub struct Trigger {
     /// Real user id in the initial user namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
+    /// Who it is among others.
+    #[serde(flatten)]
+    pub kinship: Kinship,
     /// What it was started with.
     #[serde(flatten)]
     pub command: Command,
@@ -455,6 +479,9 @@ pub struct Victim {
     /// Page tables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pgtables_bytes: Option<u64>,
+    /// Who it is among others.
+    #[serde(flatten)]
+    pub kinship: Kinship,
     /// What it was started with.
     #[serde(flatten)]
     pub command: Command,

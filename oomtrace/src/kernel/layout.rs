@@ -88,6 +88,14 @@ pub fn resolve(btf: &Btf, cpus: u32) -> Resolved {
     let can_sum = rss_counters == Some(RssCounters::PerCpu)
         && layout.mm_rss_percpu_counters != ABSENT
         && layout.bpf_array_pptrs != ABSENT;
+    let upid_bytes = btf.strukt("upid").map_or_else(
+        |reason| {
+            layout.pid_numbers = ABSENT;
+            missing.insert("pid_numbers", reason.to_string());
+            0
+        },
+        |upid| u64::from(upid.size),
+    );
     // Each is a pointer.
     let memory_css = match (layout.css_set_subsys, controller(btf, &mut missing)) {
         (subsys, Some(index)) if subsys != ABSENT => subsys + u64::from(index) * 8,
@@ -95,6 +103,7 @@ pub fn resolve(btf: &Btf, cpus: u32) -> Resolved {
     };
     let params = Params {
         memory_css,
+        upid_bytes,
         cpus: if can_sum { cpus } else { 0 },
         reclaim_memcg_arg: reclaim_memcg_arg(btf),
         page_shift: crate::host::page_bytes().trailing_zeros(),

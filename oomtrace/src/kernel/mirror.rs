@@ -16,7 +16,7 @@ use aya::{
 use oomtrace_ebpf::{ABSENT, Layout, MIRROR, RecordKind};
 
 use super::{disguise::Disguise, layout::Resolved, own::Own};
-use crate::record::{Cmdline, Level, Mm, Record, Task, decode};
+use crate::record::{Cmdline, Kin, Level, Mm, Record, Task, decode};
 
 /// The program that reports a victim. Run by us, it reports us.
 pub const PROGRAM: &str = "victim_raw_tp";
@@ -68,6 +68,7 @@ struct Seen {
     /// Its memory cgroups, from its own upwards.
     levels: Vec<Level>,
     cmdline: Option<Cmdline>,
+    kin: Option<Kin>,
 }
 
 /// Leaves the program loaded for whom it may serve later.
@@ -87,11 +88,12 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
     program.test_run(run)?;
     let ring = ebpf.map_mut("RECORDS").context("the eBPF object lacks the ring buffer")?;
     let mut ring = RingBuf::try_from(ring)?;
-    let (mut seen, mut levels, mut cmdline) = (None, Vec::new(), None);
+    let (mut seen, mut levels, mut cmdline, mut kin) = (None, Vec::new(), None, None);
     while let Some(bytes) = ring.next() {
         match decode(&bytes)? {
             Record::Level(_, level) => levels.push(*level),
             Record::Cmdline(_, told) => cmdline = Some(*told),
+            Record::Kin(_, told) => kin = Some(*told),
             Record::Mark(_, mark) => seen = Some((mark.victim, mark.mm)),
             Record::Decision(..)
             | Record::Close(..)
@@ -107,7 +109,7 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
         forget_losses(ebpf)?;
         return Err(anyhow!("the ring buffer has no room for it"));
     };
-    Ok(Seen { task, mm, levels, cmdline })
+    Ok(Seen { task, mm, levels, cmdline, kin })
 }
 
 /// What found no room was nobody's victim.
@@ -126,6 +128,7 @@ fn compare(own: &Own, seen: &Seen, resolved: &Resolved, cpus: u32) -> Vec<String
     tasks(&mut found, own, &seen.task, &resolved.layout);
     memory(&mut found, own, &seen.mm, &resolved.layout, cpus);
     command(&mut found, own, seen);
+    kinship(&mut found, own, seen, &resolved.layout);
     cgroups(&mut found, own, &seen.levels, resolved);
     found.0
 }
@@ -178,6 +181,22 @@ fn command(found: &mut Differences, own: &Own, seen: &Seen) {
     let len = if cmdline.truncated { own.cmdline.len().min(cmdline.text.len()) } else { own.cmdline.len() };
     let own = own.cmdline.get(..len).unwrap_or_default().escape_ascii().to_string();
     found.unless_equal("mm_struct.arg_start", &[], Some(cmdline.text.escape_ascii().to_string()), &own);
+}
+
+/// None may be told: the ring may be too small.
+fn kinship(found: &mut Differences, own: &Own, seen: &Seen, layout: &Layout) {
+    let Some(kin) = &seen.kin else { return };
+    let ids = [layout.task_group_leader, layout.task_thread_pid, layout.pid_level, layout.pid_numbers];
+    found.unless_equal("pid.numbers", &ids, kin.ns_pid, &own.ns_pid);
+    if own.in_initial_pid_namespace {
+        // /proc may hide processes, or some may end meanwhile: then these are not compared.
+        let told = kin.ancestors.as_ref().map(|ancestors| {
+            let told = ancestors.iter().map(|ancestor| (ancestor.pid, ancestor.comm.clone()));
+            told.take(own.ancestors.len()).collect::<Vec<_>>()
+        });
+        let upwards = [layout.task_group_leader, layout.task_real_parent, layout.task_tgid, layout.task_comm];
+        found.unless_equal("task_struct.real_parent, upwards", &upwards, told, &own.ancestors);
+    }
 }
 
 fn cgroups(found: &mut Differences, own: &Own, levels: &[Level], resolved: &Resolved) {
@@ -263,6 +282,8 @@ mod tests {
             oom_score_adj: -999,
             start_ticks: 5,
             comm: "oomtrace-mirror".to_owned(),
+            ns_pid: 7,
+            ancestors: vec![(3, Some("sh".to_owned())), (1, Some("init".to_owned()))],
             total_vm_pages: 2000,
             resident_pages: 1500,
             pgtables_kb: 64,
@@ -322,7 +343,18 @@ mod tests {
             },
             levels: vec![level(0, 9, "app"), level(1, 1, "")],
             cmdline: Some(cmdline(b"oomtrace\0--json\0", false)),
+            kin: Some(kin()),
         }
+    }
+
+    fn kin() -> Kin {
+        let ancestors = [(3, "sh"), (1, "init")]
+            .map(|(pid, comm)| crate::record::Ancestor { pid, comm: Some(comm.to_owned()) });
+        Kin { pid: 7, start_boot_ns: Some(5), ns_pid: Some(7), ancestors: Some(ancestors.to_vec()) }
+    }
+
+    fn ancestors(seen: &mut Seen) -> &mut [crate::record::Ancestor] {
+        seen.kin.as_mut().unwrap().ancestors.as_mut().unwrap()
     }
 
     /// Types that have every field, at places of no meaning, or none at all.
@@ -332,6 +364,7 @@ mod tests {
             layout: Layout::from_offsets([place; Layout::FIELDS.len()]),
             params: oomtrace_ebpf::Params {
                 memory_css: place,
+                upid_bytes: 16,
                 cpus: 0,
                 reclaim_memcg_arg: oomtrace_ebpf::NO_ARGUMENT,
                 page_shift: 12,
@@ -349,7 +382,7 @@ mod tests {
         assert_eq!(compare(&own(), &seen(), &resolved(true), 2), Vec::<String>::new());
         let cut_short = Seen { cmdline: Some(cmdline(b"oomtrace\0--", true)), ..seen() };
         assert_eq!(compare(&own(), &cut_short, &resolved(true), 2), Vec::<String>::new());
-        let wrong: [fn(&mut Seen); 24] = [
+        let wrong: [fn(&mut Seen); 30] = [
             |seen| seen.task.pid = Some(8),
             |seen| seen.task.pid = None,
             |seen| seen.task.tid = Some(7),
@@ -374,6 +407,12 @@ mod tests {
             |seen| seen.cmdline = Some(cmdline(b"oomtrace\0--json\0HOME=/\0", false)),
             |seen| seen.cmdline = Some(cmdline(b"oomtrace\0--jsom", true)),
             |seen| seen.cmdline = Some(cmdline(b"oomtrace\0", false)),
+            |seen| seen.kin = Some(Kin { ns_pid: Some(8), ..kin() }),
+            |seen| seen.kin = Some(Kin { ns_pid: None, ..kin() }),
+            |seen| seen.kin = Some(Kin { ancestors: None, ..kin() }),
+            |seen| seen.kin = Some(Kin { ancestors: Some(Vec::new()), ..kin() }),
+            |seen| ancestors(seen)[1].pid = 2,
+            |seen| ancestors(seen)[0].comm = None,
         ];
         for (number, change) in wrong.into_iter().enumerate() {
             let mut seen = seen();
@@ -387,7 +426,8 @@ mod tests {
     /// namespaces.
     #[test]
     fn what_cannot_be_compared_is_no_difference() {
-        let nothing = Seen { task: Task::default(), mm: Mm::default(), levels: Vec::new(), cmdline: None };
+        let nothing =
+            Seen { task: Task::default(), mm: Mm::default(), levels: Vec::new(), cmdline: None, kin: None };
         assert_eq!(compare(&own(), &nothing, &resolved(false), 2), Vec::<String>::new());
         let contained = Own { in_initial_pid_namespace: false, cgroup: None, pid: 1, tid: 1, ..own() };
         assert_eq!(compare(&contained, &seen(), &resolved(true), 2), Vec::<String>::new());

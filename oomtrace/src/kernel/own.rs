@@ -35,6 +35,10 @@ pub struct Own {
     pub oom_score_adj: i32,
     pub start_ticks: u64,
     pub comm: String,
+    /// Its process id in its own PID namespace.
+    pub ns_pid: u32,
+    /// Process id and name of each ancestor, from the parent upwards, as far as /proc shows them.
+    pub ancestors: Vec<(u32, Option<String>)>,
     pub total_vm_pages: u64,
     pub resident_pages: u64,
     pub pgtables_kb: u64,
@@ -93,6 +97,13 @@ impl Own {
             // Field 22 of the line; the state, field 3, is the first here.
             start_ticks: numbers.split_ascii_whitespace().nth(19)?.parse().ok()?,
             comm: crate::text::from_kernel(comm.strip_suffix(b"\n").unwrap_or(&comm)),
+            // From the reader's namespace down to its own.
+            ns_pid: status
+                .lines()
+                .find_map(|line| line.strip_prefix("NStgid:")?.split_ascii_whitespace().last())?
+                .parse()
+                .ok()?,
+            ancestors: ancestors(proc, number("PPid")?),
             total_vm_pages: statm.next()??,
             resident_pages: statm.next()??,
             pgtables_kb: field("VmPTE")?.parse().ok()?,
@@ -100,6 +111,27 @@ impl Own {
             cgroup: OwnCgroup::find(&text("cgroup")?, namespace("cgroup")),
         })
     }
+}
+
+/// The process of that id and those above it: id and name.
+fn ancestors(proc: &Path, parent: u32) -> Vec<(u32, Option<String>)> {
+    let mut ancestors = Vec::new();
+    let mut next = parent;
+    while next != 0 && ancestors.len() < oomtrace_ebpf::MAX_ANCESTORS {
+        let Ok(stat) = fs::read(proc.join(next.to_string()).join("stat")) else { break };
+        let Some((name, parent)) = name_and_parent(&stat) else { break };
+        ancestors.push((next, Some(crate::text::from_kernel(name))));
+        next = parent;
+    }
+    ancestors
+}
+
+/// Name and parent in a line of /proc/PID/stat: `PID (NAME) STATE PPID …`. The name may hold anything.
+fn name_and_parent(stat: &[u8]) -> Option<(&[u8], u32)> {
+    let begins = stat.iter().position(|byte| *byte == b'(')? + 1;
+    let ends = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = str::from_utf8(stat.get(ends + 1..)?).ok()?;
+    Some((stat.get(begins..ends)?, rest.split_ascii_whitespace().nth(1)?.parse().ok()?))
 }
 
 impl OwnCgroup {
@@ -153,11 +185,20 @@ fn ceiling(text: &str) -> Ceiling {
 mod tests {
     use super::*;
 
+    /// Guards the parent against a name that looks like the fields after it.
+    #[test]
+    fn a_parent_stands_behind_any_name() {
+        assert_eq!(name_and_parent(b"42 (a) R 1 (b) S 7 42 0\n"), Some((&b"a) R 1 (b"[..], 7)));
+        assert_eq!(name_and_parent(b"42 (a"), None);
+        assert_eq!(name_and_parent(b"42 )a( S 7"), None);
+    }
+
     /// Guards the reader of /proc on this machine: it finds this process.
     #[test]
     fn proc_tells_of_this_process() {
         let own = Own::read(Path::new("/proc")).unwrap();
         assert_eq!(own.pid, std::process::id());
+        assert_eq!(own.ancestors.first().map(|(pid, _)| *pid), Some(own.ppid));
         assert!(own.resident_pages > 0 && own.total_vm_pages > own.resident_pages);
     }
 }

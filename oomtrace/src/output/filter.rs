@@ -11,7 +11,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Filter {
     cgroup: Option<WildMatch>,
-    container: Option<WildMatch>,
+    /// The beginning of an id, and a name.
+    container: Option<(WildMatch, WildMatch)>,
     comm: Option<WildMatch>,
     pid: Option<u32>,
     min_rss: Option<u64>,
@@ -27,7 +28,10 @@ impl Filter {
                 WildMatch::new(if pattern.is_empty() { "/" } else { pattern })
             }),
             // People know the first digits of an id.
-            container: args.container.as_deref().map(|pattern| WildMatch::new(&format!("{pattern}*"))),
+            container: args
+                .container
+                .as_deref()
+                .map(|pattern| (WildMatch::new(&format!("{pattern}*")), WildMatch::new(pattern))),
             comm: args.comm.as_deref().map(WildMatch::new),
             pid: args.pid,
             min_rss: args.min_rss,
@@ -53,8 +57,10 @@ impl Filter {
                 .as_deref()
                 .is_some_and(|path| ancestors(path).any(|path| pattern.matches(path)))
         });
-        let container = self.container.as_ref().is_none_or(|pattern| {
-            victim.place.container.as_ref().is_some_and(|container| pattern.matches(&container.id))
+        let container = self.container.as_ref().is_none_or(|(id, name)| {
+            victim.place.container.as_ref().is_some_and(|container| {
+                id.matches(&container.id) || container.name.as_deref().is_some_and(|own| name.matches(own))
+            })
         });
         let comm = self
             .comm

@@ -8,8 +8,8 @@ use super::{Format, Message};
 use crate::{
     host::container::Runtime,
     incident::{
-        Cause, Command, Event, Incident, Limit, Loss, Outcome, Place, Relief, Relieved, Scope, ScopeKind,
-        Verdict, Victim, WallTime,
+        Ancestor, Cause, Command, Event, Incident, Kinship, Limit, Loss, Outcome, Place, Relief, Relieved,
+        Scope, ScopeKind, Verdict, Victim, WallTime,
     },
     text::printable,
 };
@@ -79,6 +79,9 @@ impl Human {
         }
         if let Some(line) = incident.victims.first().and_then(|victim| started_as(&victim.command)) {
             self.row(&mut to, "command", &line);
+        }
+        if let Some(line) = incident.victims.first().and_then(|victim| parents(&victim.kinship)) {
+            self.row(&mut to, "parents", &line);
         }
         // The first line has the container instead.
         if let Some(Place { container: Some(_), cgroup: Some(path), .. }) =
@@ -244,6 +247,10 @@ fn figures(victim: &Victim, incident: &Incident, named: bool) -> String {
         }
         None => parts.push("memory not known".to_owned()),
     }
+    if let Some(ns_pid) = victim.kinship.ns_pid.filter(|ns_pid| victim.pid.is_some_and(|pid| pid != *ns_pid))
+    {
+        parts.push(format!("pid {ns_pid} in its namespace"));
+    }
     if let Some(uid) = victim.uid {
         parts.push(format!("uid {uid}"));
     }
@@ -274,12 +281,29 @@ fn started_as(command: &Command) -> Option<String> {
     })
 }
 
+/// Whose child it was, if that is more than the first process's or the kernel's own.
+fn parents(kinship: &Kinship) -> Option<String> {
+    let ancestors = kinship.ancestors.as_ref()?;
+    let told = |ancestor: &Ancestor| format!("{} {}", name(ancestor.comm.as_deref()), ancestor.pid);
+    (ancestors.len() > 1).then(|| ancestors.iter().map(told).collect::<Vec<_>>().join(" · "))
+}
+
 /// Where it ran: the container, as its runtime's tools show it, if it is one; else the cgroup.
 fn place(place: &Place) -> Option<String> {
     let Some(container) = &place.container else { return place.cgroup.as_deref().map(printable) };
     let runtime = container.runtime.map_or("container", Runtime::name);
-    let pod = container.pod_uid.as_deref().map_or_else(String::new, |uid| format!(", pod {uid}"));
-    Some(format!("{runtime} {}{pod}", printable(container.short_id())))
+    let id = printable(container.short_id());
+    let who = match container.name.as_deref().filter(|name| *name != container.id) {
+        Some(name) => format!("{} ({id})", printable(name)),
+        None => id,
+    };
+    let pod = match (&container.pod_name, &container.namespace, &container.pod_uid) {
+        (Some(pod), Some(namespace), _) => format!(", pod {}/{}", printable(namespace), printable(pod)),
+        (Some(pod), None, _) => format!(", pod {}", printable(pod)),
+        (None, _, Some(uid)) => format!(", pod {uid}"),
+        (None, _, None) => String::new(),
+    };
+    Some(format!("{runtime} {who}{pod}"))
 }
 
 fn asked(incident: &Incident) -> String {

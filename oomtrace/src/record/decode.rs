@@ -2,15 +2,18 @@
 
 use oomtrace_ebpf::{
     self as abi, CMDLINE_WORDS, Header, MmFacts, NAME_LEN, NO_LIMIT_PAGES, RecordKind, TaskFacts, chain,
-    decision, level, mm, reclaim, relief, struck, task,
+    decision, kin, level, mm, reclaim, relief, struck, task,
 };
 use zerocopy::FromBytes;
 
 use super::types::{
-    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record,
-    Relief, Stall, Struck, Task, Tie, Whose,
+    After, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Kin, Level, Mark, Mm,
+    Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose,
 };
 use crate::text;
+
+/// No process has a higher id (include/linux/threads.h).
+const PID_MAX_LIMIT: u32 = 4 << 20;
 
 /// Why bytes are no record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +79,10 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
             Record::Struck(key(&raw.header), Box::new(struck(&raw)?))
         }
         RecordKind::Cmdline => Record::Cmdline(key(&header), Box::new(cmdline(bytes)?)),
+        RecordKind::Kin => {
+            let raw: abi::Kin = exactly(kind, bytes)?;
+            Record::Kin(key(&raw.header), Box::new(kin(&raw)))
+        }
         RecordKind::Relief => {
             let raw: abi::Relief = exactly(kind, bytes)?;
             Record::Relief(key(&raw.header), relief(&raw)?)
@@ -245,6 +252,23 @@ fn cmdline(bytes: &[u8]) -> Result<Cmdline, DecodeError> {
     })
 }
 
+fn kin(raw: &abi::Kin) -> Kin {
+    let its_own = raw.present & kin::INITIAL != 0 && raw.pid_in_initial == raw.pid;
+    let ns_pid = known(raw.present, kin::NS_PID, raw.ns_pid);
+    let pid = |ancestor: &abi::Ancestor| known(ancestor.present, kin::PID, ancestor.pid);
+    // Nobody is above the idle task; and nobody is known above one that could not be read.
+    let above = raw.ancestors.iter().map_while(|ancestor| {
+        let comm = known(ancestor.present, kin::COMM, text::from_kernel(&ancestor.comm));
+        pid(ancestor).filter(|pid| *pid != 0).map(|pid| Ancestor { pid, comm })
+    });
+    Kin {
+        pid: raw.pid,
+        start_boot_ns: (raw.start_boot_ns != 0).then_some(raw.start_boot_ns),
+        ns_pid: ns_pid.filter(|ns_pid| its_own && (1..=PID_MAX_LIMIT).contains(ns_pid)),
+        ancestors: pid(&raw.ancestors[0]).map(|_| above.collect()),
+    }
+}
+
 fn relief(raw: &abi::Relief) -> Result<Relief, DecodeError> {
     let what = match raw.what {
         relief::EXITED => After::Exited,
@@ -323,6 +347,36 @@ mod tests {
         assert_eq!(mark.victim, Task { tid: Some(42), oom_score_adj: Some(-1000), ..Task::default() });
         assert_eq!(mark.mm, Mm::default());
         assert_eq!(mark.reclaim, None);
+    }
+
+    /// Guards kin: ids that cannot be, or are another's, are none; nobody is above the idle task, nor above one unread.
+    #[test]
+    fn kin_is_told_as_far_as_it_was_read() {
+        let mut raw = abi::Kin::new_zeroed();
+        raw.header.kind = RecordKind::Kin as u16;
+        (raw.present, raw.pid, raw.pid_in_initial, raw.ns_pid) = (kin::INITIAL | kin::NS_PID, 42, 42, 7);
+        let told = |raw: &abi::Kin| {
+            let Ok(Record::Kin(_, kin)) = decode(raw.as_bytes()) else { panic!("no kin") };
+            let ancestors = kin.ancestors.map(|all| all.iter().map(|one| one.pid).collect::<Vec<_>>());
+            (kin.ns_pid, ancestors)
+        };
+        assert_eq!(told(&raw), (Some(7), None));
+        for (ancestor, pid) in raw.ancestors.iter_mut().zip([9, 1, 0, 5]) {
+            (ancestor.present, ancestor.pid) = (kin::PID, pid);
+        }
+        assert_eq!(told(&raw), (Some(7), Some(vec![9, 1])));
+        raw.ancestors[1].present = 0;
+        assert_eq!(told(&raw).1, Some(vec![9]));
+        raw.ancestors[0].pid = 0;
+        assert_eq!(told(&raw).1, Some(Vec::new()), "a child of the kernel's");
+        for wrong in [
+            abi::Kin { present: kin::INITIAL, ..raw },
+            abi::Kin { pid_in_initial: 41, ..raw },
+            abi::Kin { ns_pid: 0, ..raw },
+            abi::Kin { ns_pid: u32::MAX, ..raw },
+        ] {
+            assert_eq!(told(&wrong).0, None);
+        }
     }
 
     /// Guards limits: "max" is no limit, an unread limit is no limit either and told apart, v1 and v2 share memory.

@@ -279,6 +279,28 @@ pub struct Cmdline {
     pub truncated: bool,
 }
 
+/// A process from which another one descends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ancestor {
+    /// Its process id.
+    pub pid: u32,
+    /// Name of its first thread; bytes that are not UTF-8 as `\xNN`.
+    pub comm: Option<String>,
+}
+
+/// The ancestors of a trigger or a victim, and its id in its own PID namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kin {
+    /// Its process id.
+    pub pid: u32,
+    /// When the process began, ns since boot.
+    pub start_boot_ns: Option<u64>,
+    /// Its process id in its own PID namespace.
+    pub ns_pid: Option<u32>,
+    /// From its parent upwards; `None` if not even the parent could be read. None above those that could.
+    pub ancestors: Option<Vec<Ancestor>>,
+}
+
 /// A record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -298,6 +320,8 @@ pub enum Record {
     Cmdline(Key, Box<Cmdline>),
     /// A task was killed with a victim. Its key is no run's.
     Struck(Key, Box<Struck>),
+    /// The ancestors of a process. Its key is no run's.
+    Kin(Key, Box<Kin>),
 }
 
 impl Record {
@@ -312,7 +336,8 @@ impl Record {
             | Self::Candidate(key, _)
             | Self::Relief(key, _)
             | Self::Cmdline(key, _)
-            | Self::Struck(key, _) => *key,
+            | Self::Struck(key, _)
+            | Self::Kin(key, _) => *key,
         }
     }
 }

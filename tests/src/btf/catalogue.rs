@@ -7,11 +7,12 @@ use super::edit::Edit;
 use super::{Btf, Member, Record, kind};
 
 /// The members that oomtrace reads: struct, and path within it. Of alternatives each kernel has one.
-pub(super) const FIELDS: [(&str, &str); 51] = [
+pub(super) const FIELDS: [(&str, &str); 54] = [
     ("task_struct", "pid"),
     ("task_struct", "tgid"),
     ("task_struct", "comm"),
     ("task_struct", "flags"),
+    ("task_struct", "thread_pid"),
     ("task_struct", "start_boottime"),
     ("task_struct", "real_start_time"),
     ("task_struct", "real_parent"),
@@ -20,6 +21,8 @@ pub(super) const FIELDS: [(&str, &str); 51] = [
     ("task_struct", "signal"),
     ("task_struct", "real_cred"),
     ("task_struct", "cgroups"),
+    ("pid", "level"),
+    ("pid", "numbers[0].nr"),
     ("cred", "uid"),
     ("signal_struct", "oom_score_adj"),
     ("signal_struct", "nr_threads"),

@@ -3,6 +3,7 @@
 mod ballot;
 mod counts;
 mod envelope;
+mod kin;
 mod scope;
 mod trigger;
 mod victim;

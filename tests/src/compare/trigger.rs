@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Case;
+use super::{Case, kin};
 use crate::checks::Checks;
 use crate::witness::comm::same_name;
 
@@ -29,6 +29,7 @@ pub(super) fn check(checks: &mut Checks, case: &Case<'_>) {
 
     let Some(eater) = case.expected.trigger else { return };
     checks.equal("trigger.pid", trigger.pid, Some(eater.pid()), "the scenario");
+    kin::check(checks, ("trigger.", eater), trigger.ns_pid, trigger.ancestors.as_deref());
     checks.equal("trigger.uid", trigger.uid, Some(eater.before.uid), "/proc");
     if !trigger.cmdline_truncated {
         let told = Some(&eater.before.cmdline);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Case;
 use super::envelope::time_is_between;
+use super::{Case, kin};
 use crate::checks::Checks;
 use crate::eater::Facts;
 use crate::incident::{Rss, Victim};
@@ -57,6 +57,7 @@ fn identity(checks: &mut Checks, case: &Case<'_>, victim: &Victim, eater: &Facts
         format!("{who}: comm is {:?}", victim.comm)
     });
     checks.equal(&what("ppid"), victim.ppid, Some(before.ppid), "/proc");
+    kin::check(checks, (&what(""), eater), victim.ns_pid, victim.ancestors.as_deref());
     checks.equal(&what("uid"), victim.uid, Some(before.uid), "/proc");
     if case.expected.moving_bytes == 0 {
         checks.equal(&what("threads"), victim.threads, Some(eater.threads()), "/proc");

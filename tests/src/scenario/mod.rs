@@ -21,6 +21,7 @@ mod record_replay;
 mod refusals;
 mod relief;
 mod ring_overflow;
+mod runtime;
 mod small_cgroup;
 mod stall;
 pub mod storm;
@@ -82,6 +83,7 @@ pub static ALL: &[Scenario] = &[
     threads::SCENARIO,
     two_cgroups::SCENARIO,
     container::SCENARIO,
+    runtime::SCENARIO,
     hostile_name::SCENARIO,
     record_replay::SCENARIO,
     filters::SCENARIO,

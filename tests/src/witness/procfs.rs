@@ -12,6 +12,10 @@ pub struct Process {
     pub pid: u64,
     /// Its parent.
     pub ppid: u64,
+    /// Its pid in its own PID namespace.
+    pub ns_pid: u64,
+    /// Pid and name of each process from which it descends, from its parent upwards.
+    pub ancestors: Vec<(u64, String)>,
     /// The ids of its threads.
     pub tids: Vec<u64>,
     /// Its real uid.
@@ -41,9 +45,15 @@ pub fn process(pid: u64) -> Result<Process> {
     let stat = read(pid, "stat")?;
     let threads =
         fs::read_dir(path(pid, "task")).with_context(|| format!("cannot list the threads of {pid}"))?;
+    let parent = field(&status, "PPid:").context("/proc/PID/status has no PPid")?;
+    // One for each PID namespace, its own last.
+    let ns_pid =
+        status.lines().find_map(|line| line.strip_prefix("NStgid:")?.split_whitespace().last()?.parse().ok());
     Ok(Process {
         pid,
-        ppid: field(&status, "PPid:").context("/proc/PID/status has no PPid")?,
+        ppid: parent,
+        ns_pid: ns_pid.context("/proc/PID/status has no NStgid")?,
+        ancestors: ancestors(parent)?,
         tids: threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect(),
         uid: field(&status, "Uid:").context("/proc/PID/status has no Uid")?,
         cmdline: arguments(&fs::read(path(pid, "cmdline")).context("cannot read a command line")?),
@@ -51,6 +61,19 @@ pub fn process(pid: u64) -> Result<Process> {
         total_vm_bytes: kilobytes(&status, "VmSize:").context("/proc/PID/status has no VmSize")?,
         start_ticks: start_ticks(&stat).context("/proc/PID/stat has no start time")?,
     })
+}
+
+/// Process `pid` and those from which it descends.
+fn ancestors(pid: u64) -> Result<Vec<(u64, String)>> {
+    let mut ancestors = Vec::new();
+    let mut next = pid;
+    while next != 0 {
+        let status = read(next, "status")?;
+        let comm = fs::read(path(next, "comm")).context("cannot read a name")?;
+        ancestors.push((next, escaped(comm.strip_suffix(b"\n").unwrap_or(&comm))));
+        next = field(&status, "PPid:").context("/proc/PID/status has no PPid")?;
+    }
+    Ok(ancestors)
 }
 
 /// The arguments of a command line, each ended by NUL.
@@ -140,6 +163,7 @@ mod tests {
     fn reads_a_living_process() {
         let own = process(u64::from(std::process::id())).unwrap();
         assert_eq!(own.ppid, u64::from(std::os::unix::process::parent_id()));
+        assert_eq!(own.ancestors.first().map(|(pid, _)| *pid), Some(own.ppid));
         assert!(own.tids.contains(&own.pid) && own.total_vm_bytes > 0 && own.start_ticks > 0);
     }
 }

@@ -42,6 +42,10 @@ pub fn main(args: &Args) -> Result<()> {
     let machine = virtual_machine()?;
     println!("QEMU          {}", machine.qemu.describe());
     println!("busybox       {}", machine.busybox.display());
+    match package::runc() {
+        Ok(runc) => println!("runc          {}", runc.display()),
+        Err(err) => println!("runc          none, so one scenario is skipped: {err:#}"),
+    }
     let mut unavailable = Vec::new();
     for wanted in &args.kernel {
         match kernel(wanted, args.update) {

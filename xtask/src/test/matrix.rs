@@ -1,5 +1,6 @@
 //! The matrix: every scenario on this machine, and on every kernel in every tier.
 
+use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use super::table::{Cell, Status, parse};
 use crate::build::Built;
 use crate::setup;
 use crate::vm::kernel::Wanted;
-use crate::vm::{self, End, Guest, Output, Report};
+use crate::vm::{self, End, Guest, Output, Report, package};
 use crate::{progress, workspace};
 
 /// Which of the scenarios, and how much of them.
@@ -113,10 +114,15 @@ impl Plan {
             append: Vec::new(),
             qemu: Vec::new(),
             timeout: choice.timeout(),
-            copies: vec![
-                (built.oomtrace.clone(), "/usr/bin/oomtrace".into()),
-                (built.scenarios.clone(), "/usr/bin/scenarios".into()),
-            ],
+            copies: [
+                Some((built.oomtrace.clone(), "/usr/bin/oomtrace".into())),
+                Some((built.scenarios.clone(), "/usr/bin/scenarios".into())),
+                // Where it cannot be had, the scenario that needs it says so.
+                package::runc().ok().map(|runc| (runc, "/usr/bin/runc".into())),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
             packages: Vec::new(),
             modules: Vec::new(),
             artifacts: Some(artifacts.to_owned()),
@@ -136,6 +142,10 @@ pub fn live(built: &Built, choice: &Choice) -> Result<Vec<Cell>> {
     let mut scenarios = Command::new(&built.scenarios);
     scenarios.arg("run").arg("--oomtrace").arg(&built.oomtrace).arg("--results").arg(&results);
     scenarios.args(choice.options(true));
+    // Behind the system's own.
+    let path = env::var_os("PATH").unwrap_or_default();
+    let runc = package::runc().ok().and_then(|runc| runc.parent().map(Path::to_owned));
+    scenarios.env("PATH", env::join_paths(env::split_paths(&path).chain(runc)).unwrap_or(path.clone()));
     eprintln!("scenarios on this machine");
     let status = scenarios.status().context("the scenarios cannot be started")?;
     let text = fs::read_to_string(&results).unwrap_or_default();

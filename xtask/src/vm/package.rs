@@ -35,6 +35,11 @@ pub fn tree(name: &str) -> Result<PathBuf> {
     Ok(place)
 }
 
+/// The container runtime that the scenario `runtime` starts its container with.
+pub fn runc() -> Result<PathBuf> {
+    Ok(tree("runc")?.join("usr/sbin/runc"))
+}
+
 /// Empties the cache of packages, so that the next guest gets the newest.
 pub fn forget_all() -> Result<()> {
     let dir = cache::path("packages")?;
