@@ -13,6 +13,7 @@ use crate::{
     ring::{Wake, emit},
     run::{self, now},
     task::{self, current, current_tid},
+    zone,
 };
 
 /// `oom_kill_process(struct oom_control *oc, const char *message)` was entered.
@@ -25,6 +26,7 @@ fn decided(oc: u64) {
     send_decision(oc);
     cmdline::send_own(Wake::Later.flags());
     ballot::send_ballot();
+    zone::send_zones(get!(oc, oc_zonelist), u64::from(get!(oc, oc_gfp_mask as u32)));
     let chosen = task::memory_css(get!(oc, oc_chosen));
     let own = task::memory_css(current());
     if let Some(run) = run::current() {

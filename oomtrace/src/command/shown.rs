@@ -13,6 +13,7 @@ use oomtrace_ebpf::RecordKind;
 
 use crate::{
     cli::{FilterArgs, Form, OutputArgs},
+    host::meminfo::Swap,
     incident::{Assembler, Event, Loss, LossTag, SchemaName, Status, StatusState, StatusTag},
     kernel::limits::LimitsCheck,
     output::{Closed, Filter, Format, Human, Json, LAST_WORDS, Message, Queue},
@@ -31,6 +32,8 @@ pub struct Shown {
     patient: bool,
     /// What holds live incidents against the machine.
     check: Option<LimitsCheck>,
+    /// What live incidents are completed from.
+    swap: Option<Swap>,
     /// Losses that have not been told yet, by place and kind.
     untold: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     /// Numbers for the summary.
@@ -69,6 +72,7 @@ impl Shown {
             filter: Filter::new(filter),
             patient,
             check,
+            swap: (!patient).then(|| Swap::new("/proc".into())),
             untold: BTreeMap::new(),
             counts: Counts::default(),
         })
@@ -102,6 +106,9 @@ impl Shown {
             };
             if let Some(check) = &mut self.check {
                 check.check(incident);
+            }
+            if let Some(swap) = self.swap.as_ref().filter(|_| complete) {
+                swap.add(incident);
             }
             let passes = self.filter.passes(incident);
             let victims = incident.victims.len() as u64;
@@ -291,6 +298,8 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::Candidate) => "candidate",
         Some(RecordKind::Relief) => "relief",
         Some(RecordKind::Cmdline) => "cmdline",
+        Some(RecordKind::Zone) => "zone",
+        Some(RecordKind::Node) => "node",
         None => "unknown",
     }
 }

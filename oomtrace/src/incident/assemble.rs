@@ -19,8 +19,9 @@ use super::{
         Command, Common, Incident, OomTag, Outcome, Place, Relief, ReliefTag, SchemaName, Trigger, Verdict,
         Victim, WallTime,
     },
+    zones,
 };
-use oomtrace_ebpf::{MAX_CANDIDATES, MAX_LEVELS};
+use oomtrace_ebpf::{MAX_CANDIDATES, MAX_LEVELS, MAX_ZONES};
 
 use crate::{
     record::{self, Candidate, Close, Cmdline, Decision, Key, Level, Mark, Record, Task, Whose},
@@ -98,6 +99,8 @@ struct Run {
     /// Cgroups that came before a mark which is this run's or another's.
     held: Vec<(Key, Record)>,
     candidates: Vec<Candidate>,
+    zones: Vec<record::Zone>,
+    nodes: Vec<record::Node>,
     close: Option<Close>,
     /// Records that came in.
     records: u32,
@@ -393,6 +396,9 @@ impl Assembler {
         }
         doubt::usage(&mut scope, mark, session.host.page_bytes, &mut missing);
         let (candidates, ballot) = ballot::of(&run.candidates, session, &mut missing);
+        let seen = zones::Seen { zones: &run.zones, nodes: &run.nodes, decided: run.decision.is_some() };
+        let (zones, host_memory) =
+            seen.told(run.doubt.as_ref().map(|doubt| doubt.reason.as_str()), session, &mut missing);
         let outcome = match (&run.decision, victims.is_empty()) {
             (_, false) => Some(Outcome::Killed),
             (Some(_), true) if run.close.is_some() => Some(Outcome::NoVictim),
@@ -414,6 +420,8 @@ impl Assembler {
             outcome,
             victims,
             candidates,
+            zones,
+            host_memory,
             stall,
             ballot,
             missing,
@@ -442,6 +450,8 @@ impl Assembler {
                 "scope.constraint",
                 "ballot",
                 "candidates",
+                "zones",
+                "host_memory",
             ] {
                 missing.insert(field.to_owned(), reason.to_owned());
             }
@@ -637,6 +647,8 @@ impl Run {
             marks: Vec::new(),
             held: Vec::new(),
             candidates: Vec::new(),
+            zones: Vec::new(),
+            nodes: Vec::new(),
             close: None,
             records: 0,
             made: 0,
@@ -679,6 +691,9 @@ impl Run {
                     self.records = self.records.saturating_sub(1);
                 }
             }
+            Record::Zone(_, zone) if self.zones.len() < MAX_ZONES => self.zones.push(*zone),
+            Record::Node(_, node) if self.nodes.len() < MAX_ZONES => self.nodes.push(*node),
+            Record::Zone(..) | Record::Node(..) => self.records = self.records.saturating_sub(1),
         }
     }
 

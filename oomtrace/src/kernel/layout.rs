@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use oomtrace_ebpf::{ABSENT, Field, Layout, NO_ARGUMENT, Params, RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP};
+use oomtrace_ebpf::{
+    ABSENT, Field, Layout, MAX_ORDERS, NO_ARGUMENT, NODE_COUNTERS, Params, RSS_ANON, RSS_FILE, RSS_SHMEM,
+    RSS_SWAP,
+};
 
 use super::btf::{Btf, TypeShape};
 
@@ -93,10 +96,20 @@ pub fn resolve(btf: &Btf, cpus: u32) -> Resolved {
         (subsys, Some(index)) if subsys != ABSENT => subsys + u64::from(index) * 8,
         _ => ABSENT,
     };
+    let mut element = |of: &str, name: &'static str, array: u64| {
+        let index = constant(btf, of, name).map_err(|reason| missing.insert(name, reason)).ok();
+        index.map_or(ABSENT, |index| array.saturating_add(u64::from(index) * 8))
+    };
     let params = Params {
         memory_css,
+        zone_free: element("zone_stat_item", "NR_FREE_PAGES", layout.zone_stat),
+        zone_reserve_normal: element("zone_type", "ZONE_NORMAL", layout.zone_reserve),
+        zone_reserve_movable: element("zone_type", "ZONE_MOVABLE", layout.zone_reserve),
+        node_counters: NODE_COUNTERS.map(|name| element("node_stat_item", name, layout.pgdat_stat)),
         cpus: if can_sum { cpus } else { 0 },
         reclaim_memcg_arg: reclaim_memcg_arg(btf),
+        orders: orders(btf, &layout),
+        reserved: 0,
     };
     Resolved { layout, params, rss_counters, missing }
 }
@@ -135,20 +148,29 @@ fn rss_indices(btf: &Btf) -> Result<(), String> {
 
 /// The memory controller's index among a task's. Another's would lead to another cgroup, which may look alike.
 fn controller(btf: &Btf, missing: &mut BTreeMap<&'static str, String>) -> Option<u32> {
-    const OF: &str = "cgroup_subsys_id";
-    let index = || {
-        let value = btf.enum_value(OF, "memory_cgrp_id").map_err(|missing| missing.to_string())?;
-        let names = btf.enum_names(OF, value).map_err(|missing| missing.to_string())?;
-        // cgroup_subsys_id has at most 16 controllers; more would not be an index.
-        match u32::try_from(value) {
-            Ok(index) if index < 64 && names.len() == 1 => Ok(index),
-            Ok(index) if index < 64 => {
-                Err(format!("{} have the same value in enum {OF}", names.join(" and ")))
-            }
-            _ => Err(format!("memory_cgrp_id is {value}")),
-        }
-    };
-    index().map_err(|reason| missing.insert("memory_cgrp_id", reason)).ok()
+    let index = constant(btf, "cgroup_subsys_id", "memory_cgrp_id");
+    index.map_err(|reason| missing.insert("memory_cgrp_id", reason)).ok()
+}
+
+/// A constant that is an index, and no other constant's too: none of these arrays has as many as 256 elements.
+fn constant(btf: &Btf, of: &str, name: &str) -> Result<u32, String> {
+    let value = btf.enum_value(of, name).map_err(|missing| missing.to_string())?;
+    let names = btf.enum_names(of, value).map_err(|missing| missing.to_string())?;
+    match u32::try_from(value) {
+        Ok(index) if index < 256 && names.len() == 1 => Ok(index),
+        Ok(index) if index < 256 => Err(format!("{} have the same value in enum {of}", names.join(" and "))),
+        _ => Err(format!("{name} is {value}")),
+    }
+}
+
+/// How many orders of free blocks a zone counts (`NR_PAGE_ORDERS`); 0 where that is more than there is room for.
+fn orders(btf: &Btf, layout: &Layout) -> u32 {
+    if layout.zone_blocks == ABSENT || layout.zone_blocks_next == ABSENT {
+        return 0;
+    }
+    let has = |order: &usize| btf.member("zone", &format!("free_area[{order}].nr_free")).is_ok();
+    let orders = (0..=MAX_ORDERS).take_while(has).count();
+    if orders <= MAX_ORDERS { u32::try_from(orders).unwrap_or(0) } else { 0 }
 }
 
 fn reclaim_memcg_arg(btf: &Btf) -> u32 {

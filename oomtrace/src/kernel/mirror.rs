@@ -93,9 +93,12 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
             Record::Level(_, level) => levels.push(*level),
             Record::Cmdline(_, told) => cmdline = Some(*told),
             Record::Mark(_, mark) => seen = Some((mark.victim, mark.mm)),
-            Record::Decision(..) | Record::Close(..) | Record::Candidate(..) | Record::Relief(..) => {
-                bail!("nobody decided")
-            }
+            Record::Decision(..)
+            | Record::Close(..)
+            | Record::Candidate(..)
+            | Record::Zone(..)
+            | Record::Node(..)
+            | Record::Relief(..) => bail!("nobody decided"),
         }
     }
     drop(ring);
@@ -326,11 +329,7 @@ mod tests {
         let place = if there { 0 } else { ABSENT };
         Resolved {
             layout: Layout::from_offsets([place; Layout::FIELDS.len()]),
-            params: oomtrace_ebpf::Params {
-                memory_css: place,
-                cpus: 0,
-                reclaim_memcg_arg: oomtrace_ebpf::NO_ARGUMENT,
-            },
+            params: oomtrace_ebpf::Params { memory_css: place, ..oomtrace_ebpf::Params::UNRESOLVED },
             rss_counters: None,
             missing: std::collections::BTreeMap::new(),
         }
