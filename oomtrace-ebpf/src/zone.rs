@@ -171,7 +171,7 @@ struct Seen {
 }
 
 /// Shows userspace, which runs it (`BPF_PROG_TEST_RUN`), the zone of the number that is its second argument, of the node
-/// that is the first, as a decision would show it to a request for `ZONE_NORMAL`. Returns 1; 0 if there is none.
+/// that is the first, as a decision would show it to a request for `ZONE_NORMAL`. If there is none, all stays zero.
 #[raw_tracepoint]
 fn zones_raw_tp(ctx: RawTracePointContext) -> i32 {
     let Some(seen) = ZONES_SEEN.get_ptr_mut(0) else { return 0 };
@@ -184,9 +184,12 @@ fn zones_raw_tp(ctx: RawTracePointContext) -> i32 {
     };
     let pgdat = node_of(ctx.arg(0));
     let zone = zone_of(pgdat, ctx.arg(1));
+    if zone == 0 {
+        return 0;
+    }
     seen.zone.header = apart(RecordKind::Zone, size_of::<Zone>(), now());
     read_zone(&mut seen.zone, zone, constant!(PARAMS.zone_reserve_normal));
     seen.node.header = apart(RecordKind::Node, size_of::<Node>(), now());
     read_node(&mut seen.node, pgdat);
-    i32::from(zone != 0)
+    0
 }

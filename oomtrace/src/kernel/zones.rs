@@ -122,12 +122,13 @@ fn look_at(ebpf: &mut Ebpf, node: u32, index: u32) -> anyhow::Result<Option<(Zon
     let program: &mut RawTracePoint = program.try_into()?;
     let mut run = RawTracePointRunOptions::new();
     (run.args[0], run.args[1]) = (u64::from(node), u64::from(index));
-    if program.test_run(run)?.return_value == 0 {
-        return Ok(None);
-    }
+    program.test_run(run)?;
     let map = ebpf.map(SEEN).context("the eBPF object lacks the map")?;
     let seen: Array<_, [u8; SEEN_BYTES]> = map.try_into()?;
     let bytes = seen.get(&0, 0)?;
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Ok(None);
+    }
     let (zone, node) = bytes.split_at(size_of::<abi::Zone>());
     match (decode(zone)?, decode(node)?) {
         (Record::Zone(_, zone), Record::Node(_, node)) => Ok(Some((*zone, *node))),
