@@ -383,6 +383,9 @@ pub struct Zone {
     /// Memory that the page allocator manages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub managed_bytes: Option<u64>,
+    /// Memory that is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub present_bytes: Option<u64>,
     /// What this request must leave beyond the watermark, since a higher zone could serve it (`lowmem_reserve`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lowmem_reserve_bytes: Option<u64>,

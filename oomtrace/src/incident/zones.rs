@@ -212,6 +212,7 @@ fn told(zone: &record::Zone, at: usize, session: &Session, missing: &mut BTreeMa
         low_bytes: watermark(1),
         high_bytes: watermark(2),
         managed_bytes: zone.managed_pages.map(bytes),
+        present_bytes: zone.present_pages.map(bytes),
         lowmem_reserve_bytes: zone.reserve_pages.map(bytes),
         free_by_order: zone.blocks.clone(),
     };
@@ -226,6 +227,7 @@ fn told(zone: &record::Zone, at: usize, session: &Session, missing: &mut BTreeMa
         ("low_bytes", told.low_bytes.is_none()),
         ("high_bytes", told.high_bytes.is_none()),
         ("managed_bytes", told.managed_bytes.is_none()),
+        ("present_bytes", told.present_bytes.is_none()),
         ("lowmem_reserve_bytes", told.lowmem_reserve_bytes.is_none()),
         ("free_by_order", told.free_by_order.is_none()),
     ] {

@@ -97,7 +97,7 @@ pub fn resolve(btf: &Btf, cpus: u32) -> Resolved {
         _ => ABSENT,
     };
     let mut element = |of: &str, name: &'static str, array: u64| {
-        let index = constant(btf, of, name).map_err(|reason| missing.insert(name, reason)).ok();
+        let index = index(btf, of, name).map_err(|reason| missing.insert(name, reason)).ok();
         index.map_or(ABSENT, |index| array.saturating_add(u64::from(index) * 8))
     };
     let params = Params {
@@ -148,19 +148,22 @@ fn rss_indices(btf: &Btf) -> Result<(), String> {
 
 /// The memory controller's index among a task's. Another's would lead to another cgroup, which may look alike.
 fn controller(btf: &Btf, missing: &mut BTreeMap<&'static str, String>) -> Option<u32> {
-    let index = constant(btf, "cgroup_subsys_id", "memory_cgrp_id");
-    index.map_err(|reason| missing.insert("memory_cgrp_id", reason)).ok()
+    const OF: &str = "cgroup_subsys_id";
+    let index = || {
+        let index = index(btf, OF, "memory_cgrp_id")?;
+        let names = btf.enum_names(OF, index.into()).map_err(|missing| missing.to_string())?;
+        match names.len() {
+            1 => Ok(index),
+            _ => Err(format!("{} have the same value in enum {OF}", names.join(" and "))),
+        }
+    };
+    index().map_err(|reason| missing.insert("memory_cgrp_id", reason)).ok()
 }
 
-/// A constant that is an index, and no other constant's too: none of these arrays has as many as 256 elements.
-fn constant(btf: &Btf, of: &str, name: &str) -> Result<u32, String> {
+/// A constant that is an index: none of the arrays has as many as 256 elements.
+fn index(btf: &Btf, of: &str, name: &str) -> Result<u32, String> {
     let value = btf.enum_value(of, name).map_err(|missing| missing.to_string())?;
-    let names = btf.enum_names(of, value).map_err(|missing| missing.to_string())?;
-    match u32::try_from(value) {
-        Ok(index) if index < 256 && names.len() == 1 => Ok(index),
-        Ok(index) if index < 256 => Err(format!("{} have the same value in enum {of}", names.join(" and "))),
-        _ => Err(format!("{name} is {value}")),
-    }
+    u32::try_from(value).ok().filter(|index| *index < 256).ok_or_else(|| format!("{name} is {value}"))
 }
 
 /// How many orders of free blocks a zone counts (`NR_PAGE_ORDERS`); 0 where that is more than there is room for.

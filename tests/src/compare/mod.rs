@@ -6,6 +6,7 @@ mod envelope;
 mod scope;
 mod trigger;
 mod victim;
+mod zones;
 
 use std::iter;
 
@@ -20,6 +21,7 @@ use crate::witness::klog::LoggedOom;
 
 pub use counts::counts;
 pub use envelope::sequence;
+pub use zones::same as same_zones;
 
 /// A kill as the scenario provoked it.
 #[derive(Debug, Clone)]
@@ -143,6 +145,7 @@ impl<'a> Expected<'a> {
         trigger::check(checks, &case);
         victim::check(checks, &case);
         ballot::check(checks, &case);
+        zones::check(checks, &case);
     }
 }
 
