@@ -250,3 +250,123 @@ fn told(zone: &record::Zone, at: usize, session: &Session, missing: &mut BTreeMa
     }
     told
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        host::Host,
+        kernel::{hooks::Tier, text::KernelRss},
+    };
+
+    fn session() -> Session {
+        Session {
+            host: Host {
+                name: "host".to_owned(),
+                boot_id: None,
+                kernel: "6.12".to_owned(),
+                page_bytes: 4096,
+                cpus_possible: 2,
+                cpus_online: 2,
+                memory_bytes: Some(1 << 30),
+                swap_bytes: Some(0),
+            },
+            tier: Tier::Trampoline,
+            rss_counters: None,
+            kernel_rss: KernelRss::Count,
+            missing: BTreeMap::new(),
+        }
+    }
+
+    fn zone() -> record::Zone {
+        record::Zone {
+            node: Some(0),
+            name: Some("DMA32".to_owned()),
+            free_pages: Some(400),
+            watermark_pages: Some([300, 400, 500]),
+            boost_pages: Some(20),
+            managed_pages: Some(50_000),
+            present_pages: Some(60_000),
+            reserve_pages: Some(170),
+            blocks: Some(vec![10, 5, 0, 1, 0, 0, 0, 0, 0, 0, 0]),
+        }
+    }
+
+    fn node(node: u32) -> record::Node {
+        record::Node { node: Some(node), counters: [Some(100); NODE_COUNTERS.len()] }
+    }
+
+    fn of(zone: record::Zone) -> (Vec<Zone>, Option<HostMemory>, BTreeMap<String, String>) {
+        let mut missing = BTreeMap::new();
+        let seen = Seen { zones: &[zone], nodes: &[node(0), node(1)], decided: true };
+        let (zones, memory) = seen.told(None, &session(), &mut missing);
+        (zones, memory, missing)
+    }
+
+    /// Guards the figures: in bytes, watermarks with their boost, nodes added up.
+    #[test]
+    fn figures_are_in_bytes() {
+        let (zones, memory, missing) = of(zone());
+        let zone = &zones[0];
+        assert_eq!([zone.min_bytes, zone.high_bytes], [Some(320 * 4096), Some(520 * 4096)]);
+        assert_eq!((zone.free_bytes, zone.lowmem_reserve_bytes), (Some(400 * 4096), Some(170 * 4096)));
+        let memory = memory.unwrap();
+        assert_eq!(memory.nodes, [0, 1]);
+        assert_eq!(
+            (memory.active_anon_bytes, memory.kernel_stack_bytes),
+            (Some(200 * 4096), Some(200 * 1024))
+        );
+        let keys: Vec<_> = missing.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["host_memory.swap_free_after_bytes", "host_memory.swap_total_bytes"]);
+    }
+
+    /// Guards against what is no zone: then neither zones nor nodes are told, and it is said why.
+    #[test]
+    fn what_is_no_zone_is_not_told() {
+        let wrong: [fn(&mut record::Zone); 6] = [
+            |zone| zone.name = Some("kworker/0:1".to_owned()),
+            |zone| *zone = record::Zone::default(),
+            |zone| zone.watermark_pages = Some([500, 400, 300]),
+            |zone| zone.free_pages = Some(60_000),
+            |zone| zone.managed_pages = Some(0),
+            |zone| zone.managed_pages = Some(1 << 40),
+        ];
+        for (number, change) in wrong.into_iter().enumerate() {
+            let mut zone = zone();
+            change(&mut zone);
+            let (zones, memory, missing) = of(zone);
+            assert!(zones.is_empty() && memory.is_none(), "change {number}");
+            assert!(missing.contains_key(ZONES) && missing.contains_key(HOST_MEMORY) && missing.len() == 2);
+        }
+    }
+
+    /// Guards free memory against counts that contradict each other. That blocks lack pages is no contradiction.
+    #[test]
+    fn free_blocks_are_no_more_than_what_is_free() {
+        let (zones, _, missing) =
+            of(record::Zone { blocks: Some(vec![0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]), ..zone() });
+        assert_eq!((zones[0].free_bytes, zones[0].free_by_order.as_ref()), (None, None));
+        assert!(
+            missing.contains_key("zones[0].free_bytes") && missing.contains_key("zones[0].free_by_order")
+        );
+        let (zones, _, _) = of(record::Zone { blocks: Some(vec![0]), free_pages: Some(40_000), ..zone() });
+        assert_eq!(zones[0].free_by_order.as_deref(), Some(&[0][..]));
+    }
+
+    /// Guards nodes: counters that come to more than there is are not told, and one that is not read leaves the others.
+    #[test]
+    fn counters_are_told_if_they_can_be_true() {
+        let told = |counters: fn(&mut [Option<u64>; NODE_COUNTERS.len()])| {
+            let mut node = node(0);
+            counters(&mut node.counters);
+            let mut missing = BTreeMap::new();
+            let seen = Seen { zones: &[zone()], nodes: &[node], decided: true };
+            (seen.told(None, &session(), &mut missing).1, missing)
+        };
+        let (memory, missing) = told(|counters| counters[3] = Some(u64::MAX / 2));
+        assert!(memory.is_none() && missing.contains_key(HOST_MEMORY));
+        let (memory, missing) = told(|counters| counters[13] = None);
+        assert_eq!(memory.unwrap().pagetables_bytes, None);
+        assert_eq!(missing["host_memory.pagetables_bytes"], UNREAD);
+    }
+}

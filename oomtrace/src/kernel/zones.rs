@@ -321,3 +321,127 @@ impl Comparison<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use oomtrace_ebpf::{Layout, Params};
+
+    use super::*;
+
+    fn resolved() -> Resolved {
+        let node_counters = std::array::from_fn(|index| index as u64 * 8);
+        Resolved {
+            layout: Layout::from_offsets([0; Layout::FIELDS.len()]),
+            params: Params {
+                memory_css: 0,
+                zone_free: 0,
+                zone_reserve_normal: 0,
+                zone_reserve_movable: 8,
+                node_counters,
+                orders: 2,
+                ..Params::UNRESOLVED
+            },
+            rss_counters: None,
+            missing: BTreeMap::new(),
+        }
+    }
+
+    fn info() -> ZoneInfo {
+        let node_counters = IN_PROC.iter().zip((1..).map(|number| number * 10_000));
+        let normal = zoneinfo::Zone {
+            name: "Normal".to_owned(),
+            free: 5000,
+            boost: Some(4),
+            min: 104,
+            low: 204,
+            high: 304,
+            present: 90_000,
+            managed: 80_000,
+            protection: vec![7, 9],
+            counters: vec![("nr_free_pages".to_owned(), 5000)],
+            node_counters: node_counters.map(|(name, count)| ((*name).to_owned(), count)).collect(),
+            blocks: vec![3000, 1000],
+            ..zoneinfo::Zone::default()
+        };
+        let movable = zoneinfo::Zone { index: 1, name: "Movable".to_owned(), ..zoneinfo::Zone::default() };
+        ZoneInfo { zones: vec![normal, movable] }
+    }
+
+    fn seen() -> (Zone, Node) {
+        let zone = Zone {
+            node: Some(0),
+            name: Some("Normal".to_owned()),
+            free_pages: Some(5010),
+            watermark_pages: Some([100, 200, 300]),
+            boost_pages: Some(4),
+            managed_pages: Some(80_000),
+            present_pages: Some(90_000),
+            reserve_pages: Some(7),
+            blocks: Some(vec![3010, 1000]),
+        };
+        let mut counters = [None; NODE_COUNTERS.len()];
+        for (counter, number) in counters.iter_mut().zip(1_u64..) {
+            *counter = Some(number * 10_000 + 5);
+        }
+        (zone, Node { node: Some(0), counters })
+    }
+
+    fn found(resolved: &Resolved, seen: Option<(Zone, Node)>) -> Vec<String> {
+        let comparison = Comparison { resolved, slack: SLACK_PAGES, found: Vec::new() };
+        comparison.all(&info(), &[seen, None], &info())
+    }
+
+    /// Guards against zones that are read from wrong places: every figure that differs is noticed, alone; a zone that is
+    /// not found too.
+    #[test]
+    fn every_wrong_figure_is_noticed_by_itself() {
+        assert_eq!(found(&resolved(), Some(seen())), [""; 0]);
+        assert_eq!(found(&resolved(), None).len(), 1);
+        let wrong: [fn(&mut Zone, &mut Node); 11] = [
+            |zone, _| zone.node = Some(1),
+            |zone, _| zone.name = Some("DMA".to_owned()),
+            |zone, _| zone.name = None,
+            |zone, _| zone.free_pages = Some(6000),
+            |zone, _| zone.watermark_pages = Some([100, 200, 301]),
+            |zone, _| zone.managed_pages = Some(90_000),
+            |zone, _| zone.present_pages = Some(80_000),
+            |zone, _| zone.reserve_pages = Some(9),
+            |zone, _| zone.blocks = Some(vec![3000]),
+            |zone, _| zone.blocks = Some(vec![3000, 2000]),
+            |_, node| node.counters[4] = Some(0),
+        ];
+        for (number, change) in wrong.into_iter().enumerate() {
+            let (mut zone, mut node) = seen();
+            change(&mut zone, &mut node);
+            let found = found(&resolved(), Some((zone, node)));
+            assert_eq!(found.len(), 1, "change {number}: {found:?}");
+        }
+    }
+
+    /// Guards constants: one that is another's is noticed by /proc's order, even where the figures are alike.
+    #[test]
+    fn wrong_constants_are_noticed() {
+        let wrong: [fn(&mut Params); 3] = [
+            |params| params.node_counters.swap(2, 3),
+            |params| params.zone_free = 8,
+            |params| params.zone_reserve_movable = 16,
+        ];
+        for (number, change) in wrong.into_iter().enumerate() {
+            let mut resolved = resolved();
+            change(&mut resolved.params);
+            assert!(!found(&resolved, Some(seen())).is_empty(), "change {number}");
+        }
+    }
+
+    /// Guards against leaving out what cannot be compared.
+    #[test]
+    fn what_cannot_be_compared_is_no_difference() {
+        let mut without = resolved();
+        without.layout.memcg_nodeinfo = ABSENT;
+        assert_eq!(found(&without, None), [""; 0]);
+        let mut without = resolved();
+        without.layout.zone_name = ABSENT;
+        let (zone, node) = seen();
+        assert_eq!(found(&without, Some((Zone { name: None, ..zone }, node))), [""; 0]);
+    }
+}

@@ -574,6 +574,34 @@ mod tests {
         assert_eq!(grouped(-1_000), "-1,000");
     }
 
+    /// Guards the row of a zone: whether it is below what this request must leave, and the largest free block.
+    #[test]
+    fn zones_say_what_they_lack() {
+        let low = Zone {
+            node: Some(0),
+            name: Some("DMA32".to_owned()),
+            free_bytes: Some(1 << 20),
+            min_bytes: Some(2 << 20),
+            managed_bytes: Some(200 << 20),
+            free_by_order: Some(vec![3, 1, 0, 0]),
+            ..Zone::default()
+        };
+        assert_eq!(
+            zone(&low),
+            "node 0 DMA32: free 1.0 MiB below min 2.0 MiB of 200.0 MiB; no block above order 1"
+        );
+        let kept = Zone {
+            free_bytes: Some(3 << 20),
+            lowmem_reserve_bytes: Some(4 << 20),
+            free_by_order: Some(vec![0, 0, 0, 1]),
+            ..low
+        };
+        assert_eq!(
+            zone(&kept),
+            "node 0 DMA32: free 3.0 MiB below min 2.0 MiB + reserve 4.0 MiB of 200.0 MiB"
+        );
+    }
+
     /// Guards the terminal against the texts of a record file that someone else made.
     #[test]
     fn reasons_are_escaped() {
