@@ -75,6 +75,8 @@ impl Teller {
             What::Relief(relief) => Record::Relief(key, relief.relief()),
             What::Cmdline(cmdline) => Record::Cmdline(key, Box::new(cmdline.cmdline())),
             What::Candidate(candidate) => Record::Candidate(key, Box::new(candidate.candidate())),
+            What::Zone(zone) => Record::Zone(key, Box::new(zone.zone())),
+            What::Node(node) => Record::Node(key, Box::new(node.node())),
         };
         self.record(record, stamp);
     }

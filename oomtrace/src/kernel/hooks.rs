@@ -144,8 +144,6 @@ fn mark_passes_pid(btf: &Btf) -> Result<(), String> {
 
 const NO_DECISION: &str = "no hook shows the decision in this tier; only the kernel log has it";
 
-const UNDECIDED: &str = "no hook shows the decision in this tier";
-
 /// Stands in for the hooks of [`KILLED`] from the start, since it is attached at once; until they are in place.
 pub const STAND_IN: Choice = choice(&[KILLED_BY_SIGNAL]);
 
@@ -221,8 +219,8 @@ pub const DECISION: Role = Role {
                 ("trigger.gfp_mask", NO_DECISION),
                 ("trigger.gfp_flags", NO_DECISION),
                 ("trigger.order", NO_DECISION),
-                ("zones", UNDECIDED),
-                ("host_memory", UNDECIDED),
+                ("zones", NO_DECISION),
+                ("host_memory", NO_DECISION),
             ],
             note: "the trigger is the task that marks the victim; the scope follows from what it reclaimed \
                    last and from the limits of its memory cgroups",
