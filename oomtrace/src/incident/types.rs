@@ -380,6 +380,9 @@ pub struct Zone {
     /// The watermark at which it ends; with its boost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub high_bytes: Option<u64>,
+    /// What is in these three for a while, so that kswapd undoes fragmentation (`watermark_boost`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boost_bytes: Option<u64>,
     /// Memory that the page allocator manages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub managed_bytes: Option<u64>,
