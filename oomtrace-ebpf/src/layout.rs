@@ -6,6 +6,8 @@
 //! on it is left out. That takes no branch: each would have to be cut out of the program when it is loaded, which moves all
 //! that comes behind it.
 
+use crate::record::NODE_COUNTERS;
+
 /// The offset of a field that this kernel does not have, or has in another size than the programs expect.
 ///
 /// With it a kernel's address becomes one that no processor has (it is not canonical), and NULL too:
@@ -158,6 +160,44 @@ layout! {
     oc_chosen_points: 8 = "oom_control"."chosen_points";
     /// `enum oom_constraint`.
     oc_constraint: 4 = "oom_control"."constraint";
+    /// The first zone to allocate from.
+    zonelist_zone: 8 = "zonelist"."_zonerefs[0].zone";
+    /// The second: the difference is the stride.
+    zonelist_zone_next: 8 = "zonelist"."_zonerefs[1].zone";
+    /// The node that a zone belongs to.
+    zone_pgdat: 8 = "zone"."zone_pgdat";
+    /// Its name.
+    zone_name: 8 = "zone"."name";
+    /// The first of three watermarks, pages.
+    zone_watermark: 8 = "zone"."_watermark[0]";
+    /// What is added to them, pages.
+    zone_watermark_boost: 8 = "zone"."watermark_boost";
+    /// Pages of the zone that the page allocator manages.
+    zone_managed: 8 = "zone"."managed_pages.counter";
+    /// Pages of the zone that are there.
+    zone_present: 8 = "zone"."present_pages";
+    /// What requests that a higher zone could serve must leave, by that zone, pages.
+    zone_reserve: 8 = "zone"."lowmem_reserve[0]";
+    /// The zone's counters (`enum zone_stat_item`).
+    zone_stat: 8 = "zone"."vm_stat[0]";
+    /// Free blocks of order 0.
+    zone_blocks: 8 = "zone"."free_area[0].nr_free";
+    /// Free blocks of order 1: the difference is the stride.
+    zone_blocks_next: 8 = "zone"."free_area[1].nr_free";
+    /// A node's number.
+    pgdat_node_id: 4 = "pglist_data"."node_id";
+    /// The node's counters (`enum node_stat_item`).
+    pgdat_stat: 8 = "pglist_data"."vm_stat[0]";
+    /// The node's first zone, or rather what [`Self::zone_pgdat`] is in it.
+    pgdat_zone: 8 = "pglist_data"."node_zones[0].zone_pgdat";
+    /// The same of the second: the difference is the stride.
+    pgdat_zone_next: 8 = "pglist_data"."node_zones[1].zone_pgdat";
+    /// Number of the node's zones, up to the last one that has memory.
+    pgdat_nr_zones: 4 = "pglist_data"."nr_zones";
+    /// What a memory cgroup has of the first node.
+    memcg_nodeinfo: 8 = "mem_cgroup"."nodeinfo[0]";
+    /// That node.
+    memcg_node_pgdat: 8 = "mem_cgroup_per_node"."lruvec.pgdat";
 }
 
 /// No argument of a tracepoint.
@@ -173,12 +213,37 @@ pub struct Params {
     pub memory_css: u64,
     /// From a `struct pid`'s number in one PID namespace to that in the next one: the size of a `struct upid`.
     pub upid_bytes: u64,
+    /// Offset in `zone` of the count of free pages: `vm_stat[NR_FREE_PAGES]`, or [`ABSENT`].
+    pub zone_free: u64,
+    /// Offset in `zone` of what a request that `ZONE_NORMAL` could serve must leave there:
+    /// `lowmem_reserve[ZONE_NORMAL]`, or [`ABSENT`].
+    pub zone_reserve_normal: u64,
+    /// The same of one that `ZONE_MOVABLE` could serve.
+    pub zone_reserve_movable: u64,
+    /// Offsets in `pglist_data` of the counters `vm_stat[…]` that are named in [`NODE_COUNTERS`], or [`ABSENT`].
+    pub node_counters: [u64; NODE_COUNTERS.len()],
     /// Possible CPUs to sum per-CPU counters over; 0 where the exact sum cannot be had.
     pub cpus: u32,
     /// Which argument of `mm_vmscan_memcg_reclaim_begin` is the memory cgroup, or [`NO_ARGUMENT`].
     pub reclaim_memcg_arg: u32,
     /// The size of a page is 2 to the power of this, bytes.
     pub page_shift: u32,
-    /// Keeps the size a multiple of 8.
-    pub reserved: u32,
+    /// Orders of free blocks (`NR_PAGE_ORDERS`), at most [`crate::MAX_ORDERS`]; 0 where they cannot be read.
+    pub orders: u32,
+}
+
+impl Params {
+    /// The table before anything is resolved.
+    pub const UNRESOLVED: Self = Self {
+        memory_css: ABSENT,
+        upid_bytes: 0,
+        zone_free: ABSENT,
+        zone_reserve_normal: ABSENT,
+        zone_reserve_movable: ABSENT,
+        node_counters: [ABSENT; NODE_COUNTERS.len()],
+        cpus: 0,
+        reclaim_memcg_arg: NO_ARGUMENT,
+        page_shift: 0,
+        orders: 0,
+    };
 }

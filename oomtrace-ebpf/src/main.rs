@@ -42,6 +42,8 @@ mod task;
 mod text;
 #[cfg(target_arch = "bpf")]
 mod victim;
+#[cfg(target_arch = "bpf")]
+mod zone;
 
 /// The helpers that read kernel memory are reserved for programs under a licence compatible with the GPL; this
 /// is the kernel's name for ours.

@@ -63,7 +63,7 @@ fn fill(record: &mut Level, css: u64) {
     // SAFETY: the buffer has NAME_LEN bytes; the helper checks the source and fails on a bad one.
     record.name_len =
         unsafe { bpf_probe_read_kernel_str(record.name.as_mut_ptr().cast(), NAME_LEN as u32, name) } as i32;
-    let memcg = memcg(css);
+    let memcg = of(css);
     copy!(record.usage_pages <- memcg, memcg_memory_usage, level::USAGE);
     copy!(record.limit_pages <- memcg, memcg_memory_max, level::LIMIT);
     copy!(record.swap_usage_pages <- memcg, memcg_swap_usage, level::SWAP_USAGE);
@@ -78,7 +78,7 @@ fn fill(record: &mut Level, css: u64) {
 
 /// The `mem_cgroup` that a css is part of.
 #[inline(always)]
-fn memcg(css: u64) -> u64 {
+pub fn of(css: u64) -> u64 {
     let within = constant!(LAYOUT.memcg_css_cgroup);
     let own = constant!(LAYOUT.css_cgroup);
     if within == ABSENT || own == ABSENT {

@@ -13,6 +13,7 @@ use crate::{
     ring::{Wake, emit},
     run::{self, now},
     task::{self, current, current_tid},
+    zone,
 };
 
 /// `oom_kill_process(struct oom_control *oc, const char *message)` was entered; or nobody can be killed, and nobody is
@@ -27,6 +28,7 @@ fn decided(oc: u64) {
     cmdline::send_own(Wake::Later.flags());
     kin::send_kin(current(), 0);
     ballot::send_ballot();
+    zone::send_zones(get!(oc, oc_zonelist), u64::from(get!(oc, oc_gfp_mask as u32)));
     let chosen = match task::memory_css(get!(oc, oc_chosen)) {
         // Then what is at its limit is of interest.
         0 if is_null(oc, constant!(LAYOUT.oc_chosen)) => memcg::css_of(get!(oc, oc_memcg)),

@@ -6,7 +6,7 @@
 use core::{arch::asm, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use oomtrace_ebpf::{ABSENT, Layout, NO_ARGUMENT, Params};
+use oomtrace_ebpf::{Layout, Params};
 
 /// Where this kernel keeps what we read: patched by userspace before the programs load.
 #[unsafe(no_mangle)]
@@ -14,8 +14,7 @@ pub static LAYOUT: Layout = Layout::UNRESOLVED;
 
 /// What else is known of this kernel: patched by userspace before the programs load.
 #[unsafe(no_mangle)]
-pub static PARAMS: Params =
-    Params { memory_css: ABSENT, upid_bytes: 0, cpus: 0, reclaim_memcg_arg: NO_ARGUMENT, page_shift: 0, reserved: 0 };
+pub static PARAMS: Params = Params::UNRESOLVED;
 
 /// The offset of a field of [`LAYOUT`], or one of [`PARAMS`]. Volatile, since the compiler knows only the values
 /// from before the patch. To the verifier it is a constant.

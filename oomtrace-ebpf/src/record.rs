@@ -18,6 +18,10 @@ pub enum RecordKind {
     Relief = 6,
     /// [`Cmdline`]: the command line of a process.
     Cmdline = 7,
+    /// [`Zone`]: a zone of the memory that was asked for.
+    Zone = 8,
+    /// [`Node`]: the memory of a node.
+    Node = 10,
     /// [`Struck`]: a task that the kernel killed with a victim, though nobody chose it.
     Struck = 11,
     /// [`Kin`]: the ancestors of a process, and its id in its own PID namespace.
@@ -26,7 +30,7 @@ pub enum RecordKind {
 
 impl RecordKind {
     /// Every kind, in the order of the loss counters.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Decision,
         Self::Level,
         Self::Mark,
@@ -34,11 +38,13 @@ impl RecordKind {
         Self::Candidate,
         Self::Relief,
         Self::Cmdline,
+        Self::Zone,
+        Self::Node,
         Self::Struck,
         Self::Kin,
     ];
-    /// Elements of an array that has one for each kind at the index of its value.
-    pub const SLOTS: u32 = Self::Kin as u32 + 1;
+    /// Above the value of every kind.
+    pub const END: u32 = 16;
 
     /// The kind that a record's header names, if this version knows it.
     #[must_use]
@@ -56,6 +62,10 @@ pub const MAX_CANDIDATES: usize = 16;
 /// `PAGE_COUNTER_MAX` (include/linux/page_counter.h): `LONG_MAX / PAGE_SIZE` pages is "max", no limit. The
 /// smallest such value, for pages of 64 KiB; no machine has a limit that high.
 pub const NO_LIMIT_PAGES: u64 = i64::MAX as u64 / 65536;
+/// Zones that are sent of a decision at most, in the order in which the request goes through them.
+pub const MAX_ZONES: usize = 16;
+/// Orders of free blocks that a [`Zone`] has room for. x86-64 has 11 (`NR_PAGE_ORDERS`), arm64 with large pages up to 14.
+pub const MAX_ORDERS: usize = 14;
 /// Bytes of kernel text that are read at once.
 pub const TEXT_LEN: usize = 4096;
 
@@ -543,4 +553,96 @@ record! {
         /// From its parent upwards.
         pub ancestors: [Ancestor; MAX_ANCESTORS],
     } size 256
+}
+
+/// Bits of [`Zone::present`].
+pub mod zone {
+    /// `node` is known.
+    pub const NODE: u32 = 1;
+    /// `name` is known.
+    pub const NAME: u32 = 1 << 1;
+    /// `free_pages` is known.
+    pub const FREE: u32 = 1 << 2;
+    /// `watermark_pages` is known.
+    pub const WATERMARKS: u32 = 1 << 3;
+    /// `boost_pages` is known.
+    pub const BOOST: u32 = 1 << 4;
+    /// `managed_pages` is known.
+    pub const MANAGED: u32 = 1 << 5;
+    /// `present_pages` is known.
+    pub const PRESENT: u32 = 1 << 6;
+    /// `reserve_pages` is known.
+    pub const RESERVE: u32 = 1 << 7;
+    /// `blocks` is known.
+    pub const BLOCKS: u32 = 1 << 8;
+}
+
+record! {
+    /// A zone at the decision (`struct zone`, include/linux/mmzone.h): of those that the request may be served from, or,
+    /// where a memory cgroup ran out, of the node that the trigger runs on.
+    pub struct Zone {
+        /// Kind [`RecordKind::Zone`].
+        pub header: Header,
+        /// Which of the fields were read (bits of [`zone`]).
+        pub present: u32,
+        /// The node that it belongs to.
+        pub node: u32,
+        /// How many of `blocks` this kernel has.
+        pub orders: u32,
+        /// Keeps what follows aligned.
+        pub reserved: u32,
+        /// Its name, NUL-terminated.
+        pub name: [u8; 16],
+        /// Free pages (`NR_FREE_PAGES`), without what CPUs hold back of the count.
+        pub free_pages: i64,
+        /// The watermarks min, low and high, pages, without `boost_pages`.
+        pub watermark_pages: [u64; 3],
+        /// What is added to each of them for a while, pages.
+        pub boost_pages: u64,
+        /// Pages that the page allocator manages.
+        pub managed_pages: u64,
+        /// Pages that are there.
+        pub present_pages: u64,
+        /// Pages that this request must leave beyond the watermark (`lowmem_reserve`), since it could be served from a
+        /// higher zone.
+        pub reserve_pages: u64,
+        /// Free blocks of 2^order pages, by order.
+        pub blocks: [u64; 14],
+    } size 240
+}
+
+/// What [`Node::counters`] holds, by index: constants of `enum node_stat_item` (include/linux/mmzone.h).
+pub const NODE_COUNTERS: [&str; 14] = [
+    "NR_INACTIVE_ANON",
+    "NR_ACTIVE_ANON",
+    "NR_INACTIVE_FILE",
+    "NR_ACTIVE_FILE",
+    "NR_UNEVICTABLE",
+    "NR_SLAB_RECLAIMABLE_B",
+    "NR_SLAB_UNRECLAIMABLE_B",
+    "NR_ANON_MAPPED",
+    "NR_FILE_MAPPED",
+    "NR_SHMEM",
+    "NR_FILE_DIRTY",
+    "NR_WRITEBACK",
+    "NR_KERNEL_STACK_KB",
+    "NR_PAGETABLE",
+];
+
+/// Bit of [`Node::present`]: `node` is known. The bits from 0 on are those of the counters.
+pub const NODE_ID: u32 = 1 << 31;
+
+record! {
+    /// What the memory of a node is used for at the decision (`struct pglist_data`).
+    pub struct Node {
+        /// Kind [`RecordKind::Node`].
+        pub header: Header,
+        /// Which of the counters were read, a bit each, and [`NODE_ID`].
+        pub present: u32,
+        /// The node.
+        pub node: u32,
+        /// See [`NODE_COUNTERS`]. Pages, `NR_KERNEL_STACK_KB` in KiB; without what CPUs hold back, so they may be
+        /// slightly negative.
+        pub counters: [i64; 14],
+    } size 152
 }

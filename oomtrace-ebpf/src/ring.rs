@@ -20,7 +20,7 @@ pub static RECORDS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 
 /// Records that found no room, by [`RecordKind`] (index: kind).
 #[map]
-static LOST: Array<u64> = Array::with_max_entries(RecordKind::SLOTS, 0);
+static LOST: Array<u64> = Array::with_max_entries(RecordKind::END, 0);
 
 /// Whether userspace is woken for a record.
 #[derive(Clone, Copy)]

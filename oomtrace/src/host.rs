@@ -1,8 +1,10 @@
 //! What is read of the machine: names, sizes, clocks. Every reader of files takes the root that they are below.
 
 pub mod container;
+pub mod meminfo;
 pub mod names;
 pub mod unit;
+pub mod zoneinfo;
 
 use std::{
     fs, io,

@@ -76,6 +76,8 @@ impl Teller {
             What::Cmdline(cmdline) => Record::Cmdline(key, Box::new(cmdline.cmdline())),
             What::Struck(struck) => Record::Struck(key, Box::new(struck.struck())),
             What::Candidate(candidate) => Record::Candidate(key, Box::new(candidate.candidate())),
+            What::Zone(zone) => Record::Zone(key, Box::new(zone.zone())),
+            What::Node(node) => Record::Node(key, Box::new(node.node())),
         };
         self.record(record, stamp);
     }

@@ -39,6 +39,8 @@ fuzz_target!(|bytes: &[u8]| {
         Record::Mark(..) => size_of::<abi::Mark>(),
         Record::Close(..) => size_of::<abi::Close>(),
         Record::Candidate(..) => size_of::<abi::Candidate>(),
+        Record::Zone(..) => size_of::<abi::Zone>(),
+        Record::Node(..) => size_of::<abi::Node>(),
         Record::Relief(..) => size_of::<abi::Relief>(),
         Record::Cmdline(..) => masked(bytes),
     };

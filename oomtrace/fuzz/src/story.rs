@@ -2,8 +2,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use oomtrace::record::{
-    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record, Relief, Stall,
-    Struck, Task, Tie, Whose,
+    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Node, Zone,
 };
 
 use crate::session::{AnySession, figure, name};
@@ -73,6 +72,10 @@ pub enum What {
     Close(AnyClose),
     /// A task that could have been chosen.
     Candidate(Box<AnyCandidate>),
+    /// A zone.
+    Zone(Box<AnyZone>),
+    /// A node.
+    Node(Box<AnyNode>),
     /// Something that happened to a victim.
     Relief(AnyRelief),
     /// A command line.
@@ -392,6 +395,64 @@ impl AnyStruck {
             task: self.task.task(None, None),
             mm: Mm::default(),
         }
+    }
+}
+
+/// A zone of the memory that was asked for.
+#[derive(Arbitrary, Debug)]
+pub struct AnyZone {
+    node: Option<u8>,
+    /// Whether it is called as zones are.
+    ordinary: bool,
+    #[arbitrary(with = name)]
+    name: String,
+    #[arbitrary(with = figure)]
+    free: Option<u64>,
+    #[arbitrary(with = figure)]
+    managed: Option<u64>,
+    watermarks: Option<[u16; 3]>,
+    #[arbitrary(with = figure)]
+    boost: Option<u64>,
+    #[arbitrary(with = figure)]
+    reserve: Option<u64>,
+    blocks: Option<[u64; 11]>,
+}
+
+impl AnyZone {
+    /// The record's content.
+    #[must_use]
+    pub fn zone(&self) -> Zone {
+        Zone {
+            node: self.node.map(u32::from),
+            name: Some(if self.ordinary { "Normal".to_owned() } else { self.name.clone() }),
+            free_pages: self.free,
+            watermark_pages: self.watermarks.map(|pages| pages.map(u64::from)),
+            boost_pages: self.boost,
+            managed_pages: self.managed,
+            present_pages: self.managed,
+            reserve_pages: self.reserve,
+            blocks: self.blocks.map(|blocks| blocks.to_vec()),
+        }
+    }
+}
+
+/// What a node's memory is used for.
+#[derive(Arbitrary, Debug)]
+pub struct AnyNode {
+    node: Option<u8>,
+    counters: [Option<u32>; 14],
+    /// One of them may be anything.
+    #[arbitrary(with = figure)]
+    first: Option<u64>,
+}
+
+impl AnyNode {
+    /// The record's content.
+    #[must_use]
+    pub fn node(&self) -> Node {
+        let mut counters = self.counters.map(|count| count.map(u64::from));
+        counters[0] = self.first;
+        Node { node: self.node.map(u32::from), counters }
     }
 }
 

@@ -13,6 +13,7 @@ use oomtrace_ebpf::RecordKind;
 
 use crate::{
     cli::{FilterArgs, Form, OutputArgs},
+    host::meminfo::Swap,
     host::names::Names,
     incident::{Assembler, Event, Loss, LossTag, SchemaName, Status, StatusState, StatusTag},
     kernel::limits::LimitsCheck,
@@ -34,6 +35,8 @@ pub struct Shown {
     check: Option<LimitsCheck>,
     /// What tells the names of live incidents' containers.
     names: Option<Names>,
+    /// What live incidents are completed from.
+    swap: Option<Swap>,
     /// Losses that have not been told yet, by place and kind.
     untold: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     /// Numbers for the summary.
@@ -74,6 +77,7 @@ impl Shown {
             patient,
             check,
             names,
+            swap: (!patient).then(|| Swap::new("/proc".into())),
             untold: BTreeMap::new(),
             counts: Counts::default(),
         })
@@ -110,6 +114,9 @@ impl Shown {
             }
             if let Some(names) = &mut self.names {
                 names.complete(incident);
+            }
+            if let Some(swap) = self.swap.as_ref().filter(|_| complete) {
+                swap.add(incident);
             }
             let passes = self.filter.passes(incident);
             let victims = incident.victims.len() as u64;
@@ -301,6 +308,8 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::Cmdline) => "cmdline",
         Some(RecordKind::Struck) => "struck",
         Some(RecordKind::Kin) => "kin",
+        Some(RecordKind::Zone) => "zone",
+        Some(RecordKind::Node) => "node",
         None => "unknown",
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     kernel::{
         limits::LimitsCheck,
         load::{self, Attached, Options},
-        text,
+        text, zones,
     },
     output::Closed,
     record::{Recorder, create},
@@ -141,6 +141,7 @@ fn session(host: Host, attached: &mut Attached) -> Session {
             missing.insert((*field).to_owned(), (*reason).to_owned());
         }
     }
+    missing.extend(zones::missing(attached, host.cpus_possible));
     if let Some(reason) = attached.resolved.no_cmdline() {
         for field in [TRIGGER_CMDLINE, VICTIMS_CMDLINE] {
             missing.insert(field.to_owned(), reason.to_owned());

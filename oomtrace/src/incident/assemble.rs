@@ -20,8 +20,9 @@ use super::{
         Command, Common, Incident, OomTag, Outcome, Place, Relief, ReliefTag, SchemaName, Trigger, Verdict,
         Victim, WallTime,
     },
+    zones,
 };
-use oomtrace_ebpf::{MAX_CANDIDATES, MAX_LEVELS};
+use oomtrace_ebpf::{MAX_CANDIDATES, MAX_LEVELS, MAX_ZONES};
 
 use crate::{
     record::{self, Candidate, Close, Cmdline, Decision, Key, Level, Mark, Record, Struck, Task, Tie, Whose},
@@ -107,6 +108,8 @@ struct Run {
     candidates: Vec<Candidate>,
     /// Who was killed with its victims.
     struck: Vec<Struck>,
+    zones: Vec<record::Zone>,
+    nodes: Vec<record::Node>,
     close: Option<Close>,
     /// When it ended, ns since boot.
     closed_ns: Option<u64>,
@@ -440,6 +443,9 @@ impl Assembler {
                 missing.entry(field.to_owned()).or_insert_with(|| UNTIMED.to_owned());
             }
         }
+        let seen = zones::Seen { zones: &run.zones, nodes: &run.nodes, decided: run.decision.is_some() };
+        let (zones, host_memory) =
+            seen.told(run.doubt.as_ref().map(|doubt| doubt.reason.as_str()), session, &mut missing);
         let outcome = match (&run.decision, victims.is_empty()) {
             (_, false) => Some(Outcome::Killed),
             (Some(_), true) if run.close.is_some() => Some(Outcome::NoVictim),
@@ -461,6 +467,8 @@ impl Assembler {
             outcome,
             victims,
             candidates,
+            zones,
+            host_memory,
             stall,
             ballot,
             decision_ns: timed.map(|(closed_ns, entered_ns, _)| closed_ns.saturating_sub(entered_ns)),
@@ -492,6 +500,8 @@ impl Assembler {
                 "scope.constraint",
                 "ballot",
                 "candidates",
+                "zones",
+                "host_memory",
             ] {
                 missing.insert(field.to_owned(), reason.to_owned());
             }
@@ -715,6 +725,8 @@ impl Run {
             held: Vec::new(),
             candidates: Vec::new(),
             struck: Vec::new(),
+            zones: Vec::new(),
+            nodes: Vec::new(),
             close: None,
             closed_ns: None,
             records: 0,
@@ -761,6 +773,9 @@ impl Run {
                     self.records = self.records.saturating_sub(1);
                 }
             }
+            Record::Zone(_, zone) if self.zones.len() < MAX_ZONES => self.zones.push(*zone),
+            Record::Node(_, node) if self.nodes.len() < MAX_ZONES => self.nodes.push(*node),
+            Record::Zone(..) | Record::Node(..) => self.records = self.records.saturating_sub(1),
         }
     }
 

@@ -203,9 +203,12 @@ fn a_decision_a_mark_and_an_end_are_one_incident() {
     assert_eq!(incident.scope.memcg.as_ref().and_then(|memcg| memcg.path.as_deref()), Some("/app"));
     assert_eq!(incident.scope.capacity_bytes, Some(8192 * 4096));
     assert_eq!((incident.trigger.kinship.ns_pid, incident.victims[0].kinship.ns_pid), (Some(70), Some(80)));
-    let unread =
-        [TRIGGER_CMDLINE, "victims[0].cmdline"].map(|field| (field.to_owned(), NO_CMDLINE.to_owned()));
-    assert_eq!(incident.missing, unread.into());
+    let mut unread: BTreeMap<_, _> =
+        [TRIGGER_CMDLINE, "victims[0].cmdline"].map(|field| (field.to_owned(), NO_CMDLINE.to_owned())).into();
+    // Recordings of older versions have none.
+    let none = "the records of the decision have none";
+    unread.extend(["zones", "host_memory"].map(|field| (field.to_owned(), none.to_owned())));
+    assert_eq!(incident.missing, unread);
     assert_eq!(incident.lost_records, 0);
     let victim = &incident.victims[0];
     assert_eq!(victim.rss.unwrap().anon_bytes, 8010 * 4096, "summed");
@@ -251,6 +254,49 @@ fn candidates_come_best_first() {
     let events = feed(&mut assembler, records);
     let [incident] = closed(&events)[..] else { panic!("{events:?}") };
     assert_eq!((incident.candidates.len(), incident.lost_records), (16, 4));
+}
+
+/// Guards zones: they are the decision's, in the order of their records; no more than were sent are kept, and none of a
+/// decision that is in doubt.
+#[test]
+fn zones_belong_to_a_decision() {
+    let zone = |kernel: &mut Kernel| {
+        let zone = record::Zone {
+            node: Some(0),
+            name: Some("Normal".to_owned()),
+            free_pages: Some(10),
+            managed_pages: Some(1000),
+            ..record::Zone::default()
+        };
+        Record::Zone(kernel.key(), Box::new(zone))
+    };
+    let node = |kernel: &mut Kernel| {
+        let node = record::Node { node: Some(0), counters: [Some(3); oomtrace_ebpf::NODE_COUNTERS.len()] };
+        Record::Node(kernel.key(), Box::new(node))
+    };
+    for (zones, lost, doubtful) in [(1, 0, false), (20, 4, false), (2, 0, true)] {
+        let mut assembler = assembler(Tier::Trampoline);
+        let mut kernel = Kernel::run(7, 100);
+        let mut records = vec![kernel.decision(if doubtful { 9 } else { 8 })];
+        records.extend((0..zones).map(|_| zone(&mut kernel)));
+        records.push(node(&mut kernel));
+        records.extend(kernel.levels(false));
+        records.extend([kernel.mark(8, true), kernel.close(1, 1)]);
+        let events = feed(&mut assembler, records);
+        let [incident] = closed(&events)[..] else { panic!("{events:?}") };
+        assert_eq!(incident.lost_records, lost);
+        if doubtful {
+            assert!(incident.zones.is_empty() && incident.host_memory.is_none());
+            assert!(incident.missing["zones"].contains("oom_control"), "{:?}", incident.missing);
+            continue;
+        }
+        assert_eq!(incident.zones.len(), zones.min(16));
+        assert_eq!(incident.zones[0].free_bytes, Some(10 * 4096));
+        assert!(incident.missing.contains_key("zones[0].min_bytes"));
+        let memory = incident.host_memory.as_ref().unwrap();
+        assert_eq!((memory.shmem_bytes, memory.kernel_stack_bytes), (Some(3 * 4096), Some(3 * 1024)));
+        assert!(incident.missing.contains_key("host_memory.swap_total_bytes"), "no record has it");
+    }
 }
 
 /// Guards that a stall is the trigger's own: of a group it is the one before the first kill, and the worker of sysrq

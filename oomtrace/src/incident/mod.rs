@@ -12,12 +12,14 @@ mod relief;
 mod scope;
 mod stall;
 mod types;
+mod zones;
 
 pub use assemble::{Assembler, Event, TRIGGER_CMDLINE, VICTIMS_CMDLINE};
 pub use gfp::flag_names as gfp_flag_names;
 pub(crate) use memory::per_cpu_bound;
 pub use types::{
-    Ancestor, Ballot, Candidate, Cause, Cgroup, Command, Common, Incident, Kinship, Limit, Line, Loss,
-    LossTag, OomTag, Outcome, Place, Relief, ReliefTag, Relieved, Rss, RssKernel, SchemaName, Scope,
-    ScopeKind, Stall, Status, StatusState, StatusTag, Trigger, Verdict, Victim, WallTime,
+    Ancestor, Ballot, Candidate, Cause, Cgroup, Command, Common, HostMemory, Incident, Kinship, Limit, Line,
+    Loss, LossTag, OomTag, Outcome, Place, Relief, ReliefTag, Relieved, Rss, RssKernel, SchemaName, Scope,
+    ScopeKind, Stall, Status, StatusState, StatusTag, Trigger, Verdict, Victim, WallTime, Zone,
 };
+pub use zones::{COUNTERS, HOST_MEMORY, ZONES};

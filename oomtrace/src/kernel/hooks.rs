@@ -228,6 +228,8 @@ pub const DECISION: Role = Role {
                 ("trigger.gfp_mask", NO_DECISION),
                 ("trigger.gfp_flags", NO_DECISION),
                 ("trigger.order", NO_DECISION),
+                ("zones", NO_DECISION),
+                ("host_memory", NO_DECISION),
             ],
             note: "the trigger is the task that marks the victim; the scope follows from what it reclaimed \
                    last and from the limits of its memory cgroups",

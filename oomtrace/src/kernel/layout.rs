@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use oomtrace_ebpf::{ABSENT, Field, Layout, NO_ARGUMENT, Params, RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP};
+use oomtrace_ebpf::{
+    ABSENT, Field, Layout, MAX_ORDERS, NO_ARGUMENT, NODE_COUNTERS, Params, RSS_ANON, RSS_FILE, RSS_SHMEM,
+    RSS_SWAP,
+};
 
 use super::btf::{Btf, TypeShape};
 
@@ -101,13 +104,21 @@ pub fn resolve(btf: &Btf, cpus: u32) -> Resolved {
         (subsys, Some(index)) if subsys != ABSENT => subsys + u64::from(index) * 8,
         _ => ABSENT,
     };
+    let mut element = |of: &str, name: &'static str, array: u64| {
+        let index = index(btf, of, name).map_err(|reason| missing.insert(name, reason)).ok();
+        index.map_or(ABSENT, |index| array.saturating_add(u64::from(index) * 8))
+    };
     let params = Params {
         memory_css,
         upid_bytes,
+        zone_free: element("zone_stat_item", "NR_FREE_PAGES", layout.zone_stat),
+        zone_reserve_normal: element("zone_type", "ZONE_NORMAL", layout.zone_reserve),
+        zone_reserve_movable: element("zone_type", "ZONE_MOVABLE", layout.zone_reserve),
+        node_counters: NODE_COUNTERS.map(|name| element("node_stat_item", name, layout.pgdat_stat)),
         cpus: if can_sum { cpus } else { 0 },
         reclaim_memcg_arg: reclaim_memcg_arg(btf),
         page_shift: crate::host::page_bytes().trailing_zeros(),
-        reserved: 0,
+        orders: orders(btf, &layout),
     };
     Resolved { layout, params, rss_counters, missing }
 }
@@ -148,18 +159,30 @@ fn rss_indices(btf: &Btf) -> Result<(), String> {
 fn controller(btf: &Btf, missing: &mut BTreeMap<&'static str, String>) -> Option<u32> {
     const OF: &str = "cgroup_subsys_id";
     let index = || {
-        let value = btf.enum_value(OF, "memory_cgrp_id").map_err(|missing| missing.to_string())?;
-        let names = btf.enum_names(OF, value).map_err(|missing| missing.to_string())?;
-        // cgroup_subsys_id has at most 16 controllers; more would not be an index.
-        match u32::try_from(value) {
-            Ok(index) if index < 64 && names.len() == 1 => Ok(index),
-            Ok(index) if index < 64 => {
-                Err(format!("{} have the same value in enum {OF}", names.join(" and ")))
-            }
-            _ => Err(format!("memory_cgrp_id is {value}")),
+        let index = index(btf, OF, "memory_cgrp_id")?;
+        let names = btf.enum_names(OF, index.into()).map_err(|missing| missing.to_string())?;
+        match names.len() {
+            1 => Ok(index),
+            _ => Err(format!("{} have the same value in enum {OF}", names.join(" and "))),
         }
     };
     index().map_err(|reason| missing.insert("memory_cgrp_id", reason)).ok()
+}
+
+/// A constant that is an index: none of the arrays has as many as 256 elements.
+fn index(btf: &Btf, of: &str, name: &str) -> Result<u32, String> {
+    let value = btf.enum_value(of, name).map_err(|missing| missing.to_string())?;
+    u32::try_from(value).ok().filter(|index| *index < 256).ok_or_else(|| format!("{name} is {value}"))
+}
+
+/// How many orders of free blocks a zone counts (`NR_PAGE_ORDERS`); 0 where that is more than there is room for.
+fn orders(btf: &Btf, layout: &Layout) -> u32 {
+    if layout.zone_blocks == ABSENT || layout.zone_blocks_next == ABSENT {
+        return 0;
+    }
+    let has = |order: &usize| btf.member("zone", &format!("free_area[{order}].nr_free")).is_ok();
+    let orders = (0..=MAX_ORDERS).take_while(has).count();
+    if orders <= MAX_ORDERS { u32::try_from(orders).unwrap_or(0) } else { 0 }
 }
 
 fn reclaim_memcg_arg(btf: &Btf) -> u32 {

@@ -98,10 +98,10 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
             Record::Decision(..)
             | Record::Close(..)
             | Record::Candidate(..)
+            | Record::Zone(..)
+            | Record::Node(..)
             | Record::Relief(..)
-            | Record::Struck(..) => {
-                bail!("nobody decided")
-            }
+            | Record::Struck(..) => bail!("nobody decided"),
         }
     }
     drop(ring);
@@ -362,14 +362,7 @@ mod tests {
         let place = if there { 0 } else { ABSENT };
         Resolved {
             layout: Layout::from_offsets([place; Layout::FIELDS.len()]),
-            params: oomtrace_ebpf::Params {
-                memory_css: place,
-                upid_bytes: 16,
-                cpus: 0,
-                reclaim_memcg_arg: oomtrace_ebpf::NO_ARGUMENT,
-                page_shift: 12,
-                reserved: 0,
-            },
+            params: oomtrace_ebpf::Params { memory_css: place, ..oomtrace_ebpf::Params::UNRESOLVED },
             rss_counters: None,
             missing: std::collections::BTreeMap::new(),
         }

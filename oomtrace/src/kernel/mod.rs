@@ -13,3 +13,4 @@ mod own;
 pub mod roles;
 pub mod text;
 mod trampoline;
+pub mod zones;

@@ -8,8 +8,8 @@ use super::{Format, Message};
 use crate::{
     host::container::Runtime,
     incident::{
-        Ancestor, Cause, Command, Event, Incident, Kinship, Limit, Loss, Outcome, Place, Relief, Relieved,
-        Scope, ScopeKind, Verdict, Victim, WallTime,
+        Ancestor, Cause, Command, Event, HostMemory, Incident, Kinship, Limit, Loss, Outcome, Place, Relief,
+        Relieved, Scope, ScopeKind, Verdict, Victim, WallTime, Zone,
     },
     text::printable,
 };
@@ -27,6 +27,8 @@ pub struct Human {
 
 /// Candidates that are named.
 const SHOWN_CANDIDATES: usize = 4;
+/// Zones that are shown.
+const SHOWN_ZONES: usize = 8;
 /// Letters of a command line that are shown.
 const SHOWN_CMDLINE: usize = 160;
 
@@ -101,6 +103,14 @@ impl Human {
         }
         for level in crowded(&incident.scope) {
             self.row(&mut to, "limit", &level);
+        }
+        if of_nodes(&incident.scope) {
+            for shown in incident.zones.iter().take(SHOWN_ZONES) {
+                self.row(&mut to, "zone", &zone(shown));
+            }
+            if let Some(memory) = &incident.host_memory {
+                self.row(&mut to, "memory", &used(memory));
+            }
         }
         if incident.outcome == Some(Outcome::NoVictim) {
             self.row(&mut to, "outcome", "nobody could be killed: the allocation failed");
@@ -467,6 +477,60 @@ fn crowded(scope: &Scope) -> Vec<String> {
     limited.into_iter().map(level).collect()
 }
 
+/// Whether nodes' memory ran out.
+fn of_nodes(scope: &Scope) -> bool {
+    let nodes = matches!(scope.kind, Some(ScopeKind::Global | ScopeKind::Cpuset | ScopeKind::Mempolicy));
+    nodes && scope.cause != Some(Cause::Sysrq)
+}
+
+/// How short a zone was of free memory, and in pieces of which size it had some.
+fn zone(zone: &Zone) -> String {
+    let mut text = format!("node {} {}", id(zone.node), name(zone.name.as_deref()));
+    // Writing to a String cannot fail.
+    if let (Some(free), Some(min)) = (zone.free_bytes, zone.min_bytes) {
+        // __zone_watermark_ok(): what is free must be more than both together.
+        let reserve = zone.lowmem_reserve_bytes.unwrap_or(0);
+        let is = if free <= min.saturating_add(reserve) { "below" } else { "above" };
+        let _ = write!(text, ": free {} {is} min {}", size(free), size(min));
+        if reserve > 0 && free > min {
+            let _ = write!(text, " + reserve {}", size(reserve));
+        }
+    }
+    if let Some(managed) = zone.managed_bytes {
+        let _ = write!(text, " of {}", size(managed));
+    }
+    if let Some(blocks) = &zone.free_by_order {
+        match blocks.iter().rposition(|blocks| *blocks > 0) {
+            None => text.push_str("; no free block"),
+            Some(order) if order + 1 < blocks.len() => {
+                let _ = write!(text, "; no block above order {order}");
+            }
+            Some(_) => {}
+        }
+    }
+    text
+}
+
+/// What memory was used for.
+fn used(memory: &HostMemory) -> String {
+    let both = |one: Option<u64>, other: Option<u64>| Some(one?.saturating_add(other?));
+    let of = |what: &str, bytes: Option<u64>| Some(format!("{what} {}", size(bytes?)));
+    let slab = both(memory.slab_reclaimable_bytes, memory.slab_unreclaimable_bytes);
+    let swap = || match (memory.swap_free_after_bytes?, memory.swap_total_bytes?) {
+        (_, 0) => Some("no swap".to_owned()),
+        (free, total) => Some(format!("swap free now {} of {}", size(free), size(total))),
+    };
+    let parts = [
+        of("anon", memory.anon_mapped_bytes),
+        of("file", both(memory.active_file_bytes, memory.inactive_file_bytes)),
+        of("shmem", memory.shmem_bytes),
+        of("slab", slab),
+        of("page tables", memory.pagetables_bytes),
+        swap(),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
 fn level(level: &Limit) -> String {
     let of = |usage: Option<u64>, limit: Option<u64>| match (usage, limit) {
         (Some(usage), Some(limit)) => Some(format!("{} of {}", size(usage), size(limit))),
@@ -574,6 +638,34 @@ mod tests {
         assert_eq!(grouped(0), "0");
         assert_eq!(grouped(127_530), "127,530");
         assert_eq!(grouped(-1_000), "-1,000");
+    }
+
+    /// Guards the row of a zone: whether it is below what this request must leave, and the largest free block.
+    #[test]
+    fn zones_say_what_they_lack() {
+        let low = Zone {
+            node: Some(0),
+            name: Some("DMA32".to_owned()),
+            free_bytes: Some(1 << 20),
+            min_bytes: Some(2 << 20),
+            managed_bytes: Some(200 << 20),
+            free_by_order: Some(vec![3, 1, 0, 0]),
+            ..Zone::default()
+        };
+        assert_eq!(
+            zone(&low),
+            "node 0 DMA32: free 1.0 MiB below min 2.0 MiB of 200.0 MiB; no block above order 1"
+        );
+        let kept = Zone {
+            free_bytes: Some(3 << 20),
+            lowmem_reserve_bytes: Some(4 << 20),
+            free_by_order: Some(vec![0, 0, 0, 1]),
+            ..low
+        };
+        assert_eq!(
+            zone(&kept),
+            "node 0 DMA32: free 3.0 MiB below min 2.0 MiB + reserve 4.0 MiB of 200.0 MiB"
+        );
     }
 
     /// Guards the terminal against the texts of a record file that someone else made.

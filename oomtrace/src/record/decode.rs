@@ -2,13 +2,13 @@
 
 use oomtrace_ebpf::{
     self as abi, CMDLINE_WORDS, Header, MmFacts, NAME_LEN, NO_LIMIT_PAGES, RecordKind, TaskFacts, chain,
-    decision, kin, level, mm, reclaim, relief, struck, task,
+    decision, kin, level, mm, reclaim, relief, struck, task, zone,
 };
 use zerocopy::FromBytes;
 
 use super::types::{
-    After, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Kin, Level, Mark, Mm,
-    Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose,
+    After, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Kin, Level, Mark, Mm, Node,
+    Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Zone,
 };
 use crate::text;
 
@@ -77,6 +77,14 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         RecordKind::Struck => {
             let raw: abi::Struck = exactly(kind, bytes)?;
             Record::Struck(key(&raw.header), Box::new(struck(&raw)?))
+        }
+        RecordKind::Zone => {
+            let raw: abi::Zone = exactly(kind, bytes)?;
+            Record::Zone(key(&raw.header), Box::new(zone(&raw)))
+        }
+        RecordKind::Node => {
+            let raw: abi::Node = exactly(kind, bytes)?;
+            Record::Node(key(&raw.header), Box::new(node(&raw)))
         }
         RecordKind::Cmdline => Record::Cmdline(key(&header), Box::new(cmdline(bytes)?)),
         RecordKind::Kin => {
@@ -229,6 +237,31 @@ fn level(raw: &abi::Level) -> Level {
         swap_usage_pages: known(raw.present, usage_bit, pages(usage)),
         swap_limit: limit(raw.present, limit_bit, swap_limit),
         oom_group: known(raw.present, level::OOM_GROUP, raw.oom_group != 0),
+    }
+}
+
+fn zone(raw: &abi::Zone) -> Zone {
+    let blocks = usize::try_from(raw.orders).ok().and_then(|orders| raw.blocks.get(..orders));
+    Zone {
+        node: known(raw.present, zone::NODE, raw.node),
+        name: known(raw.present, zone::NAME, text::from_kernel(&raw.name)),
+        // Without what CPUs hold back it may be below 0: zone_page_state().
+        free_pages: known(raw.present, zone::FREE, u64::try_from(raw.free_pages).unwrap_or(0)),
+        watermark_pages: known(raw.present, zone::WATERMARKS, raw.watermark_pages),
+        boost_pages: known(raw.present, zone::BOOST, raw.boost_pages),
+        managed_pages: known(raw.present, zone::MANAGED, raw.managed_pages),
+        present_pages: known(raw.present, zone::PRESENT, raw.present_pages),
+        reserve_pages: known(raw.present, zone::RESERVE, raw.reserve_pages),
+        blocks: blocks.and_then(|blocks| known(raw.present, zone::BLOCKS, blocks.to_vec())),
+    }
+}
+
+fn node(raw: &abi::Node) -> Node {
+    let counter = |index: usize| known(raw.present, 1 << index, *raw.counters.get(index)?);
+    Node {
+        node: known(raw.present, abi::NODE_ID, raw.node),
+        // As above: node_page_state().
+        counters: std::array::from_fn(|index| Some(u64::try_from(counter(index)?).unwrap_or(0))),
     }
 }
 

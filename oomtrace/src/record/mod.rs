@@ -10,5 +10,6 @@ pub use decode::{DecodeError, decode};
 pub use file::{FileError, Frame, Reader, Writer};
 pub use recorder::{Recorder, create};
 pub use types::{
-    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Ancestor, Kin,
+    After, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Kin, Level, Mark, Mm, Node,
+    Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Zone,
 };

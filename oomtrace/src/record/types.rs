@@ -1,5 +1,7 @@
 //! What a record says. `None`: the kernel half could not read it.
 
+use oomtrace_ebpf::NODE_COUNTERS;
+
 /// The run of the OOM killer that a record belongs to, and its place in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
@@ -104,6 +106,38 @@ pub struct Candidate {
     pub unkillable: u32,
     /// Whether the scores are computed as the kernel does, since no hook shows its own.
     pub computed: bool,
+}
+
+/// A zone at the decision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Zone {
+    /// The node that it belongs to.
+    pub node: Option<u32>,
+    /// Its name.
+    pub name: Option<String>,
+    /// Free pages.
+    pub free_pages: Option<u64>,
+    /// The watermarks min, low and high, pages, without the boost.
+    pub watermark_pages: Option<[u64; 3]>,
+    /// What is added to each for a while, pages.
+    pub boost_pages: Option<u64>,
+    /// Pages that the page allocator manages.
+    pub managed_pages: Option<u64>,
+    /// Pages that are there.
+    pub present_pages: Option<u64>,
+    /// Pages that the request must leave beyond the watermark.
+    pub reserve_pages: Option<u64>,
+    /// Free blocks of 2^order pages, by order.
+    pub blocks: Option<Vec<u64>>,
+}
+
+/// What the memory of a node is used for at the decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// The node.
+    pub node: Option<u32>,
+    /// Its counters, see [`NODE_COUNTERS`]: pages; that of kernel stacks KiB.
+    pub counters: [Option<u64>; NODE_COUNTERS.len()],
 }
 
 /// How long a trigger reclaimed before.
@@ -314,6 +348,10 @@ pub enum Record {
     Close(Key, Close),
     /// A task could have been chosen.
     Candidate(Key, Box<Candidate>),
+    /// A zone of the memory that was asked for.
+    Zone(Key, Box<Zone>),
+    /// The memory of a node.
+    Node(Key, Box<Node>),
     /// Something happened to a victim. Its key is no run's.
     Relief(Key, Relief),
     /// The command line of a process. Its key is no run's.
@@ -334,6 +372,8 @@ impl Record {
             | Self::Mark(key, _)
             | Self::Close(key, _)
             | Self::Candidate(key, _)
+            | Self::Zone(key, _)
+            | Self::Node(key, _)
             | Self::Relief(key, _)
             | Self::Cmdline(key, _)
             | Self::Struck(key, _)

@@ -7,7 +7,7 @@ use super::edit::Edit;
 use super::{Btf, Member, Record, kind};
 
 /// The members that oomtrace reads: struct, and path within it. Of alternatives each kernel has one.
-pub(super) const FIELDS: [(&str, &str); 54] = [
+pub(super) const FIELDS: [(&str, &str); 73] = [
     ("task_struct", "pid"),
     ("task_struct", "tgid"),
     ("task_struct", "comm"),
@@ -62,6 +62,25 @@ pub(super) const FIELDS: [(&str, &str); 54] = [
     ("oom_control", "chosen"),
     ("oom_control", "chosen_points"),
     ("oom_control", "constraint"),
+    ("zonelist", "_zonerefs[0].zone"),
+    ("zonelist", "_zonerefs[1].zone"),
+    ("zone", "zone_pgdat"),
+    ("zone", "name"),
+    ("zone", "_watermark[0]"),
+    ("zone", "watermark_boost"),
+    ("zone", "managed_pages.counter"),
+    ("zone", "present_pages"),
+    ("zone", "lowmem_reserve[0]"),
+    ("zone", "vm_stat[0]"),
+    ("zone", "free_area[0].nr_free"),
+    ("zone", "free_area[1].nr_free"),
+    ("pglist_data", "node_id"),
+    ("pglist_data", "vm_stat[0]"),
+    ("pglist_data", "node_zones[0].zone_pgdat"),
+    ("pglist_data", "node_zones[1].zone_pgdat"),
+    ("pglist_data", "nr_zones"),
+    ("mem_cgroup", "nodeinfo[0]"),
+    ("mem_cgroup_per_node", "lruvec.pgdat"),
 ];
 
 /// The functions that it attaches to.
@@ -296,6 +315,26 @@ fn constants(btf: &Btf) -> Vec<Vec<Mutation>> {
         let swap = [(left_at.0, right_at.1), (right_at.0, left_at.1)];
         let edits = swap.map(|(at, word)| Edit::Word { at: at + 4, word }).to_vec();
         groups.push(one(left, &format!("swapped with {right}"), edits));
+    }
+    let [zones, nodes, kinds] =
+        ["zone_stat_item", "node_stat_item", "zone_type"].map(|name| btf.find(&[kind::ENUM], name));
+    for (of, name) in [
+        (zones, "NR_FREE_PAGES"),
+        (nodes, "NR_ACTIVE_ANON"),
+        (nodes, "NR_SLAB_UNRECLAIMABLE_B"),
+        (nodes, "NR_SHMEM"),
+        (nodes, "NR_FILE_DIRTY"),
+        (kinds, "ZONE_NORMAL"),
+    ] {
+        let Some((at, value)) = place(of, name) else { continue };
+        groups.push(vec![
+            Mutation {
+                of: name.to_owned(),
+                how: "one higher".to_owned(),
+                edits: vec![Edit::Word { at: at + 4, word: value + 1 }],
+            },
+            Mutation { of: name.to_owned(), how: "renamed".to_owned(), edits: vec![Edit::Rename { at }] },
+        ]);
     }
     if let Some((at, _)) = place(counters, "MM_SWAPENTS") {
         groups.push(one("MM_SWAPENTS", "renamed", vec![Edit::Rename { at }]));

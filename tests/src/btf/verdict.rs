@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::fleet::Said;
 use crate::checks::Checks;
-use crate::compare::{Expected, sequence};
+use crate::compare::{Expected, same_zones, sequence};
 use crate::floor::{excused, is_excused};
 use crate::incident::{Fields, Incident, kind};
 use crate::machine::Machine;
@@ -184,6 +184,7 @@ impl Trial<'_> {
 
     /// Compares with the control what no witness tells: they read the same memory in the same stopped kernel.
     fn unwitnessed(&self, checks: &mut Checks, report: &Incident) {
+        same_zones(checks, report, self.control, self.machine);
         // Where programs can be preempted (7.x), two that run at one tracepoint may see it long apart, and a round
         // may be the first of a stall for one of them only.
         let stalls = report.fields.stall.zip(self.control.fields.stall);

@@ -7,6 +7,7 @@ mod kin;
 mod scope;
 mod trigger;
 mod victim;
+mod zones;
 
 use std::iter;
 
@@ -21,6 +22,7 @@ use crate::witness::klog::LoggedOom;
 
 pub use counts::counts;
 pub use envelope::sequence;
+pub use zones::same as same_zones;
 
 /// A kill as the scenario provoked it.
 #[derive(Debug, Clone)]
@@ -144,6 +146,7 @@ impl<'a> Expected<'a> {
         trigger::check(checks, &case);
         victim::check(checks, &case);
         ballot::check(checks, &case);
+        zones::check(checks, &case);
     }
 }
 

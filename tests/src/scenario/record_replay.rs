@@ -61,11 +61,15 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// An incident's object without what a replay has of its own.
+/// An incident's object without what a replay has of its own, and without swap space, which is read as it is reported.
 fn own_left_out(incident: &Incident) -> Value {
     let mut json = incident.json.clone();
     if let Some(object) = json.as_object_mut() {
         object.retain(|key, _| !OWN.contains(&key.as_str()));
+        for part in ["host_memory", "missing"] {
+            let Some(part) = object.get_mut(part).and_then(Value::as_object_mut) else { continue };
+            part.retain(|key, _| !key.trim_start_matches("host_memory.").starts_with("swap_"));
+        }
     }
     json
 }

@@ -2,6 +2,7 @@
 
 use crate::witness::comm::unescape;
 use crate::witness::line::{self, Decision, Invoked, Killed};
+use crate::witness::zones::LoggedMemory;
 
 /// What the kernel log says of one run of the OOM killer. The header (all but `kills`) is rate-limited by the
 /// kernel to ten in five seconds, so it may be missing.
@@ -19,6 +20,8 @@ pub struct LoggedOom {
     pub memcg_limit_kb: Option<u64>,
     /// For a global OOM: all pages, those reserved, and the swap space in kB.
     pub totals: Totals,
+    /// For a global OOM: zones and nodes.
+    pub memory: LoggedMemory,
     /// The candidates, as the task table lists them; None if there is no table.
     pub tasks: Option<Vec<TaskRow>>,
     /// The decision.
@@ -153,6 +156,8 @@ fn header_line(oom: &mut LoggedOom, text: &str) {
         oom.totals.reserved_pages = Some(pages);
     } else if let Some(kb) = line::total_swap_kb(text) {
         oom.totals.swap_kb = Some(kb);
+    } else {
+        oom.memory.line(text);
     }
 }
 

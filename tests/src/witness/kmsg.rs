@@ -98,7 +98,7 @@ impl KernelLog {
         self.overrun
     }
 
-    /// Takes one record. The decision and the group's line are printed in pieces, so they are held back until the
+    /// Takes one record. The decision, the group's line and those of zones are printed in pieces, so they are held back until the
     /// next record shows that they are whole; every other line counts at once.
     fn take(&mut self, record: Record) {
         let text = match (self.open_line.take(), record.continues) {
@@ -111,7 +111,7 @@ impl KernelLog {
         };
         self.text.push(text.clone());
         self.ooms.micros = record.micros;
-        if text.starts_with("oom-kill:") || text.starts_with("Tasks in ") {
+        if ["oom-kill:", "Tasks in ", "lowmem_reserve", "Node "].iter().any(|start| text.starts_with(start)) {
             self.open_line = Some(text);
         } else {
             self.ooms.line(&text);

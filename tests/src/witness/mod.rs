@@ -8,3 +8,4 @@ pub mod kmsg;
 pub mod line;
 pub mod procfs;
 pub mod tree;
+pub mod zones;
