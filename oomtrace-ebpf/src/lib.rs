@@ -13,7 +13,8 @@ mod record;
 
 pub use layout::{ABSENT, Field, Layout, NO_ARGUMENT, Params};
 pub use record::{
-    CMDLINE_WORDS, Candidate, Close, Cmdline, Decision, Header, Level, MAX_CANDIDATES, MAX_LEVELS, MIRROR,
-    Mark, MmFacts, NAME_LEN, NO_LIMIT_PAGES, RELIEF_PATIENCE_NS, RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP,
-    RecordKind, Relief, TEXT_LEN, TaskFacts, chain, close, decision, level, mm, reclaim, relief, task,
+    CMDLINE_WORDS, Candidate, Close, Cmdline, Decision, Header, KernelLog, Level, MAX_CANDIDATES, MAX_LEVELS,
+    MIRROR, Mark, MmFacts, NAME_LEN, NO_LIMIT_PAGES, RELIEF_PATIENCE_NS, RSS_ANON, RSS_FILE, RSS_SHMEM,
+    RSS_SWAP, RecordKind, Relief, TEXT_LEN, TaskFacts, chain, close, decision, level, mm, reclaim, relief,
+    task,
 };

@@ -18,17 +18,19 @@ pub enum RecordKind {
     Relief = 6,
     /// [`Cmdline`]: the command line of a process.
     Cmdline = 7,
+    /// [`KernelLog`]: a message of the kernel log. Userspace makes it.
+    KernelLog = 9,
 }
 
 impl RecordKind {
-    /// Every kind, in the order of the loss counters.
+    /// Every kind that the kernel half makes, in the order of the loss counters.
     pub const ALL: [Self; 7] =
         [Self::Decision, Self::Level, Self::Mark, Self::Close, Self::Candidate, Self::Relief, Self::Cmdline];
 
     /// The kind that a record's header names, if this version knows it.
     #[must_use]
     pub fn from_raw(raw: u16) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| *kind as u16 == raw)
+        Self::ALL.into_iter().chain([Self::KernelLog]).find(|kind| *kind as u16 == raw)
     }
 }
 
@@ -445,3 +447,21 @@ record! {
 
 /// Sizes of the records that a [`Cmdline`] begins, in words of 8 bytes: the smaller one if it has room for all.
 pub const CMDLINE_WORDS: [usize; 2] = [64, 512];
+
+record! {
+    /// A message of the OOM killer's in the kernel log; its bytes follow. Userspace makes these records, from /dev/kmsg, so
+    /// that a recording has them. It is no part of a run: in its header trigger, beginning and number are 0, and the time is
+    /// that of its reading.
+    pub struct KernelLog {
+        /// Kind [`RecordKind::KernelLog`].
+        pub header: Header,
+        /// Number of the log's record since boot.
+        pub seq: u64,
+        /// When it was written, by printk's clock, µs.
+        pub usec: u64,
+        /// How many bytes of it follow. 0: no message; the log has been read to its end.
+        pub len: u32,
+        /// Keeps the size a multiple of 8.
+        pub reserved: u32,
+    } size 56
+}

@@ -11,10 +11,12 @@ use super::{
     chain::Chain,
     cmdlines::{self, Cmdlines},
     doubt::{self, Doubt},
-    memory,
+    log::{Kill, Log},
+    logged, memory,
     relief::{Followed, Reliefs},
     scope::Evidence,
     stall,
+    tally::Tally,
     types::{
         Command, Common, Incident, OomTag, Outcome, Place, Relief, ReliefTag, SchemaName, Trigger, Verdict,
         Victim, WallTime,
@@ -23,7 +25,7 @@ use super::{
 use oomtrace_ebpf::{MAX_CANDIDATES, MAX_LEVELS};
 
 use crate::{
-    record::{self, Candidate, Close, Cmdline, Decision, Key, Level, Mark, Record, Task, Whose},
+    record::{self, Candidate, Close, Cmdline, Decision, KernelLog, Key, Level, Mark, Record, Task, Whose},
     session::{Session, Source},
 };
 
@@ -82,6 +84,9 @@ pub struct Assembler {
     remembered: VecDeque<(u32, Option<u64>)>,
     reliefs: Reliefs,
     cmdlines: Cmdlines,
+    log: Log,
+    /// Of runs that are over.
+    tally: Tally,
     seq: u64,
 }
 
@@ -103,6 +108,8 @@ struct Run {
     records: u32,
     /// Records that were made, as far as the last one tells.
     made: u32,
+    /// Whether the kernel log was read to its end when nothing more could come.
+    looked: bool,
     offset_ns: i64,
     announced: bool,
     deadline_ns: u64,
@@ -119,6 +126,8 @@ impl Assembler {
             remembered: VecDeque::new(),
             reliefs: Reliefs::default(),
             cmdlines: Cmdlines::default(),
+            log: Log::default(),
+            tally: Tally::default(),
             seq: 0,
         }
     }
@@ -165,6 +174,13 @@ impl Assembler {
             events.extend(self.cmdline(*cmdline));
             return events;
         }
+        if let Record::KernelLog(_, log) = record {
+            events.extend(self.logged(&key, &log, wall_clock_offset_ns));
+            return events;
+        }
+        if let Record::Mark(_, mark) = &record {
+            self.log.marked(&key, mark);
+        }
         let mut before = Vec::new();
         if let Some(run) = self.open.get_mut(&key.trigger_tid).filter(|run| run.may_grow(&key)) {
             match record {
@@ -204,7 +220,8 @@ impl Assembler {
             run.examine(&self.session);
         }
         let complete = run.complete();
-        if complete && self.open.get(&key.trigger_tid).is_some_and(|run| self.is_told(run)) {
+        let told = |run: &Run| self.is_told(run) && self.is_logged(run);
+        if complete && self.open.get(&key.trigger_tid).is_some_and(told) {
             if let Some(run) = self.open.remove(&key.trigger_tid) {
                 events.extend(self.finish_announced(run, announce));
             }
@@ -231,7 +248,7 @@ impl Assembler {
 
     /// Ends what waited for nothing but what has come now.
     fn told(&mut self) -> Vec<Event> {
-        let told = |run: &Run| run.complete() && self.is_told(run);
+        let told = |run: &Run| run.complete() && self.is_told(run) && self.is_logged(run);
         let mut ready: Vec<_> =
             self.open.iter().filter(|(_, run)| told(run)).map(|(tid, run)| (run.opened_ns, *tid)).collect();
         ready.sort_unstable();
@@ -248,10 +265,84 @@ impl Assembler {
             || run.marks.iter().all(|(_, mark)| !mark.killed || told(&mark.victim))
     }
 
+    /// The kernel log says something, or nothing more for now.
+    fn logged(&mut self, key: &Key, log: &KernelLog, offset_ns: i64) -> Vec<Event> {
+        if !self.session.kmsg {
+            return Vec::new();
+        }
+        let mut events = Vec::new();
+        if log.text.is_empty() {
+            for run in self.open.values_mut() {
+                run.looked |= run.complete();
+            }
+        } else if let Some(kill) = self.log.take(key, log, offset_ns) {
+            events.push(self.unseen(&kill));
+        }
+        events.extend(self.told());
+        events
+    }
+
+    /// Whether the log has told what it can tell of a run, or is not to be waited for.
+    fn is_logged(&self, run: &Run) -> bool {
+        // What was merely marked is not logged; nor does a decision lack anything that the log has.
+        !self.session.kmsg
+            || run.marks.first().is_none_or(|(_, mark)| !mark.killed)
+            || self.kill(run).is_some()
+            || (run.decision.is_some() && run.looked)
+    }
+
+    /// What the log tells of a run's first victim.
+    fn kill(&self, run: &Run) -> Option<&Kill> {
+        let (key, mark) = run.marks.first().filter(|(_, mark)| mark.killed)?;
+        let total_vm_kb = mark
+            .mm
+            .total_vm_pages
+            .map(|pages| pages.saturating_mul(u64::from(self.session.host.page_bytes / 1024)));
+        self.log.of(&mark.victim, total_vm_kb, key.boot_ns)
+    }
+
+    /// Messages of the kernel log were overwritten before they could be read.
+    pub fn log_overwritten(&mut self) {
+        self.log.overwritten = true;
+    }
+
+    /// Whether a look into the kernel log could tell more of a run that is open.
+    #[must_use]
+    pub fn wants_log(&self) -> bool {
+        self.open.values().any(|run| !run.marks.is_empty() && !self.is_logged(run))
+    }
+
+    /// Whether a run waits for the kernel log and for nothing that the kernel half sends.
+    #[must_use]
+    pub fn waits_for_log(&self) -> bool {
+        self.open.values().any(|run| run.complete() && !self.is_logged(run))
+    }
+
+    /// A kill that the log alone tells.
+    fn unseen(&mut self, kill: &Kill) -> Event {
+        self.tally = self.tally.and(Tally::of(1, false, None));
+        let seq = self.next_seq();
+        let mut common = self.common(seq, kill.boot_ns, kill.offset_ns);
+        if common.source == Source::Ebpf {
+            common.source = Source::Kmsg;
+        }
+        let boot = boot_prefix(self.session.host.boot_id.as_deref());
+        let id = format!("{boot}-k{:x}-{:x}", kill.seq, kill.killed.pid);
+        Event::Closed(Box::new(logged::alone(kill, common, id)))
+    }
+
+    /// Kills that the kernel counted and that are accounted for, at the most.
+    #[must_use]
+    pub fn accounted_kills(&self) -> u64 {
+        let open = self.open.values().map(Run::tally);
+        open.fold(self.tally, Tally::and).accounted(&self.log)
+    }
+
     /// When [`Self::expire`] has something to do next, ns since boot.
     #[must_use]
     pub fn deadline_ns(&self) -> Option<u64> {
-        self.open.values().map(|run| run.deadline_ns).chain(self.reliefs.deadline_ns()).min()
+        let runs = self.open.values().map(|run| run.deadline_ns);
+        runs.chain(self.reliefs.deadline_ns()).chain(self.log.deadline_ns()).min()
     }
 
     /// Ends what has waited long enough.
@@ -260,6 +351,9 @@ impl Assembler {
             return Vec::new();
         }
         let mut events = self.expire_runs(now_ns);
+        for kill in self.log.expire(now_ns) {
+            events.push(self.unseen(&kill));
+        }
         let late = self.reliefs.expire(now_ns);
         events.extend(late.into_iter().map(|late| self.relieved(late, now_ns == u64::MAX)));
         events
@@ -350,6 +444,7 @@ impl Assembler {
             return Vec::new();
         }
         let seq = self.next_seq();
+        self.tally = self.tally.and(run.tally());
         let incident = self.incident(run, seq);
         for (_, mark) in &run.marks {
             if let Some(pid) = mark.victim.pid {
@@ -380,14 +475,33 @@ impl Assembler {
         let victim = run.victim().map_or(&empty, |task| run.chain(&task, Whose::Victim));
         let trigger = run.trigger().cloned().unwrap_or_default();
         let trigger_chain = run.chain(&trigger, Whose::Trigger);
-        let evidence =
-            Evidence { decision: run.decision.as_ref(), mark, victim, trigger: trigger_chain, session };
-        let (mut scope, unknown) = evidence.scope();
-        missing.extend(unknown);
+        let kill = self.kill(run);
+        // Another run's trigger asked for something else.
+        let same = |comm: &String| trigger.comm.as_ref().is_none_or(|own| own == comm);
+        let report = kill.and_then(|kill| kill.report.as_ref()).filter(|report| {
+            run.decision.is_none() && report.invoked.as_ref().is_none_or(|invoked| same(&invoked.comm))
+        });
+        let evidence = Evidence {
+            decision: run.decision.as_ref(),
+            mark,
+            victim,
+            trigger: trigger_chain,
+            report,
+            session,
+        };
+        let mut from_log = Vec::new();
+        let mut scope = evidence.scope(&mut from_log, &mut missing);
         let stall = stall::of(mark, scope.cause, &mut missing);
         let capacity_pages = scope.capacity_bytes.map(|bytes| bytes / u64::from(session.host.page_bytes));
         let victims = self.victims(run, capacity_pages, &mut missing);
-        let trigger = self.trigger(run, &trigger, trigger_chain, &mut missing);
+        let mut trigger = self.trigger(run, &trigger, trigger_chain, &mut missing);
+        match report {
+            Some(report) => logged::asked(&mut trigger, report, &mut from_log, &mut missing),
+            None if session.kmsg && mark.is_some_and(|mark| mark.killed) && run.decision.is_none() => {
+                logged::unlogged(kill, &mut missing);
+            }
+            None => {}
+        }
         if let Some(doubt) = &run.doubt {
             doubt.note(&mut scope, &mut missing);
         }
@@ -416,6 +530,8 @@ impl Assembler {
             candidates,
             stall,
             ballot,
+            from_log,
+            kmsg_seq: kill.map(|kill| kill.seq),
             missing,
             lost_records: u64::from(run.made.saturating_sub(run.records)),
         }
@@ -640,6 +756,7 @@ impl Run {
             close: None,
             records: 0,
             made: 0,
+            looked: false,
             offset_ns: 0,
             announced: false,
             deadline_ns: key.boot_ns.saturating_add(GIVE_UP_NS),
@@ -670,7 +787,7 @@ impl Run {
             }
             Record::Close(_, close) => self.close = Some(close),
             // They belong to no run.
-            Record::Relief(..) | Record::Cmdline(..) => {}
+            Record::Relief(..) | Record::Cmdline(..) | Record::KernelLog(..) => {}
             Record::Candidate(_, candidate) => {
                 if self.candidates.len() < MAX_CANDIDATES {
                     self.candidates.push(*candidate);
@@ -708,6 +825,13 @@ impl Run {
         self.decision = Some(examined.decision);
         self.doubt = examined.doubt;
         self.examined = true;
+    }
+
+    /// Its kills, as the kernel counts them.
+    fn tally(&self) -> Tally {
+        let killed = self.marks.iter().filter(|(_, mark)| mark.killed).count();
+        let chain = self.victim().is_none_or(|victim| self.chain(&victim, Whose::Victim).may_kill_groups());
+        Tally::of(killed, chain, self.close.map(|close| close.kills))
     }
 
     /// Whether nothing more can come.
@@ -760,8 +884,11 @@ impl Run {
 }
 
 fn id(boot_id: Option<&str>, opened_ns: u64, tid: u32) -> String {
-    let boot: String = boot_id.unwrap_or_default().chars().filter(char::is_ascii_hexdigit).take(8).collect();
-    format!("{boot}-{opened_ns:x}-{tid:x}")
+    format!("{}-{opened_ns:x}-{tid:x}", boot_prefix(boot_id))
+}
+
+fn boot_prefix(boot_id: Option<&str>) -> String {
+    boot_id.unwrap_or_default().chars().filter(char::is_ascii_hexdigit).take(8).collect()
 }
 
 fn wall(boot_ns: u64, offset_ns: i64) -> WallTime {

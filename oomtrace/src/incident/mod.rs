@@ -6,14 +6,18 @@ mod chain;
 mod cmdlines;
 mod doubt;
 mod gfp;
+mod log;
+mod logged;
 mod memory;
 mod relief;
 mod scope;
 mod stall;
+mod tally;
 mod types;
 
 pub use assemble::{Assembler, Event, TRIGGER_CMDLINE, VICTIMS_CMDLINE};
 pub use gfp::flag_names as gfp_flag_names;
+pub use logged::LOGGED;
 pub(crate) use memory::per_cpu_bound;
 pub use types::{
     Ballot, Candidate, Cause, Cgroup, Command, Common, Incident, Limit, Line, Loss, LossTag, OomTag, Outcome,

@@ -93,7 +93,11 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
             Record::Level(_, level) => levels.push(*level),
             Record::Cmdline(_, told) => cmdline = Some(*told),
             Record::Mark(_, mark) => seen = Some((mark.victim, mark.mm)),
-            Record::Decision(..) | Record::Close(..) | Record::Candidate(..) | Record::Relief(..) => {
+            Record::Decision(..)
+            | Record::Close(..)
+            | Record::Candidate(..)
+            | Record::Relief(..)
+            | Record::KernelLog(..) => {
                 bail!("nobody decided")
             }
         }

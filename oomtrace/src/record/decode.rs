@@ -6,6 +6,7 @@ use oomtrace_ebpf::{
 };
 use zerocopy::FromBytes;
 
+use super::kernel_log;
 use super::types::{
     After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record,
     Relief, Stall, Task, Whose,
@@ -74,6 +75,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
             Record::Candidate(key(&raw.header), Box::new(candidate(&raw)))
         }
         RecordKind::Cmdline => Record::Cmdline(key(&header), Box::new(cmdline(bytes)?)),
+        RecordKind::KernelLog => Record::KernelLog(key(&header), Box::new(kernel_log::decode(bytes)?)),
         RecordKind::Relief => {
             let raw: abi::Relief = exactly(kind, bytes)?;
             Record::Relief(key(&raw.header), relief(&raw)?)

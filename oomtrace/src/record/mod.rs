@@ -2,14 +2,16 @@
 
 mod decode;
 mod file;
+mod kernel_log;
 pub mod privacy;
 mod recorder;
 mod types;
 
 pub use decode::{DecodeError, decode};
 pub use file::{FileError, Frame, Reader, Writer};
+pub use kernel_log::encode as encode_kernel_log;
 pub use recorder::{Recorder, create};
 pub use types::{
-    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record,
-    Relief, Stall, Task, Whose,
+    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, KernelLog, Key, Level, Mark, Mm, Reclaim,
+    Record, Relief, Stall, Task, Whose,
 };

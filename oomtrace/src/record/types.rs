@@ -247,6 +247,17 @@ pub struct Cmdline {
     pub truncated: bool,
 }
 
+/// A message of the OOM killer's in the kernel log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelLog {
+    /// Number of the log's record since boot.
+    pub seq: u64,
+    /// When it was written, by printk's clock, µs.
+    pub usec: u64,
+    /// The message, any bytes. None: the log has been read to its end.
+    pub text: Vec<u8>,
+}
+
 /// A record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -264,6 +275,8 @@ pub enum Record {
     Relief(Key, Relief),
     /// The command line of a process. Its key is no run's.
     Cmdline(Key, Box<Cmdline>),
+    /// A message of the kernel log. Its key is no run's.
+    KernelLog(Key, Box<KernelLog>),
 }
 
 impl Record {
@@ -277,7 +290,8 @@ impl Record {
             | Self::Close(key, _)
             | Self::Candidate(key, _)
             | Self::Relief(key, _)
-            | Self::Cmdline(key, _) => *key,
+            | Self::Cmdline(key, _)
+            | Self::KernelLog(key, _) => *key,
         }
     }
 }
