@@ -108,7 +108,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
                 witness.read_if_wanted(&mut assembler, &mut shown, recorder.as_ref());
             }
             () = sleep(deadline.map(until)) => {
-                witness.read_if_wanted(&mut assembler, &mut shown, recorder.as_ref());
+                witness.read_all_if_wanted(&mut assembler, &mut shown, recorder.as_ref());
                 let events = assembler.expire(host::boot_ns());
                 shown.events(&mut assembler, events, host::wall_clock_offset_ns());
             }

@@ -47,6 +47,18 @@ impl Witness {
         }
     }
 
+    /// The same, to the end of the log.
+    pub fn read_all_if_wanted(
+        &mut self,
+        assembler: &mut Assembler,
+        shown: &mut Shown,
+        recorder: Option<&Recorder>,
+    ) {
+        if assembler.wants_log() {
+            self.read_by(Log::read_all, assembler, shown, recorder);
+        }
+    }
+
     fn read_by(
         &mut self,
         read: impl FnOnce(&mut Log, &mut Assembler, &mut Shown, Option<&Recorder>) -> std::io::Result<()>,

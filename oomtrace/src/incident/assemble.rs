@@ -163,7 +163,11 @@ impl Assembler {
     /// Takes a record in.
     pub fn record(&mut self, record: Record, wall_clock_offset_ns: i64) -> Vec<Event> {
         let key = record.key();
-        let mut events = self.expire(key.boot_ns);
+        if let Record::KernelLog(_, log) = record {
+            return self.logged(&key, &log, wall_clock_offset_ns);
+        }
+        // Where nobody had a turn in time, the log is read behind this.
+        let mut events = self.expire_but(key.boot_ns, |this, run| run.complete() && !this.is_logged(run));
         if let Record::Relief(_, relief) = record {
             let done = self.reliefs.record(&key, relief);
             events.extend(done.map(|done| self.relieved(done, false)));
@@ -174,12 +178,8 @@ impl Assembler {
             events.extend(self.cmdline(*cmdline));
             return events;
         }
-        if let Record::KernelLog(_, log) = record {
-            events.extend(self.logged(&key, &log, wall_clock_offset_ns));
-            return events;
-        }
         if let Record::Mark(_, mark) = &record {
-            self.log.marked(&key, mark);
+            self.log.marked(&mark.victim, self.total_vm_kb(mark), key.boot_ns);
         }
         let mut before = Vec::new();
         if let Some(run) = self.open.get_mut(&key.trigger_tid).filter(|run| run.may_grow(&key)) {
@@ -270,14 +270,18 @@ impl Assembler {
         if !self.session.kmsg {
             return Vec::new();
         }
-        let mut events = Vec::new();
         if log.text.is_empty() {
             for run in self.open.values_mut() {
                 run.looked |= run.complete();
             }
-        } else if let Some(kill) = self.log.take(key, log, offset_ns) {
-            events.push(self.unseen(&kill));
+            let mut events = self.told();
+            events.extend(self.expire(key.boot_ns));
+            return events;
         }
+        // The same: what is waited for may stand behind this.
+        let mut events = self.expire_but(key.boot_ns, |this, run| !this.is_logged(run));
+        let evicted = self.log.take(key, log, offset_ns);
+        events.extend(evicted.map(|kill| self.unseen(&kill)));
         events.extend(self.told());
         events
     }
@@ -293,12 +297,18 @@ impl Assembler {
 
     /// What the log tells of a run's first victim.
     fn kill(&self, run: &Run) -> Option<&Kill> {
-        let (key, mark) = run.marks.first().filter(|(_, mark)| mark.killed)?;
-        let total_vm_kb = mark
-            .mm
-            .total_vm_pages
-            .map(|pages| pages.saturating_mul(u64::from(self.session.host.page_bytes / 1024)));
-        self.log.of(&mark.victim, total_vm_kb, key.boot_ns)
+        match run.marks.first() {
+            Some((key, mark)) if mark.killed => {
+                self.log.of(&mark.victim, self.total_vm_kb(mark), key.boot_ns)
+            }
+            Some(_) => None,
+            None => self.log.of(run.unmarked()?, None, run.opened_ns),
+        }
+    }
+
+    fn total_vm_kb(&self, mark: &Mark) -> Option<u64> {
+        let page_kb = u64::from(self.session.host.page_bytes / 1024);
+        Some(mark.mm.total_vm_pages?.saturating_mul(page_kb))
     }
 
     /// Messages of the kernel log were overwritten before they could be read.
@@ -347,10 +357,15 @@ impl Assembler {
 
     /// Ends what has waited long enough.
     pub fn expire(&mut self, now_ns: u64) -> Vec<Event> {
+        self.expire_but(now_ns, |_, _| false)
+    }
+
+    /// The same, but for runs that are held back.
+    fn expire_but(&mut self, now_ns: u64, held: fn(&Self, &Run) -> bool) -> Vec<Event> {
         if self.deadline_ns().is_none_or(|deadline_ns| deadline_ns > now_ns) {
             return Vec::new();
         }
-        let mut events = self.expire_runs(now_ns);
+        let mut events = self.expire_runs(now_ns, held);
         for kill in self.log.expire(now_ns) {
             events.push(self.unseen(&kill));
         }
@@ -359,11 +374,11 @@ impl Assembler {
         events
     }
 
-    fn expire_runs(&mut self, now_ns: u64) -> Vec<Event> {
+    fn expire_runs(&mut self, now_ns: u64, held: fn(&Self, &Run) -> bool) -> Vec<Event> {
         let mut due: Vec<_> = self
             .open
             .iter()
-            .filter(|(_, run)| run.deadline_ns <= now_ns)
+            .filter(|(_, run)| run.deadline_ns <= now_ns && !held(self, run))
             .map(|(tid, run)| (run.opened_ns, *tid))
             .collect();
         due.sort_unstable();
@@ -445,6 +460,9 @@ impl Assembler {
         }
         let seq = self.next_seq();
         self.tally = self.tally.and(run.tally());
+        if let Some(victim) = run.unmarked() {
+            self.log.marked(victim, None, run.opened_ns);
+        }
         let incident = self.incident(run, seq);
         for (_, mark) in &run.marks {
             if let Some(pid) = mark.victim.pid {
@@ -825,6 +843,12 @@ impl Run {
         self.decision = Some(examined.decision);
         self.doubt = examined.doubt;
         self.examined = true;
+    }
+
+    /// A victim that is known by the decision alone: the record of its mark was lost.
+    fn unmarked(&self) -> Option<&Task> {
+        let killed = self.marks.is_empty() && self.close.is_none_or(|close| close.kills > 0);
+        self.decision.as_ref().filter(|_| killed).map(|decision| &decision.chosen)
     }
 
     /// Its kills, as the kernel counts them.
