@@ -110,6 +110,8 @@ struct Run {
     made: u32,
     /// Whether the kernel log was read to its end when nothing more could come.
     looked: bool,
+    /// Whether it takes no more victims though it is of a group: it came to its end, and waits for the log.
+    sealed: bool,
     offset_ns: i64,
     announced: bool,
     deadline_ns: u64,
@@ -167,7 +169,7 @@ impl Assembler {
             return self.logged(&key, &log, wall_clock_offset_ns);
         }
         // Where nobody had a turn in time, the log is read behind this.
-        let mut events = self.expire_but(key.boot_ns, |this, run| run.complete() && !this.is_logged(run));
+        let mut events = self.expire_unlogged(key.boot_ns);
         if let Record::Relief(_, relief) = record {
             let done = self.reliefs.record(&key, relief);
             events.extend(done.map(|done| self.relieved(done, false)));
@@ -279,7 +281,7 @@ impl Assembler {
             return events;
         }
         // The same: what is waited for may stand behind this.
-        let mut events = self.expire_but(key.boot_ns, |this, run| !this.is_logged(run));
+        let mut events = self.expire_unlogged(key.boot_ns);
         let evicted = self.log.take(key, log, offset_ns);
         events.extend(evicted.map(|kill| self.unseen(&kill)));
         events.extend(self.told());
@@ -358,6 +360,15 @@ impl Assembler {
     /// Ends what has waited long enough.
     pub fn expire(&mut self, now_ns: u64) -> Vec<Event> {
         self.expire_but(now_ns, |_, _| false)
+    }
+
+    /// The same, but for what the log may still tell of: a group among these takes no more victims.
+    fn expire_unlogged(&mut self, now_ns: u64) -> Vec<Event> {
+        let due = |run: &Run| run.decision.is_none() && !run.marks.is_empty() && run.deadline_ns <= now_ns;
+        for run in self.open.values_mut().filter(|run| due(run)) {
+            run.sealed = true;
+        }
+        self.expire_but(now_ns, |this, run| run.complete() && !this.is_logged(run))
     }
 
     /// The same, but for runs that are held back.
@@ -775,6 +786,7 @@ impl Run {
             records: 0,
             made: 0,
             looked: false,
+            sealed: false,
             offset_ns: 0,
             announced: false,
             deadline_ns: key.boot_ns.saturating_add(GIVE_UP_NS),
@@ -877,9 +889,10 @@ impl Run {
     }
 
     fn is_group(&self) -> bool {
-        self.marks
-            .first()
-            .is_some_and(|(_, mark)| mark.killed && self.chain(&mark.victim, Whose::Victim).kills_groups())
+        !self.sealed
+            && self.marks.first().is_some_and(|(_, mark)| {
+                mark.killed && self.chain(&mark.victim, Whose::Victim).kills_groups()
+            })
     }
 
     fn trigger(&self) -> Option<&Task> {
