@@ -20,6 +20,8 @@ pub enum RecordKind {
     Cmdline = 7,
     /// [`Zone`]: a zone of the memory that was asked for.
     Zone = 8,
+    /// [`KernelLog`]: a message of the kernel log. Userspace makes it.
+    KernelLog = 9,
     /// [`Node`]: the memory of a node.
     Node = 10,
     /// [`Struck`]: a task that the kernel killed with a victim, though nobody chose it.
@@ -29,7 +31,7 @@ pub enum RecordKind {
 }
 
 impl RecordKind {
-    /// Every kind, in the order of the loss counters.
+    /// Every kind that the kernel half makes, in the order of the loss counters.
     pub const ALL: [Self; 11] = [
         Self::Decision,
         Self::Level,
@@ -49,7 +51,7 @@ impl RecordKind {
     /// The kind that a record's header names, if this version knows it.
     #[must_use]
     pub fn from_raw(raw: u16) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| *kind as u16 == raw)
+        Self::ALL.into_iter().chain([Self::KernelLog]).find(|kind| *kind as u16 == raw)
     }
 }
 
@@ -645,4 +647,22 @@ record! {
         /// slightly negative.
         pub counters: [i64; 14],
     } size 152
+}
+
+record! {
+    /// A message of the OOM killer's in the kernel log; its bytes follow. Userspace makes these records, from /dev/kmsg, so
+    /// that a recording has them. It is no part of a run: in its header trigger, beginning and number are 0, and the time is
+    /// that of its reading.
+    pub struct KernelLog {
+        /// Kind [`RecordKind::KernelLog`].
+        pub header: Header,
+        /// Number of the log's record since boot.
+        pub seq: u64,
+        /// When it was written, by printk's clock, µs.
+        pub usec: u64,
+        /// How many bytes of it follow. 0: no message; the log has been read to its end.
+        pub len: u32,
+        /// Keeps the size a multiple of 8.
+        pub reserved: u32,
+    } size 56
 }

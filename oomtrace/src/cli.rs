@@ -55,7 +55,7 @@ pub struct TraceArgs {
     /// What to show.
     #[command(flatten)]
     pub filter: FilterArgs,
-    /// Take nothing from the kernel log (this version never does)
+    /// Take nothing from the kernel log
     #[arg(long)]
     pub no_kmsg: bool,
     /// Leave out what triggers and victims were started with. (Secrets in it are masked in any case.)

@@ -108,6 +108,13 @@ fn meminfo_bytes(meminfo: &str, key: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
+/// Kills of the OOM killer since boot (`oom_kill` in /proc/vmstat, since Linux 4.13), if the kernel tells.
+#[must_use]
+pub fn oom_kills(root: &Path) -> Option<u64> {
+    let vmstat = fs::read_to_string(root.join("proc/vmstat")).ok()?;
+    vmstat.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+}
+
 /// What to add to a time since boot (`CLOCK_BOOTTIME`) to get wall-clock time since 1970, in ns.
 ///
 /// It moves when the wall clock is set, so it is taken anew with every batch of records.

@@ -8,6 +8,7 @@ pub mod command;
 pub mod host;
 pub mod incident;
 pub mod kernel;
+pub mod kmsg;
 pub mod output;
 pub mod record;
 mod say;

@@ -23,6 +23,9 @@ pub struct Session {
     pub kernel_rss: KernelRss,
     /// Fields that these hooks or this kernel cannot give, by their path in the output, with the reason.
     pub missing: BTreeMap<String, String>,
+    /// Whether the stream has the kernel log's messages too.
+    #[serde(default)]
+    pub kmsg: bool,
 }
 
 /// Where a line comes from.
@@ -33,4 +36,6 @@ pub enum Source {
     Ebpf,
     /// A recorded stream.
     Replay,
+    /// The kernel log alone: the programs in the kernel did not see it.
+    Kmsg,
 }

@@ -170,12 +170,12 @@ mod tests {
     /// Guards the lower floor of the tracepoint tier: what it may leave out needs a reason, and no more.
     #[test]
     fn a_tier_may_lack_what_its_floor_leaves_out() {
-        let mut json = without("/trigger", "order");
+        let mut json = without("/ballot", "examined");
         json["tier"] = "tracepoint".into();
-        assert_eq!(failures(&json), ["trigger.order is absent, and `missing` gives no reason"]);
-        json["missing"]["trigger.order"] = "no tracepoint has it".into();
+        assert_eq!(failures(&json), ["ballot.examined is absent, and `missing` gives no reason"]);
+        json["missing"]["ballot.examined"] = "no tracepoint has it".into();
         assert_eq!(failures(&json), [""; 0]);
-        json["missing"]["trigger.order"] = "".into();
+        json["missing"]["ballot.examined"] = "".into();
         assert_eq!(failures(&json).len(), 1);
         json["tier"] = "teapot".into();
         assert!(failures(&json).iter().any(|failure| failure.contains("no rule")));

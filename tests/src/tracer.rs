@@ -47,8 +47,7 @@ pub struct Tracer {
 }
 
 impl Program {
-    /// Starts tracing with the given options and waits until the hooks are attached. The kernel log is left
-    /// to the scenarios: `--no-kmsg`.
+    /// Starts tracing with the given options and waits until the hooks are attached.
     pub fn trace(&self, options: &[&str], deadline: Deadline) -> Result<Tracer> {
         let mut tracer = self.trace_unread(options, deadline)?;
         tracer.listen();
@@ -65,7 +64,7 @@ impl Program {
     /// Starts tracing, and neither waits nor reads its standard output yet.
     pub fn begin(&self, options: &[&str]) -> Result<Tracer> {
         let mut command = Command::new(&self.path);
-        command.arg("--no-kmsg").args(options);
+        command.args(options);
         if let Some(tier) = &self.tier {
             command.args(["--tier", tier]);
         }

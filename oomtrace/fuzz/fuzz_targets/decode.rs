@@ -43,6 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
         Record::Node(..) => size_of::<abi::Node>(),
         Record::Relief(..) => size_of::<abi::Relief>(),
         Record::Cmdline(..) => masked(bytes),
+        Record::KernelLog(_, ref log) => size_of::<abi::KernelLog>() + log.text.len(),
     };
     assert_eq!(bytes.len(), size, "a record is taken in the size of its kind only");
     let mut shown = Shown::default();

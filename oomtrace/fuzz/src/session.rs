@@ -36,7 +36,7 @@ impl<'a> Arbitrary<'a> for AnySession {
         if u.ratio(1, 4)? {
             missing.insert("host_memory".to_owned(), name(u)?);
         }
-        Ok(Self(Session { host, tier, rss_counters, kernel_rss, missing }))
+        Ok(Self(Session { host, tier, rss_counters, kernel_rss, missing, kmsg: u.arbitrary()? }))
     }
 }
 
@@ -58,6 +58,7 @@ pub fn plain() -> Session {
         rss_counters: Some(RssCounters::PerCpu),
         kernel_rss: KernelRss::Count,
         missing: BTreeMap::new(),
+        kmsg: false,
     }
 }
 

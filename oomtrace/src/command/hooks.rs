@@ -9,6 +9,7 @@ use std::{
 use anyhow::Context as _;
 use serde_json::json;
 
+use super::follow::{self, Log};
 use crate::{
     cli::HooksArgs,
     host::Host,
@@ -31,6 +32,7 @@ pub fn run(args: &HooksArgs) -> anyhow::Result<()> {
     };
     let mut attached = load::attach(&options, || {})?;
     let kernel_rss = text::of(&mut attached);
+    attached.roles.push(follow::status(&Log::open(true)));
     let text = if args.json {
         let mut text = serde_json::to_string_pretty(&json!({
             "schema": "oomtrace/1",

@@ -1,12 +1,15 @@
 //! One file per subcommand, and what they share: how they end.
 
 mod aside;
+mod follow;
 mod hooks;
+mod reconcile;
 mod replay;
 mod ring;
 mod schema;
 mod shown;
 mod trace;
+mod witness;
 
 use std::process::ExitCode;
 

@@ -22,6 +22,8 @@ pub struct Ring {
     records: AsyncFd<RingBuf<MapData>>,
     lost: Array<MapData, u64>,
     reported: [u64; RecordKind::ALL.len()],
+    /// Marks that found no room.
+    pub lost_marks: u64,
     missed: Missed,
 }
 
@@ -37,6 +39,7 @@ impl Ring {
             records: watch(records).context("The ring buffer cannot be watched")?,
             lost,
             reported: [0; _],
+            lost_marks: 0,
             missed: Missed::of(&attached.ebpf),
         })
     }
@@ -70,6 +73,8 @@ impl Ring {
         let lost = self.newly_lost();
         if !lost.is_empty() {
             let boot_ns = host::boot_ns();
+            let marks = lost.iter().filter(|(kind, _)| *kind == RecordKind::Mark as u16);
+            self.lost_marks += marks.map(|(_, count)| count).sum::<u64>();
             let total: u64 = lost.iter().map(|(_, count)| count).sum();
             say!("{total} records found no room in the ring buffer: use a larger --ring-size.");
             shown.lost(assembler, &lost, boot_ns, wall_clock_offset_ns);

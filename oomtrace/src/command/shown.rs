@@ -39,6 +39,8 @@ pub struct Shown {
     swap: Option<Swap>,
     /// Losses that have not been told yet, by place and kind.
     untold: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
+    /// Whether an incident was complete, or something lost, since this was taken last.
+    pub stirred: bool,
     /// Numbers for the summary.
     pub counts: Counts,
 }
@@ -79,6 +81,7 @@ impl Shown {
             names,
             swap: (!patient).then(|| Swap::new("/proc".into())),
             untold: BTreeMap::new(),
+            stirred: false,
             counts: Counts::default(),
         })
     }
@@ -96,6 +99,7 @@ impl Shown {
 
     /// Shows events.
     pub fn events(&mut self, assembler: &mut Assembler, events: Vec<Event>, offset_ns: i64) {
+        self.stirred |= events.iter().any(|event| event.closed().is_some());
         // What is left out of these is followed by no relief.
         let mut left_out = Vec::new();
         for mut event in events {
@@ -140,6 +144,18 @@ impl Shown {
         self.loss(assembler, "ring", by_kind(counts), boot_ns, offset_ns);
     }
 
+    /// Says that messages of the kernel log were overwritten unread.
+    pub fn overwritten(&mut self, assembler: &mut Assembler, count: u64, boot_ns: u64, offset_ns: i64) {
+        say!("{count} messages of the kernel log were overwritten before they could be read.");
+        self.loss(assembler, "kmsg", BTreeMap::from([("message", count)]), boot_ns, offset_ns);
+    }
+
+    /// Says that the kernel counted kills that nobody saw.
+    pub fn uncounted(&mut self, assembler: &mut Assembler, count: u64, boot_ns: u64, offset_ns: i64) {
+        say!("The kernel counted {count} kills more than were seen.");
+        self.loss(assembler, "vmstat", BTreeMap::from([("kill", count)]), boot_ns, offset_ns);
+    }
+
     fn undecoded(&mut self, assembler: &mut Assembler, error: &DecodeError, boot_ns: u64, offset_ns: i64) {
         say!("A record could not be understood: {error}.");
         self.loss(assembler, "decode", BTreeMap::from([("record", 1)]), boot_ns, offset_ns);
@@ -157,6 +173,7 @@ impl Shown {
         if total == 0 {
             return;
         }
+        self.stirred = true;
         self.counts.lost = self.counts.lost.saturating_add(total);
         add(self.untold.entry(place).or_default(), counts);
         self.tell_losses(assembler, boot_ns, offset_ns);
@@ -310,6 +327,7 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::Kin) => "kin",
         Some(RecordKind::Zone) => "zone",
         Some(RecordKind::Node) => "node",
+        Some(RecordKind::KernelLog) => "kernel_log",
         None => "unknown",
     }
 }

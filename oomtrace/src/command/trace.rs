@@ -16,13 +16,16 @@ use tokio::{
 
 use super::{
     aside,
+    follow::{self, Followed},
+    reconcile,
     ring::{Ring, watch},
     shown::{Shown, until},
+    witness::Witness,
 };
 use crate::{
     cli::TraceArgs,
     host::{self, Host, names::Names},
-    incident::{Assembler, TRIGGER_CMDLINE, VICTIMS_CMDLINE},
+    incident::{Assembler, LOGGED, TRIGGER_CMDLINE, VICTIMS_CMDLINE},
     kernel::{
         limits::LimitsCheck,
         load::{self, Attached, Options},
@@ -60,7 +63,10 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         cmdline: !args.no_cmdline,
     };
     let kernel = host.kernel.clone();
+    let mut witness = Witness::default();
     let mut attached = load::attach(&options, || {
+        // Kills are seen from here on, so from here on they are looked for in the log and in the count.
+        witness = Witness::begin(!args.no_kmsg);
         let ms = begun.elapsed().as_millis();
         say!("armed in {ms} ms on Linux {kernel}: from here on every kill is reported.");
     })?;
@@ -76,14 +82,16 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
             " (see `oomtrace hooks`)"
         }
     );
-    let session = session(host, &mut attached);
+    let session = session(host, &mut attached, &witness.log);
     let logger =
         args.verbose.then(|| EbpfLogger::init_with_logger(&mut attached.ebpf, KernelLog)).transpose();
     let logger = logger.context("The kernel programs' log cannot be read")?;
     let mut recorder = record.map(|(path, file)| Recorder::start(path, file, &session)).transpose()?;
     let mut assembler = Assembler::new(session, Source::Ebpf);
     let mut shown = Shown::start(args.output, &args.filter, false, LimitsCheck::here(), Some(Names::here()))?;
-    let hooks = attached.roles.iter().map(|role| (role.role, role.hooks.clone())).collect();
+    let roles = attached.roles.iter().map(|role| (role.role, role.hooks.clone()));
+    let hooks =
+        roles.chain(witness.log.is_ok().then(|| (follow::ROLE, vec![follow::HOOK.to_owned()]))).collect();
     shown.armed(&mut assembler, hooks, host::boot_ns(), host::wall_clock_offset_ns());
 
     let mut ring = Ring::new(&mut attached)?;
@@ -91,22 +99,34 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let _ = ring.descriptor().and_then(aside::stand);
     let mut logger = logger.map(watch).transpose().context("The kernel programs' log cannot be watched")?;
     let end = loop {
-        let deadline = assembler.deadline_ns();
+        let (deadline, urgent) = (assembler.deadline_ns(), assembler.waits_for_log());
         tokio::select! {
             biased;
             ready = ring.ready() => {
                 ready.context("The ring buffer cannot be watched")?;
                 ring.drain(&mut assembler, &mut shown, recorder.as_ref());
+                witness.read_if_wanted(&mut assembler, &mut shown, recorder.as_ref());
             }
             () = sleep(deadline.map(until)) => {
+                witness.read_all_if_wanted(&mut assembler, &mut shown, recorder.as_ref());
                 let events = assembler.expire(host::boot_ns());
                 shown.events(&mut assembler, events, host::wall_clock_offset_ns());
+            }
+            () = follow::ready(&mut witness.log, urgent) => {
+                witness.read(&mut assembler, &mut shown, recorder.as_ref());
+            }
+            () = reconcile::due(witness.count.as_ref()) => {
+                witness.look(&ring, &mut assembler, &mut shown, recorder.as_ref());
             }
             () = logged(logger.as_mut()) => {}
             () = interrupt.wait() => break None,
             closed = shown.ended() => break Some(closed),
         }
+        witness.stir(&mut shown);
     };
+    if end.is_none() {
+        witness.last_look(&mut ring, &mut assembler, &mut shown, recorder.as_ref());
+    }
     // Detach first: what is in the ring then is all that there will be.
     drop(attached);
     ring.drain(&mut assembler, &mut shown, recorder.as_ref());
@@ -133,7 +153,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
 }
 
 /// What the kernel tells of itself, for as long as this run lasts.
-fn session(host: Host, attached: &mut Attached) -> Session {
+fn session(host: Host, attached: &mut Attached, followed: &Followed) -> Session {
     let kernel_rss = text::of(attached);
     let mut missing = BTreeMap::new();
     for role in &attached.roles {
@@ -142,12 +162,27 @@ fn session(host: Host, attached: &mut Attached) -> Session {
         }
     }
     missing.extend(zones::missing(attached, host.cpus_possible));
+    if let Err(reason) = followed {
+        for field in LOGGED {
+            if let Some(known) = missing.get_mut(field) {
+                known.push_str(", which is not read: ");
+                known.push_str(reason);
+            }
+        }
+    }
     if let Some(reason) = attached.resolved.no_cmdline() {
         for field in [TRIGGER_CMDLINE, VICTIMS_CMDLINE] {
             missing.insert(field.to_owned(), reason.to_owned());
         }
     }
-    Session { host, tier: attached.tier, rss_counters: attached.resolved.rss_counters, kernel_rss, missing }
+    Session {
+        host,
+        tier: attached.tier,
+        rss_counters: attached.resolved.rss_counters,
+        kernel_rss,
+        missing,
+        kmsg: followed.is_ok(),
+    }
 }
 
 /// Where processes that compute keep every CPU busy, this is what a report waits for: a turn. oomtrace takes few and

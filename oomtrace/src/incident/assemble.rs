@@ -12,10 +12,12 @@ use super::{
     cmdlines::{self, Cmdlines},
     doubt::{self, Doubt},
     kin::Kins,
-    memory,
+    log::{Kill, Log},
+    logged, memory,
     relief::{Followed, Reliefs},
     scope::Evidence,
     stall,
+    tally::Tally,
     types::{
         Command, Common, Incident, OomTag, Outcome, Place, Relief, ReliefTag, SchemaName, Trigger, Verdict,
         Victim, WallTime,
@@ -25,7 +27,10 @@ use super::{
 use oomtrace_ebpf::{MAX_CANDIDATES, MAX_LEVELS, MAX_ZONES};
 
 use crate::{
-    record::{self, Candidate, Close, Cmdline, Decision, Key, Level, Mark, Record, Struck, Task, Tie, Whose},
+    record::{
+        self, Candidate, Close, Cmdline, Decision, KernelLog, Key, Level, Mark, Record, Struck, Task, Tie,
+        Whose,
+    },
     session::{Session, Source},
 };
 
@@ -90,6 +95,9 @@ pub struct Assembler {
     /// Calls of `out_of_memory()` without a decision when the last incident was told.
     undecided: u32,
     kins: Kins,
+    log: Log,
+    /// Of runs that are over.
+    tally: Tally,
     seq: u64,
 }
 
@@ -117,6 +125,10 @@ struct Run {
     records: u32,
     /// Records that were made, as far as the last one tells.
     made: u32,
+    /// Whether the kernel log was read to its end when nothing more could come.
+    looked: bool,
+    /// Whether it takes no more victims though it is of a group: it came to its end, and waits for the log.
+    sealed: bool,
     offset_ns: i64,
     announced: bool,
     deadline_ns: u64,
@@ -135,6 +147,8 @@ impl Assembler {
             cmdlines: Cmdlines::default(),
             undecided: 0,
             kins: Kins::default(),
+            log: Log::default(),
+            tally: Tally::default(),
             seq: 0,
         }
     }
@@ -170,7 +184,11 @@ impl Assembler {
     /// Takes a record in.
     pub fn record(&mut self, record: Record, wall_clock_offset_ns: i64) -> Vec<Event> {
         let key = record.key();
-        let mut events = self.expire(key.boot_ns);
+        if let Record::KernelLog(_, log) = record {
+            return self.logged(&key, &log, wall_clock_offset_ns);
+        }
+        // Where nobody had a turn in time, the log is read behind this.
+        let mut events = self.expire_unlogged(key.boot_ns);
         if let Record::Relief(_, relief) = record {
             let done = self.reliefs.record(&key, relief);
             events.extend(done.map(|done| self.relieved(done, false)));
@@ -188,6 +206,9 @@ impl Assembler {
         if let Record::Kin(_, kin) = record {
             self.kins.take(*kin);
             return events;
+        }
+        if let Record::Mark(_, mark) = &record {
+            self.log.marked(&mark.victim, self.total_vm_kb(mark), key.boot_ns);
         }
         let mut before = Vec::new();
         if let Some(run) = self.open.get_mut(&key.trigger_tid).filter(|run| run.may_grow(&key)) {
@@ -228,7 +249,8 @@ impl Assembler {
             run.examine(&self.session);
         }
         let complete = run.complete();
-        if complete && self.open.get(&key.trigger_tid).is_some_and(|run| self.is_told(run)) {
+        let told = |run: &Run| self.is_told(run) && self.is_logged(run);
+        if complete && self.open.get(&key.trigger_tid).is_some_and(told) {
             if let Some(run) = self.open.remove(&key.trigger_tid) {
                 events.extend(self.finish_announced(run, announce));
             }
@@ -265,7 +287,7 @@ impl Assembler {
 
     /// Ends what waited for nothing but what has come now.
     fn told(&mut self) -> Vec<Event> {
-        let told = |run: &Run| run.complete() && self.is_told(run);
+        let told = |run: &Run| run.complete() && self.is_told(run) && self.is_logged(run);
         let mut ready: Vec<_> =
             self.open.iter().filter(|(_, run)| told(run)).map(|(tid, run)| (run.opened_ns, *tid)).collect();
         ready.sort_unstable();
@@ -282,28 +304,129 @@ impl Assembler {
             || run.marks.iter().all(|(_, mark)| !mark.killed || told(&mark.victim))
     }
 
+    /// The kernel log says something, or nothing more for now.
+    fn logged(&mut self, key: &Key, log: &KernelLog, offset_ns: i64) -> Vec<Event> {
+        if !self.session.kmsg {
+            return Vec::new();
+        }
+        if log.text.is_empty() {
+            for run in self.open.values_mut() {
+                run.looked |= run.complete();
+            }
+            let mut events = self.told();
+            events.extend(self.expire(key.boot_ns));
+            return events;
+        }
+        // The same: what is waited for may stand behind this.
+        let mut events = self.expire_unlogged(key.boot_ns);
+        let evicted = self.log.take(key, log, offset_ns);
+        events.extend(evicted.map(|kill| self.unseen(&kill)));
+        events.extend(self.told());
+        events
+    }
+
+    /// Whether the log has told what it can tell of a run, or is not to be waited for.
+    fn is_logged(&self, run: &Run) -> bool {
+        // What was merely marked is not logged; nor does a decision lack anything that the log has.
+        !self.session.kmsg
+            || run.marks.first().is_none_or(|(_, mark)| !mark.killed)
+            || self.kill(run).is_some()
+            || (run.decision.is_some() && run.looked)
+    }
+
+    /// What the log tells of a run's first victim.
+    fn kill(&self, run: &Run) -> Option<&Kill> {
+        match run.marks.first() {
+            Some((key, mark)) if mark.killed => {
+                self.log.of(&mark.victim, self.total_vm_kb(mark), key.boot_ns)
+            }
+            Some(_) => None,
+            None => self.log.of(run.unmarked()?, None, run.opened_ns),
+        }
+    }
+
+    fn total_vm_kb(&self, mark: &Mark) -> Option<u64> {
+        let page_kb = u64::from(self.session.host.page_bytes / 1024);
+        Some(mark.mm.total_vm_pages?.saturating_mul(page_kb))
+    }
+
+    /// Messages of the kernel log were overwritten before they could be read.
+    pub fn log_overwritten(&mut self) {
+        self.log.overwritten = true;
+    }
+
+    /// Whether a look into the kernel log could tell more of a run that is open.
+    #[must_use]
+    pub fn wants_log(&self) -> bool {
+        self.open.values().any(|run| !run.marks.is_empty() && !self.is_logged(run))
+    }
+
+    /// Whether a run waits for the kernel log and for nothing that the kernel half sends.
+    #[must_use]
+    pub fn waits_for_log(&self) -> bool {
+        self.open.values().any(|run| run.complete() && !self.is_logged(run))
+    }
+
+    /// A kill that the log alone tells.
+    fn unseen(&mut self, kill: &Kill) -> Event {
+        self.tally = self.tally.and(Tally::of(1, false, None));
+        let seq = self.next_seq();
+        let mut common = self.common(seq, kill.boot_ns, kill.offset_ns);
+        if common.source == Source::Ebpf {
+            common.source = Source::Kmsg;
+        }
+        let boot = boot_prefix(self.session.host.boot_id.as_deref());
+        let id = format!("{boot}-k{:x}-{:x}", kill.seq, kill.killed.pid);
+        Event::Closed(Box::new(logged::alone(kill, common, id)))
+    }
+
+    /// Kills that the kernel counted and that are accounted for, at the most.
+    #[must_use]
+    pub fn accounted_kills(&self) -> u64 {
+        let open = self.open.values().map(Run::tally);
+        open.fold(self.tally, Tally::and).accounted(&self.log)
+    }
+
     /// When [`Self::expire`] has something to do next, ns since boot.
     #[must_use]
     pub fn deadline_ns(&self) -> Option<u64> {
-        self.open.values().map(|run| run.deadline_ns).chain(self.reliefs.deadline_ns()).min()
+        let runs = self.open.values().map(|run| run.deadline_ns);
+        runs.chain(self.reliefs.deadline_ns()).chain(self.log.deadline_ns()).min()
     }
 
     /// Ends what has waited long enough.
     pub fn expire(&mut self, now_ns: u64) -> Vec<Event> {
+        self.expire_but(now_ns, |_, _| false)
+    }
+
+    /// The same, but for what the log may still tell of: a group among these takes no more victims.
+    fn expire_unlogged(&mut self, now_ns: u64) -> Vec<Event> {
+        let due = |run: &Run| run.decision.is_none() && !run.marks.is_empty() && run.deadline_ns <= now_ns;
+        for run in self.open.values_mut().filter(|run| due(run)) {
+            run.sealed = true;
+        }
+        self.expire_but(now_ns, |this, run| run.complete() && !this.is_logged(run))
+    }
+
+    /// The same, but for runs that are held back.
+    fn expire_but(&mut self, now_ns: u64, held: fn(&Self, &Run) -> bool) -> Vec<Event> {
         if self.deadline_ns().is_none_or(|deadline_ns| deadline_ns > now_ns) {
             return Vec::new();
         }
-        let mut events = self.expire_runs(now_ns);
+        let mut events = self.expire_runs(now_ns, held);
+        for kill in self.log.expire(now_ns) {
+            events.push(self.unseen(&kill));
+        }
         let late = self.reliefs.expire(now_ns);
         events.extend(late.into_iter().map(|late| self.relieved(late, now_ns == u64::MAX)));
         events
     }
 
-    fn expire_runs(&mut self, now_ns: u64) -> Vec<Event> {
+    fn expire_runs(&mut self, now_ns: u64, held: fn(&Self, &Run) -> bool) -> Vec<Event> {
         let mut due: Vec<_> = self
             .open
             .iter()
-            .filter(|(_, run)| run.deadline_ns <= now_ns)
+            .filter(|(_, run)| run.deadline_ns <= now_ns && !held(self, run))
             .map(|(tid, run)| (run.opened_ns, *tid))
             .collect();
         due.sort_unstable();
@@ -386,6 +509,10 @@ impl Assembler {
             return Vec::new();
         }
         let seq = self.next_seq();
+        self.tally = self.tally.and(run.tally());
+        if let Some(victim) = run.unmarked() {
+            self.log.marked(victim, None, run.opened_ns);
+        }
         let incident = self.incident(run, seq);
         if let Some(close) = run.close.filter(|close| close.entered_ns.is_some()) {
             self.undecided = close.undecided;
@@ -418,14 +545,33 @@ impl Assembler {
         let victim = run.limits();
         let trigger = run.trigger().cloned().unwrap_or_default();
         let trigger_chain = run.chain(&trigger, Whose::Trigger);
-        let evidence =
-            Evidence { decision: run.decision.as_ref(), mark, victim, trigger: trigger_chain, session };
-        let (mut scope, unknown) = evidence.scope();
-        missing.extend(unknown);
+        let kill = self.kill(run);
+        // Another run's trigger asked for something else.
+        let same = |comm: &String| trigger.comm.as_ref().is_none_or(|own| own == comm);
+        let report = kill.and_then(|kill| kill.report.as_ref()).filter(|report| {
+            run.decision.is_none() && report.invoked.as_ref().is_none_or(|invoked| same(&invoked.comm))
+        });
+        let evidence = Evidence {
+            decision: run.decision.as_ref(),
+            mark,
+            victim,
+            trigger: trigger_chain,
+            report,
+            session,
+        };
+        let mut from_log = Vec::new();
+        let mut scope = evidence.scope(&mut from_log, &mut missing);
         let stall = stall::of(mark, scope.cause, &mut missing);
         let capacity_pages = scope.capacity_bytes.map(|bytes| bytes / u64::from(session.host.page_bytes));
         let victims = self.victims(run, capacity_pages, &mut missing);
-        let trigger = self.trigger(run, &trigger, trigger_chain, &mut missing);
+        let mut trigger = self.trigger(run, &trigger, trigger_chain, &mut missing);
+        match report {
+            Some(report) => logged::asked(&mut trigger, report, &mut from_log, &mut missing),
+            None if session.kmsg && mark.is_some_and(|mark| mark.killed) && run.decision.is_none() => {
+                logged::unlogged(kill, &mut missing);
+            }
+            None => {}
+        }
         if let Some(doubt) = &run.doubt {
             doubt.note(&mut scope, &mut missing);
         }
@@ -474,6 +620,8 @@ impl Assembler {
             decision_ns: timed.map(|(closed_ns, entered_ns, _)| closed_ns.saturating_sub(entered_ns)),
             calls_without_decision: timed
                 .map(|(.., undecided)| u64::from(undecided.wrapping_sub(self.undecided))),
+            from_log,
+            kmsg_seq: kill.map(|kill| kill.seq),
             missing,
             lost_records: u64::from(run.made.saturating_sub(run.records)),
         }
@@ -731,6 +879,8 @@ impl Run {
             closed_ns: None,
             records: 0,
             made: 0,
+            looked: false,
+            sealed: false,
             offset_ns: 0,
             announced: false,
             deadline_ns: key.boot_ns.saturating_add(GIVE_UP_NS),
@@ -764,7 +914,11 @@ impl Run {
                 self.closed_ns = Some(key.boot_ns);
             }
             // They belong to no run.
-            Record::Relief(..) | Record::Cmdline(..) | Record::Struck(..) | Record::Kin(..) => {}
+            Record::Relief(..)
+            | Record::Cmdline(..)
+            | Record::Struck(..)
+            | Record::Kin(..)
+            | Record::KernelLog(..) => {}
             Record::Candidate(_, candidate) => {
                 if self.candidates.len() < MAX_CANDIDATES {
                     self.candidates.push(*candidate);
@@ -806,6 +960,19 @@ impl Run {
         self.examined = true;
     }
 
+    /// A victim that is known by the decision alone: the record of its mark was lost.
+    fn unmarked(&self) -> Option<&Task> {
+        let killed = self.marks.is_empty() && self.close.is_none_or(|close| close.kills > 0);
+        self.decision.as_ref().filter(|_| killed).map(|decision| &decision.chosen)
+    }
+
+    /// Its kills, as the kernel counts them.
+    fn tally(&self) -> Tally {
+        let killed = self.marks.iter().filter(|(_, mark)| mark.killed).count();
+        let chain = self.victim().is_none_or(|victim| self.chain(&victim, Whose::Victim).may_kill_groups());
+        Tally::of(killed, chain, self.close.map(|close| close.kills))
+    }
+
     /// Whether nothing more can come.
     fn complete(&self) -> bool {
         self.close.is_some() || (self.decision.is_none() && !self.marks.is_empty() && !self.is_group())
@@ -825,9 +992,10 @@ impl Run {
     }
 
     fn is_group(&self) -> bool {
-        self.marks
-            .first()
-            .is_some_and(|(_, mark)| mark.killed && self.chain(&mark.victim, Whose::Victim).kills_groups())
+        !self.sealed
+            && self.marks.first().is_some_and(|(_, mark)| {
+                mark.killed && self.chain(&mark.victim, Whose::Victim).kills_groups()
+            })
     }
 
     fn trigger(&self) -> Option<&Task> {
@@ -893,8 +1061,11 @@ fn verdict(tie: Tie) -> Verdict {
 }
 
 fn id(boot_id: Option<&str>, opened_ns: u64, tid: u32) -> String {
-    let boot: String = boot_id.unwrap_or_default().chars().filter(char::is_ascii_hexdigit).take(8).collect();
-    format!("{boot}-{opened_ns:x}-{tid:x}")
+    format!("{}-{opened_ns:x}-{tid:x}", boot_prefix(boot_id))
+}
+
+fn boot_prefix(boot_id: Option<&str>) -> String {
+    boot_id.unwrap_or_default().chars().filter(char::is_ascii_hexdigit).take(8).collect()
 }
 
 fn wall(boot_ns: u64, offset_ns: i64) -> WallTime {

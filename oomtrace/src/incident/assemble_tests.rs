@@ -37,6 +37,7 @@ fn session(tier: Tier) -> Session {
         missing: [TRIGGER_CMDLINE, VICTIMS_CMDLINE]
             .map(|field| (field.to_owned(), NO_CMDLINE.to_owned()))
             .into(),
+        kmsg: false,
     }
 }
 

@@ -65,6 +65,17 @@ impl Chain {
         self.levels.iter().position(|level| level.id == Some(id))
     }
 
+    /// The level of the cgroup at a path.
+    pub fn named(&self, path: &str) -> Option<&Level> {
+        let at = (0..self.levels.len()).find(|depth| self.path(*depth).is_ok_and(|own| own == path))?;
+        self.levels.get(at)
+    }
+
+    /// Whether a kill may take others with it, as far as is known.
+    pub fn may_kill_groups(&self) -> bool {
+        self.levels.is_empty() || self.levels.iter().any(|level| level.oom_group != Some(false))
+    }
+
     /// All levels.
     pub fn levels(&self) -> &[Level] {
         &self.levels

@@ -7,15 +7,19 @@ mod cmdlines;
 mod doubt;
 mod gfp;
 mod kin;
+mod log;
+mod logged;
 mod memory;
 mod relief;
 mod scope;
 mod stall;
+mod tally;
 mod types;
 mod zones;
 
 pub use assemble::{Assembler, Event, TRIGGER_CMDLINE, VICTIMS_CMDLINE};
 pub use gfp::flag_names as gfp_flag_names;
+pub use logged::LOGGED;
 pub(crate) use memory::per_cpu_bound;
 pub use types::{
     Ancestor, Ballot, Candidate, Cause, Cgroup, Command, Common, HostMemory, Incident, Kinship, Limit, Line,

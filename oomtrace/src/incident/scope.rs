@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     chain::Chain,
+    log::Report,
     types::{Cause, Cgroup, Scope, ScopeKind},
 };
 use crate::{
@@ -20,6 +21,8 @@ pub(super) struct Evidence<'a> {
     pub victim: &'a Chain,
     /// The trigger's chain: the victim's if they share it.
     pub trigger: &'a Chain,
+    /// What the kernel log says of it, where no hook shows the decision.
+    pub report: Option<&'a Report>,
     pub session: &'a Session,
 }
 
@@ -34,12 +37,12 @@ const GFP_KERNEL: u32 = 0xcc0;
 const STOCK_PAGES_PER_CPU: u64 = 64;
 
 impl Evidence<'_> {
-    /// The scope, and why parts of it are missing.
-    pub fn scope(&self) -> (Scope, BTreeMap<String, String>) {
-        let mut missing = BTreeMap::new();
-        let mut scope = match self.decision {
-            Some(decision) => self.decided(decision, &mut missing),
-            None => self.inferred(&mut missing),
+    /// The scope. Why parts of it are missing goes to `missing`, and what is from the kernel log to `from_log`.
+    pub fn scope(&self, from_log: &mut Vec<&'static str>, missing: &mut BTreeMap<String, String>) -> Scope {
+        let mut scope = match (self.decision, self.report) {
+            (Some(decision), _) => self.decided(decision, missing),
+            (None, Some(report)) => self.logged(report, from_log, missing),
+            (None, None) => self.inferred(missing),
         };
         match self.victim.limits(self.session.host.page_bytes) {
             Ok(limits) => {
@@ -48,7 +51,7 @@ impl Evidence<'_> {
                     missing.insert("scope.limits".to_owned(), reason);
                 }
                 scope.limits = limits;
-                self.unread(&mut missing);
+                self.unread(missing);
             }
             Err(reason) => {
                 missing.insert("scope.limits".to_owned(), reason);
@@ -58,7 +61,7 @@ impl Evidence<'_> {
             let reason = "the cgroup is in no chain of cgroups that is whole".to_owned();
             missing.insert("scope.memcg.path".to_owned(), reason);
         }
-        (scope, missing)
+        scope
     }
 
     /// Says of what limits and usages could not be read: without a word their absence means that there are none.
@@ -129,7 +132,7 @@ impl Evidence<'_> {
         }
     }
 
-    fn decided_cause(&self, decision: &Decision) -> Option<Cause> {
+    pub(super) fn decided_cause(&self, decision: &Decision) -> Option<Cause> {
         // moom_callback() (drivers/tty/sysrq.c) is the one caller with this order.
         if decision.order? == -1 {
             return Some(Cause::Sysrq);
@@ -154,7 +157,7 @@ impl Evidence<'_> {
 
     /// Without a hook at the decision. The kernel reclaims from what is short before it kills, so the trigger's
     /// last reclaim tells a node from a memory cgroup.
-    fn inferred(&self, missing: &mut BTreeMap<String, String>) -> Scope {
+    pub(super) fn inferred(&self, missing: &mut BTreeMap<String, String>) -> Scope {
         let flags = self.mark.map_or_else(Task::default, |mark| mark.trigger.clone()).flags.unwrap_or(0);
         let nothing_reclaimed =
             "the trigger reclaimed nothing before, so what ran out is not known in this tier";
@@ -177,7 +180,7 @@ impl Evidence<'_> {
         }
     }
 
-    fn node(&self, cause: Option<Cause>, missing: &mut BTreeMap<String, String>) -> Scope {
+    pub(super) fn node(&self, cause: Option<Cause>, missing: &mut BTreeMap<String, String>) -> Scope {
         // A cpuset or a memory policy would show in the decision only; the kernel's totalpages is that of the
         // machine otherwise (constrained_alloc(), mm/oom_kill.c).
         let host = &self.session.host;
@@ -212,6 +215,11 @@ impl Evidence<'_> {
             }
             return Scope { kind: Some(ScopeKind::Memcg), ..Scope::default() };
         };
+        self.at(level, id, missing)
+    }
+
+    /// The scope of a memory cgroup at its limit.
+    pub(super) fn at(&self, level: &Level, id: CgroupId, missing: &mut BTreeMap<String, String>) -> Scope {
         let cause = if self.shared(level) { Cause::Allocation } else { Cause::LimitLowered };
         let capacity_bytes = self.capacity_pages(level).map(|pages| self.bytes(pages));
         if capacity_bytes.is_none() {

@@ -171,6 +171,12 @@ pub struct Incident {
     /// still ending, or something else had freed memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calls_without_decision: Option<u64>,
+    /// Fields that are from the kernel log, by path: no hook of this tier shows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from_log: Vec<&'static str>,
+    /// Number of the kernel log's record "Killed process" of the first victim, since boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kmsg_seq: Option<u64>,
     /// Fields that could not be had, by path, with the reason.
     pub missing: BTreeMap<String, String>,
     /// Records of this incident that were lost on the way.
@@ -681,7 +687,9 @@ pub struct Loss {
     /// What every line tells.
     #[serde(flatten)]
     pub common: Common,
-    /// Where: `ring` (no room in the ring buffer), `decode` (not understood), `output` (an output was too slow).
+    /// Where: `ring` (no room in the ring buffer), `decode` (not understood), `output` (an output was too slow),
+    /// `kmsg` (overwritten in the kernel log before they could be read), `vmstat` (kills that the kernel counted, and that
+    /// were neither seen nor logged).
     #[serde(rename = "where")]
     pub place: &'static str,
     /// How many since the last such line, by kind.

@@ -276,6 +276,7 @@ mod tests {
             tier: Tier::Trampoline,
             rss_counters: None,
             kernel_rss: KernelRss::Count,
+            kmsg: false,
             missing: BTreeMap::new(),
         }
     }

@@ -101,7 +101,8 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
             | Record::Zone(..)
             | Record::Node(..)
             | Record::Relief(..)
-            | Record::Struck(..) => bail!("nobody decided"),
+            | Record::Struck(..)
+            | Record::KernelLog(..) => bail!("nobody decided"),
         }
     }
     drop(ring);

@@ -151,6 +151,8 @@ impl Human {
         let advice = match loss.place {
             "ring" => "the ring buffer was full: use a larger --ring-size",
             "decode" => "they could not be understood",
+            "kmsg" => "they were overwritten in the kernel log before they could be read",
+            "vmstat" => "the kernel counted them, and nobody saw them",
             _ => "the reader of the output is too slow",
         };
         format!(

@@ -6,6 +6,7 @@ use oomtrace_ebpf::{
 };
 use zerocopy::FromBytes;
 
+use super::kernel_log;
 use super::types::{
     After, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Kin, Level, Mark, Mm, Node,
     Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Zone,
@@ -91,6 +92,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
             let raw: abi::Kin = exactly(kind, bytes)?;
             Record::Kin(key(&raw.header), Box::new(kin(&raw)))
         }
+        RecordKind::KernelLog => Record::KernelLog(key(&header), Box::new(kernel_log::decode(bytes)?)),
         RecordKind::Relief => {
             let raw: abi::Relief = exactly(kind, bytes)?;
             Record::Relief(key(&raw.header), relief(&raw)?)

@@ -2,14 +2,16 @@
 
 mod decode;
 mod file;
+mod kernel_log;
 pub mod privacy;
 mod recorder;
 mod types;
 
 pub use decode::{DecodeError, decode};
 pub use file::{FileError, Frame, Reader, Writer};
+pub use kernel_log::encode as encode_kernel_log;
 pub use recorder::{Recorder, create};
 pub use types::{
-    After, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Kin, Level, Mark, Mm, Node,
-    Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Zone,
+    After, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, KernelLog, Key, Kin, Level,
+    Mark, Mm, Node, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Zone,
 };

@@ -335,6 +335,17 @@ pub struct Kin {
     pub ancestors: Option<Vec<Ancestor>>,
 }
 
+/// A message of the OOM killer's in the kernel log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelLog {
+    /// Number of the log's record since boot.
+    pub seq: u64,
+    /// When it was written, by printk's clock, µs.
+    pub usec: u64,
+    /// The message, any bytes. None: the log has been read to its end.
+    pub text: Vec<u8>,
+}
+
 /// A record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -360,6 +371,8 @@ pub enum Record {
     Struck(Key, Box<Struck>),
     /// The ancestors of a process. Its key is no run's.
     Kin(Key, Box<Kin>),
+    /// A message of the kernel log. Its key is no run's.
+    KernelLog(Key, Box<KernelLog>),
 }
 
 impl Record {
@@ -377,7 +390,8 @@ impl Record {
             | Self::Relief(key, _)
             | Self::Cmdline(key, _)
             | Self::Struck(key, _)
-            | Self::Kin(key, _) => *key,
+            | Self::Kin(key, _)
+            | Self::KernelLog(key, _) => *key,
         }
     }
 }

@@ -12,7 +12,7 @@ mod start;
 mod terminal;
 mod tool;
 mod turn;
-mod usage;
+pub mod usage;
 mod wake;
 
 use std::io::{Write, stdout};

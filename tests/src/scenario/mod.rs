@@ -12,6 +12,7 @@ mod group;
 mod hooks;
 mod hostile_name;
 mod killed_9;
+mod kmsg;
 mod limit_lowered;
 mod memcg_other;
 mod memcg_self;
@@ -77,6 +78,7 @@ pub static ALL: &[Scenario] = &[
     memcg_self::SCENARIO,
     memcg_other::SCENARIO,
     cmdline::SCENARIO,
+    kmsg::SCENARIO,
     stall::SCENARIO,
     adj_decides::SCENARIO,
     ancestor_limit::SCENARIO,

@@ -34,7 +34,8 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
 fn overflow(stage: &mut Stage<'_>, stopped: bool) -> Result<()> {
     let what = if stopped { "stopped" } else { "running" };
     let tree = stage.tree()?;
-    let mut oomtrace = storm::start(stage, &["--ring-size", "4K"])?;
+    // The log would tell of what the ring has no room for.
+    let mut oomtrace = storm::start(stage, &["--ring-size", "4K", "--no-kmsg"])?;
     if let Some(oomtrace) = &mut oomtrace {
         oomtrace.listen();
         if stopped {

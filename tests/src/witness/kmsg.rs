@@ -28,6 +28,8 @@ pub struct KernelLog {
 /// One record of /dev/kmsg.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Record {
+    /// The kernel wrote it: its facility is 0. User space may write to the log too, and never with that.
+    kernel: bool,
     /// It goes on with an earlier record's line, which another message had cut short (flag `c`).
     continues: bool,
     /// When it was logged, by printk's clock, in µs since boot.
@@ -101,6 +103,9 @@ impl KernelLog {
     /// Takes one record. The decision, the group's line and those of zones are printed in pieces, so they are held back until the
     /// next record shows that they are whole; every other line counts at once.
     fn take(&mut self, record: Record) {
+        if !record.kernel {
+            return;
+        }
         let text = match (self.open_line.take(), record.continues) {
             (Some(start), true) => start + &record.text,
             (Some(whole), false) => {
@@ -122,10 +127,12 @@ impl KernelLog {
 /// Parses `prio,seq,usec,flags[,…];text` and leaves out the dictionary lines that may follow.
 fn parse(record: &str) -> Option<Record> {
     let (head, rest) = record.split_once(';')?;
-    let mut fields = head.split(',').skip(2);
+    let mut fields = head.split(',');
+    let priority: u64 = fields.next()?.parse().ok()?;
+    let mut fields = fields.skip(1);
     let (micros, flags) = (fields.next()?.parse().ok()?, fields.next()?);
     let (text, _dictionary) = rest.split_once('\n')?;
-    Some(Record { continues: flags.contains('c'), micros, text: text.to_owned() })
+    Some(Record { kernel: priority < 8, continues: flags.contains('c'), micros, text: text.to_owned() })
 }
 
 #[cfg(test)]
@@ -138,10 +145,16 @@ mod tests {
         let plain = parse("3,812,701889530,-;Killed process; really\n").unwrap();
         assert_eq!(
             plain,
-            Record { continues: false, micros: 701_889_530, text: "Killed process; really".to_owned() }
+            Record {
+                kernel: true,
+                continues: false,
+                micros: 701_889_530,
+                text: "Killed process; really".to_owned()
+            }
         );
         let full = parse("6,1,2,c,caller=T1;,task=x\n SUBSYSTEM=acpi\n DEVICE=+a\n").unwrap();
-        assert_eq!(full, Record { continues: true, micros: 2, text: ",task=x".to_owned() });
+        assert_eq!(full, Record { kernel: true, continues: true, micros: 2, text: ",task=x".to_owned() });
+        assert!(!parse("11,1,2,-;Killed process\n").unwrap().kernel, "user space wrote it");
         assert_eq!(parse("nonsense"), None);
     }
 

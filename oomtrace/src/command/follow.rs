@@ -1,0 +1,166 @@
+//! The kernel log's follower beside the ring.
+//!
+//! While the log is quiet it waits without a timer. A message wakes it; it reads what there is, and then leaves the log
+//! alone for a second, so that a busy log wakes it once a second at most. Whenever a report could get something from the
+//! log, it is read behind the ring at once; and watched, if the report waits for nothing else.
+
+use std::{collections::BTreeMap, fs::File, io, path::Path, rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use tokio::{io::unix::AsyncFd, time::Instant};
+
+use super::{ring::watch, shown::Shown};
+use crate::{
+    host,
+    incident::Assembler,
+    kernel::roles::RoleStatus,
+    kmsg::{self, Reader},
+    record::{Frame, KernelLog, Recorder, encode_kernel_log},
+    say::say,
+};
+
+/// How long a log that was written to is left alone.
+const REST: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub struct Log {
+    reader: Reader,
+    /// The log, while it is watched.
+    watched: Option<AsyncFd<Rc<File>>>,
+    /// Until when it is left alone.
+    rest: Option<Instant>,
+    /// Whether there is more to be read.
+    behind: bool,
+}
+
+/// Whether the kernel log is followed, and why not.
+pub type Followed = Result<Log, String>;
+
+impl Log {
+    /// Opens the log at its end, where that is allowed.
+    pub fn open(wanted: bool) -> Followed {
+        if !wanted {
+            return Err("--no-kmsg was given".to_owned());
+        }
+        let reader = Reader::open(Path::new(kmsg::PATH)).map_err(|error| refused(&error))?;
+        Ok(Self { reader, watched: None, rest: None, behind: false })
+    }
+
+    /// Waits until there is something to be read: at most once a second, unless a report waits for it.
+    async fn ready(&mut self, urgent: bool) {
+        if self.behind {
+            return;
+        }
+        if !urgent && let Some(rest) = self.rest {
+            tokio::time::sleep_until(rest).await;
+            return;
+        }
+        if self.watched.is_none() {
+            self.watched = watch(self.reader.file()).ok();
+        }
+        let Some(watched) = &self.watched else { return std::future::pending().await };
+        if watched.readable().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        self.watched = None;
+    }
+
+    /// Reads a batch, hands over what it says of OOM kills, and says what was lost of it.
+    ///
+    /// An error ends following.
+    pub fn read(
+        &mut self,
+        assembler: &mut Assembler,
+        shown: &mut Shown,
+        recorder: Option<&Recorder>,
+    ) -> io::Result<()> {
+        let (boot_ns, wall_clock_offset_ns) = (host::boot_ns(), host::wall_clock_offset_ns());
+        let hand_over = |log: &KernelLog, assembler: &mut Assembler, shown: &mut Shown| {
+            let bytes = Bytes::from(encode_kernel_log(log, boot_ns));
+            if let Some(recorder) = recorder {
+                recorder.send(Frame::Record { wall_clock_offset_ns, bytes: bytes.clone() });
+            }
+            shown.record(assembler, &bytes, boot_ns, wall_clock_offset_ns);
+        };
+        let batch = self.reader.read(|logged| {
+            let log = KernelLog { seq: logged.seq, usec: logged.usec, text: logged.text };
+            hand_over(&log, assembler, shown);
+        })?;
+        if batch.end && assembler.waits_for_log() {
+            let end = KernelLog { seq: 0, usec: 0, text: Vec::new() };
+            hand_over(&end, assembler, shown);
+        }
+        self.behind = !batch.end;
+        if batch.records > 0 {
+            self.rest = Some(Instant::now() + REST);
+        } else if self.rest.is_some_and(|rest| rest <= Instant::now()) {
+            self.rest = None;
+        }
+        if batch.lost > 0 {
+            assembler.log_overwritten();
+            shown.overwritten(assembler, batch.lost, boot_ns, wall_clock_offset_ns);
+        }
+        Ok(())
+    }
+
+    /// Reads to the end of the log, or for as long as a thousand messages take.
+    pub fn read_all(
+        &mut self,
+        assembler: &mut Assembler,
+        shown: &mut Shown,
+        recorder: Option<&Recorder>,
+    ) -> io::Result<()> {
+        for _ in 0..64 {
+            self.read(assembler, shown, recorder)?;
+            if !self.behind {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits until the log is to be read; for ever, if it is not followed.
+pub async fn ready(followed: &mut Followed, urgent: bool) {
+    match followed {
+        Ok(log) => log.ready(urgent).await,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Says that following has ended, and ends it.
+pub fn given_up(followed: &mut Followed, error: &io::Error) {
+    say!("The kernel log cannot be read any more: {error}. Tracing goes on without it.");
+    *followed = Err(format!("it cannot be read any more: {error}"));
+}
+
+fn refused(error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::PermissionDenied => " (it takes CAP_SYSLOG, and to be allowed to open the device)",
+        _ => "",
+    };
+    format!("{}: {error}{advice}", kmsg::PATH)
+}
+
+/// Whether the log can be followed, as a role.
+pub fn status(followed: &Followed) -> RoleStatus {
+    let hooks = vec![HOOK.to_owned()];
+    let (hooks, refused) = match followed {
+        Ok(_) => (hooks, Vec::new()),
+        Err(reason) => (Vec::new(), vec![crate::kernel::roles::Refusal { hooks, reason: reason.clone() }]),
+    };
+    RoleStatus {
+        role: ROLE,
+        purpose: "the second witness: what a tier without a hook at the decision lacks, and kills that no program saw",
+        hooks,
+        note: "read behind each incident; while the log is being written to it wakes oomtrace once a second at most, and \
+               never while it is not",
+        refused,
+        losses: BTreeMap::new(),
+    }
+}
+
+/// Its name among roles.
+pub const ROLE: &str = "kmsg";
+/// What is in use, among hooks.
+pub const HOOK: &str = "read:/dev/kmsg";

@@ -1,0 +1,126 @@
+//! What is held against the ring: the kernel's log, and its count of kills.
+
+use std::{path::Path, time::Instant};
+
+use super::{
+    follow::{self, Followed, Log},
+    reconcile::{PATIENCE, Reconcile},
+    ring::Ring,
+    shown::Shown,
+};
+use crate::{host, incident::Assembler, record::Recorder};
+
+/// See the module.
+pub struct Witness {
+    /// The log, or why it is not followed.
+    pub log: Followed,
+    /// The count, where the kernel tells it.
+    pub count: Option<Reconcile>,
+}
+
+impl Default for Witness {
+    fn default() -> Self {
+        Self { log: Err("tracing has not begun".to_owned()), count: None }
+    }
+}
+
+impl Witness {
+    /// Begins now: to be called as soon as kills are seen.
+    pub fn begin(log: bool) -> Self {
+        Self { log: Log::open(log), count: Reconcile::begin(Path::new("/")) }
+    }
+
+    /// Reads a batch of the log.
+    pub fn read(&mut self, assembler: &mut Assembler, shown: &mut Shown, recorder: Option<&Recorder>) {
+        self.read_by(Log::read, assembler, shown, recorder);
+    }
+
+    /// The same, if an incident could get something from it.
+    pub fn read_if_wanted(
+        &mut self,
+        assembler: &mut Assembler,
+        shown: &mut Shown,
+        recorder: Option<&Recorder>,
+    ) {
+        if assembler.wants_log() {
+            self.read(assembler, shown, recorder);
+        }
+    }
+
+    /// The same, to the end of the log.
+    pub fn read_all_if_wanted(
+        &mut self,
+        assembler: &mut Assembler,
+        shown: &mut Shown,
+        recorder: Option<&Recorder>,
+    ) {
+        if assembler.wants_log() {
+            self.read_by(Log::read_all, assembler, shown, recorder);
+        }
+    }
+
+    fn read_by(
+        &mut self,
+        read: impl FnOnce(&mut Log, &mut Assembler, &mut Shown, Option<&Recorder>) -> std::io::Result<()>,
+        assembler: &mut Assembler,
+        shown: &mut Shown,
+        recorder: Option<&Recorder>,
+    ) {
+        if let Ok(log) = &mut self.log
+            && let Err(error) = read(log, assembler, shown, recorder)
+        {
+            follow::given_up(&mut self.log, &error);
+        }
+    }
+
+    /// Has the count looked at soon, if something was reported or lost.
+    pub fn stir(&mut self, shown: &mut Shown) {
+        if std::mem::take(&mut shown.stirred)
+            && let Some(count) = &mut self.count
+        {
+            count.stir();
+        }
+    }
+
+    /// Looks at the count, and tells of what is lost.
+    pub fn look(
+        &mut self,
+        ring: &Ring,
+        assembler: &mut Assembler,
+        shown: &mut Shown,
+        recorder: Option<&Recorder>,
+    ) {
+        // What is about to be called lost may stand in the log.
+        if self.count.as_ref().is_some_and(Reconcile::is_suspicious) {
+            self.read_by(Log::read_all, assembler, shown, recorder);
+        }
+        let Some(count) = &mut self.count else { return };
+        let lost = count.look(assembler.accounted_kills().saturating_add(ring.lost_marks));
+        if lost > 0 {
+            shown.uncounted(assembler, lost, host::boot_ns(), host::wall_clock_offset_ns());
+        }
+    }
+
+    /// Reads and looks for the last time, while the hooks are still there: what the log tells and the kernel counts once
+    /// they are gone, they would not have seen. Takes a second longer if something lacks.
+    pub fn last_look(
+        &mut self,
+        ring: &mut Ring,
+        assembler: &mut Assembler,
+        shown: &mut Shown,
+        recorder: Option<&Recorder>,
+    ) {
+        ring.drain(assembler, shown, recorder);
+        self.read_by(Log::read_all, assembler, shown, recorder);
+        self.look(ring, assembler, shown, recorder);
+        let suspicious = |count: &Option<Reconcile>| count.as_ref().is_some_and(Reconcile::is_suspicious);
+        let begun = Instant::now();
+        while suspicious(&self.count) && begun.elapsed() < PATIENCE {
+            std::thread::sleep(PATIENCE / 20);
+            ring.drain(assembler, shown, recorder);
+        }
+        if suspicious(&self.count) {
+            self.look(ring, assembler, shown, recorder);
+        }
+    }
+}

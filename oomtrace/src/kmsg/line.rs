@@ -1,0 +1,313 @@
+//! The OOM killer's messages (mm/oom_kill.c, mm/memcontrol.c), in every wording since 2.6.32.
+//!
+//! Names in them are hostile: a thread may call itself `) total-vm:1kB` and a cgroup `x,task_memcg=`. The kernel's own
+//! words are fixed before and behind a name, so that each has one beginning and one end; where cgroups' names leave more
+//! than one way to read a line, what they say is left out.
+
+use crate::text::from_kernel;
+
+/// Longest name of a thread, bytes (`TASK_COMM_LEN` without its NUL).
+const COMM_LEN: usize = 15;
+
+/// What a message says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// `X invoked oom-killer: …`: the header of a report. Headers are limited to 10 in 5 s.
+    Invoked(Invoked),
+    /// `oom-kill:constraint=…`: the decision. It comes with the header (since 5.0).
+    Decided(Box<Decided>),
+    /// `Out of memory: Kill process … or sacrifice child`: who was chosen, before 5.3.
+    Chosen {
+        /// Thread id.
+        pid: u32,
+        /// Name of the thread; bytes that are not UTF-8 as `\xNN`.
+        comm: String,
+    },
+    /// `… Killed process …`: a kill, one for each.
+    Killed(Killed),
+    /// `Tasks in … are going to be killed due to memory.oom.group set`.
+    Group {
+        /// The cgroup's path.
+        path: String,
+    },
+    /// `… OOM victim … is already exiting. Skip killing the task`: no kill.
+    AlreadyExiting {
+        /// Thread id.
+        pid: u32,
+        /// Name of the thread.
+        comm: String,
+    },
+    /// `Out of memory and no killable processes...`.
+    NothingKillable,
+    /// `oom_reaper: reaped process …`.
+    Reaped {
+        /// Thread id.
+        pid: u32,
+        /// Name of the thread.
+        comm: String,
+    },
+}
+
+/// Who asked, and for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invoked {
+    /// Name of the thread that asked; bytes that are not UTF-8 as `\xNN`.
+    pub comm: String,
+    /// Allocation flags.
+    pub gfp_mask: u32,
+    /// Their names, by this kernel (since 4.6).
+    pub gfp_flags: Option<Vec<String>>,
+    /// Allocation order; -1 for sysrq.
+    pub order: i32,
+}
+
+/// What ran out, and who was chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decided {
+    /// `CONSTRAINT_…`.
+    pub constraint: String,
+    /// The memory cgroup at its limit; `None`: there is none, or its name leaves open what it is.
+    pub oom_memcg: Option<String>,
+    /// The victim's memory cgroup; `None`: its name leaves open what it is.
+    pub task_memcg: Option<String>,
+    /// The victim's thread id; `None`: the line is cut short.
+    pub pid: Option<u32>,
+}
+
+/// A kill. Sizes in kB. What a kernel does not say is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Killed {
+    /// Thread id (`task_pid_nr()`), in the initial namespace.
+    pub pid: u32,
+    /// Name of the thread; bytes that are not UTF-8 as `\xNN`.
+    pub comm: String,
+    /// Whether a memory cgroup ran out. `None`: the kernel said so a line before (until 5.2).
+    pub memcg: Option<bool>,
+    /// Size of the address space.
+    pub total_vm_kb: Option<u64>,
+    /// Anonymous memory.
+    pub anon_rss_kb: Option<u64>,
+    /// Mapped files.
+    pub file_rss_kb: Option<u64>,
+    /// Shared memory and tmpfs (since 4.5).
+    pub shmem_rss_kb: Option<u64>,
+    /// Real user id.
+    pub uid: Option<u32>,
+    /// Page tables (since 5.4).
+    pub pgtables_kb: Option<u64>,
+    /// `oom_score_adj` (since 5.4).
+    pub oom_score_adj: Option<i32>,
+}
+
+impl Line {
+    /// Parses a message; `None`: it is not the OOM killer's.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        killed(text)
+            .or_else(|| decided(text))
+            .or_else(|| invoked(text))
+            .or_else(|| group(text))
+            .or_else(|| chosen(text))
+            .or_else(|| already_exiting(text))
+            .or_else(|| reaped(text))
+            .or_else(|| nothing_killable(text))
+    }
+}
+
+/// The words in front of a victim (`message` of oom_kill_process()), and whether a memory cgroup ran out.
+fn message(text: &[u8]) -> Option<(bool, &[u8])> {
+    [
+        (&b"Memory cgroup out of memory: "[..], true),
+        (b"Out of memory: ", false),
+        (b"Out of memory (oom_kill_allocating_task): ", false),
+    ]
+    .into_iter()
+    .find_map(|(words, memcg)| Some((memcg, text.strip_prefix(words)?)))
+}
+
+fn killed(text: &[u8]) -> Option<Line> {
+    let (memcg, rest) = message(text).map_or((None, text), |(memcg, rest)| (Some(memcg), rest));
+    let (pid, rest) = number(rest.strip_prefix(b"Killed process ")?)?;
+    // 2.6.33 to 3.x of some distributions: ", UID 27, (name)".
+    let (early_uid, rest) = match rest.strip_prefix(b", UID ") {
+        Some(rest) => {
+            let (uid, rest) = number(rest)?;
+            (Some(uid), rest.strip_prefix(b", ")?)
+        }
+        None => (None, rest.strip_prefix(b" ")?),
+    };
+    let (comm, figures) = name(rest)?;
+    let mut killed = Killed { pid, comm, memcg, uid: early_uid, ..Killed::default() };
+    let figures = str::from_utf8(figures).ok()?;
+    // And ", UID 27, total-vm:…" behind the name on others.
+    let figures = match figures.strip_prefix(", UID ") {
+        Some(rest) => {
+            let (uid, rest) = rest.split_once(',')?;
+            killed.uid = Some(uid.parse().ok()?);
+            rest
+        }
+        None => figures,
+    };
+    for figure in figures.split([',', ' ']).filter(|figure| !figure.is_empty()) {
+        let (key, value) = figure.split_once(':')?;
+        let kb = || value.strip_suffix("kB").and_then(|kb| kb.parse::<u64>().ok());
+        match key {
+            "total-vm" | "vsz" => killed.total_vm_kb = Some(kb()?),
+            "anon-rss" => killed.anon_rss_kb = Some(kb()?),
+            "file-rss" => killed.file_rss_kb = Some(kb()?),
+            "shmem-rss" => killed.shmem_rss_kb = Some(kb()?),
+            "pgtables" => killed.pgtables_kb = Some(kb()?),
+            "UID" => killed.uid = Some(value.parse().ok()?),
+            "oom_score_adj" => killed.oom_score_adj = Some(value.parse().ok()?),
+            // Distributions add some of their own.
+            _ => {}
+        }
+    }
+    Some(Line::Killed(killed))
+}
+
+fn invoked(text: &[u8]) -> Option<Line> {
+    const WORDS: &[u8] = b" invoked oom-killer: gfp_mask=";
+    let at = last(text, WORDS)?;
+    let comm = comm(text.get(..at)?)?;
+    let rest = str::from_utf8(text.get(at + WORDS.len()..)?).ok()?;
+    let (mask, rest) = rest.split_at(rest.find(['(', ','])?);
+    let gfp_mask = u32::from_str_radix(mask.strip_prefix("0x").unwrap_or(mask), 16).ok()?;
+    let (gfp_flags, rest) = match rest.strip_prefix('(') {
+        Some(rest) => {
+            let (names, rest) = rest.split_once(')')?;
+            (Some(names.split('|').map(str::to_owned).collect()), rest)
+        }
+        None => (None, rest),
+    };
+    // 4.7 to 4.20 have a nodemask in between.
+    let (_, rest) = rest.split_once(" order=")?;
+    let order = rest.split(',').next()?.parse().ok()?;
+    Some(Line::Invoked(Invoked { comm, gfp_mask, gfp_flags, order }))
+}
+
+fn decided(text: &[u8]) -> Option<Line> {
+    let rest = text.strip_prefix(b"oom-kill:constraint=")?;
+    let end = find(rest, b",nodemask=")?;
+    let (constraint, rest) = (str::from_utf8(rest.get(..end)?).ok()?, rest.get(end..)?);
+    let mut decided = Decided { constraint: constraint.to_owned(), ..Decided::default() };
+    // From its end: the numbers are the kernel's, whatever stands in names before them.
+    if let Some((rest, _uid)) = last_number(rest, b",uid=")
+        && let Some((rest, pid)) = last_number(rest, b",pid=")
+    {
+        decided.pid = Some(pid);
+        (decided.oom_memcg, decided.task_memcg) = memcgs(rest);
+    }
+    Some(Line::Decided(Box::new(decided)))
+}
+
+/// The cgroup at its limit and the victim's, in `,nodemask=…,cpuset=…,mems_allowed=…[,oom_memcg=…|,global_oom],
+/// task_memcg=…,task=…`, if there is but one way to read it.
+fn memcgs(text: &[u8]) -> (Option<String>, Option<String>) {
+    let mut ways: Vec<(Option<&[u8]>, &[u8])> = Vec::new();
+    for task in all(text, b",task=") {
+        if text.len() - task > b",task=".len() + COMM_LEN {
+            continue;
+        }
+        for memcg in all(text, b",task_memcg=/").filter(|memcg| *memcg < task) {
+            let Some(path) = text.get(memcg + b",task_memcg=".len()..task) else { continue };
+            let Some(before) = text.get(..memcg) else { continue };
+            if before.strip_suffix(b",global_oom").is_some_and(ends_with_nodes) {
+                ways.push((None, path));
+            }
+            for limited in all(before, b",oom_memcg=/") {
+                let Some((head, limit)) = before.split_at_checked(limited) else { continue };
+                let Some(limit) = limit.strip_prefix(b",oom_memcg=") else { continue };
+                // The victim is at or below it.
+                let below = path.strip_prefix(limit).is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
+                if ends_with_nodes(head) && (below || limit == b"/") {
+                    ways.push((Some(limit), path));
+                }
+            }
+        }
+    }
+    ways.dedup();
+    match ways[..] {
+        [(limit, path)] => (limit.map(from_kernel), Some(from_kernel(path))),
+        _ => (None, None),
+    }
+}
+
+/// Whether a text ends with `,mems_allowed=` and a list of nodes.
+fn ends_with_nodes(text: &[u8]) -> bool {
+    const WORDS: &[u8] = b",mems_allowed=";
+    last(text, WORDS).and_then(|at| text.get(at + WORDS.len()..)).is_some_and(|nodes| {
+        nodes == b"(null)" || nodes.iter().all(|byte| byte.is_ascii_digit() || b",-".contains(byte))
+    })
+}
+
+fn group(text: &[u8]) -> Option<Line> {
+    let path = text
+        .strip_prefix(b"Tasks in ")?
+        .strip_suffix(b" are going to be killed due to memory.oom.group set")?;
+    Some(Line::Group { path: from_kernel(path) })
+}
+
+fn chosen(text: &[u8]) -> Option<Line> {
+    let (_, rest) = message(text)?;
+    let rest = rest.strip_prefix(b"Kill process ").or_else(|| rest.strip_prefix(b"kill process "))?;
+    let (pid, rest) = number(rest)?;
+    let (comm, rest) = name(rest.strip_prefix(b" ")?)?;
+    rest.starts_with(b" score ").then_some(Line::Chosen { pid, comm })
+}
+
+fn already_exiting(text: &[u8]) -> Option<Line> {
+    let (_, rest) = message(text)?;
+    let (pid, rest) = number(rest.strip_prefix(b"OOM victim ")?)?;
+    let (comm, rest) = name(rest.strip_prefix(b" ")?)?;
+    (rest == b" is already exiting. Skip killing the task").then_some(Line::AlreadyExiting { pid, comm })
+}
+
+fn reaped(text: &[u8]) -> Option<Line> {
+    let (pid, rest) = number(text.strip_prefix(b"oom_reaper: reaped process ")?)?;
+    let (comm, rest) = name(rest.strip_prefix(b" ")?)?;
+    rest.starts_with(b", now anon-rss:").then_some(Line::Reaped { pid, comm })
+}
+
+fn nothing_killable(text: &[u8]) -> Option<Line> {
+    text.starts_with(b"Out of memory and no killable processes").then_some(Line::NothingKillable)
+}
+
+/// A name in parentheses, and what follows: the kernel writes no parenthesis behind it.
+fn name(text: &[u8]) -> Option<(String, &[u8])> {
+    let end = text.iter().rposition(|byte| *byte == b')')?;
+    Some((comm(text.get(..end)?.strip_prefix(b"(")?)?, text.get(end + 1..)?))
+}
+
+fn comm(bytes: &[u8]) -> Option<String> {
+    (bytes.len() <= COMM_LEN).then(|| from_kernel(bytes))
+}
+
+/// The number that a text begins with, and the rest.
+fn number(text: &[u8]) -> Option<(u32, &[u8])> {
+    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    Some((str::from_utf8(text.get(..end)?).ok()?.parse().ok()?, text.get(end..)?))
+}
+
+/// What comes before the last `words`, and the number that is all that follows them.
+fn last_number<'a>(text: &'a [u8], words: &[u8]) -> Option<(&'a [u8], u32)> {
+    let at = last(text, words)?;
+    let (number, rest) = number(text.get(at + words.len()..)?)?;
+    rest.is_empty().then_some((text.get(..at)?, number))
+}
+
+fn all<'a>(text: &'a [u8], words: &'a [u8]) -> impl DoubleEndedIterator<Item = usize> + 'a {
+    text.windows(words.len()).enumerate().filter(move |(_, window)| *window == words).map(|(at, _)| at)
+}
+
+fn find(text: &[u8], words: &[u8]) -> Option<usize> {
+    all(text, words).next()
+}
+
+fn last(text: &[u8], words: &[u8]) -> Option<usize> {
+    all(text, words).next_back()
+}
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;

@@ -1,0 +1,207 @@
+//! Messages as kernels wrote them, and as somebody may want them to look.
+
+use super::*;
+
+fn parse(text: &str) -> Line {
+    Line::parse(text.as_bytes()).unwrap_or_else(|| panic!("not understood: {text}"))
+}
+
+fn kill(text: &str) -> Killed {
+    match parse(text) {
+        Line::Killed(killed) => killed,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Guards the wording since 5.4, for a memory cgroup and for the machine.
+#[test]
+fn a_kill_since_5_4() {
+    let figures = "Killed process 173 (big-sleeper) total-vm:39332kB, anon-rss:29184kB, file-rss:1024kB, \
+                   shmem-rss:9052kB, UID:1001 pgtables:112kB oom_score_adj:-5";
+    let expected = Killed {
+        pid: 173,
+        comm: "big-sleeper".to_owned(),
+        memcg: Some(true),
+        total_vm_kb: Some(39332),
+        anon_rss_kb: Some(29184),
+        file_rss_kb: Some(1024),
+        shmem_rss_kb: Some(9052),
+        uid: Some(1001),
+        pgtables_kb: Some(112),
+        oom_score_adj: Some(-5),
+    };
+    assert_eq!(kill(&format!("Memory cgroup out of memory: {figures}")), expected);
+    let machine = Killed { memcg: Some(false), ..expected.clone() };
+    assert_eq!(kill(&format!("Out of memory: {figures}")), machine);
+    assert_eq!(kill(&format!("Out of memory (oom_kill_allocating_task): {figures}")), machine);
+    assert_eq!(kill(figures), Killed { memcg: None, ..expected });
+}
+
+/// Guards older wordings: fewer figures, the user id elsewhere, none at all.
+#[test]
+fn kills_before_5_4() {
+    let killed =
+        kill("Killed process 12573 (node) total-vm:932540kB, anon-rss:628988kB, file-rss:0kB, shmem-rss:4kB");
+    assert_eq!((killed.pid, killed.shmem_rss_kb, killed.uid), (12573, Some(4), None));
+    let killed =
+        kill("Killed process 9682, UID 27, (mysqld) total-vm:47388kB, anon-rss:3744kB, file-rss:80kB");
+    assert_eq!((killed.comm.as_str(), killed.uid, killed.total_vm_kb), ("mysqld", Some(27), Some(47388)));
+    assert_eq!(killed.shmem_rss_kb, None);
+    let killed =
+        kill("Killed process 4077 (java), UID 500, total-vm:10kB, anon-rss:3kB, file-rss:1kB, shmem-rss:0kB");
+    assert_eq!((killed.uid, killed.total_vm_kb), (Some(500), Some(10)));
+    let killed = kill("Killed process 2592 (oom-test) vsz:468kB, anon-rss:12kB, file-rss:4kB");
+    assert_eq!(killed.total_vm_kb, Some(468));
+    assert_eq!(kill("Killed process 7 (x)").total_vm_kb, None);
+    assert_eq!(
+        parse("Out of memory: Kill process 12562 (node) score 786 or sacrifice child"),
+        Line::Chosen { pid: 12562, comm: "node".to_owned() }
+    );
+    assert_eq!(
+        parse("Memory cgroup out of memory: Kill process 3 (a b) score 1001 or sacrifice child"),
+        Line::Chosen { pid: 3, comm: "a b".to_owned() }
+    );
+}
+
+/// Guards the header in all its wordings.
+#[test]
+fn headers() {
+    let invoked = |text: &str| match parse(text) {
+        Line::Invoked(invoked) => invoked,
+        other => panic!("{other:?}"),
+    };
+    let header = invoked(
+        "small-asker invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE|__GFP_COMP), order=0, oom_score_adj=1",
+    );
+    assert_eq!((header.comm.as_str(), header.gfp_mask, header.order), ("small-asker", 0x0014_0cca, 0));
+    assert_eq!(header.gfp_flags.unwrap(), ["GFP_HIGHUSER_MOVABLE", "__GFP_COMP"]);
+    let header = invoked(
+        "kworker/u8:2 invoked oom-killer: gfp_mask=0x15080c0(GFP_KERNEL_ACCOUNT|__GFP_ZERO), nodemask=(null),  \
+         order=1, oom_score_adj=0",
+    );
+    assert_eq!((header.gfp_mask, header.order), (0x0150_80c0, 1));
+    let header = invoked(
+        "oom02 invoked oom-killer: gfp_mask=0x16080c0(GFP_KERNEL), nodemask=0-1,3, order=2, oom_score_adj=0",
+    );
+    assert_eq!(header.order, 2);
+    let header = invoked("apt-check invoked oom-killer: gfp_mask=0x201da, order=0, oom_adj=0");
+    assert_eq!((header.gfp_mask, header.gfp_flags), (0x201da, None));
+    assert_eq!(
+        invoked("httpd invoked oom-killer: gfp_mask=0x201da, order=3, oom_adj=0, oom_score_adj=0").order,
+        3
+    );
+    assert_eq!(
+        invoked("kworker/0:1 invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=-1, oom_score_adj=0")
+            .order,
+        -1
+    );
+}
+
+fn decision(text: &str) -> Decided {
+    match parse(text) {
+        Line::Decided(decided) => *decided,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Guards the decision: of a memory cgroup, of the machine, of nodes.
+#[test]
+fn decisions() {
+    let decided = decision(
+        "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,mems_allowed=0,oom_memcg=/a,task_memcg=/a/b,\
+         task=big sleeper,pid=173,uid=1001",
+    );
+    assert_eq!((decided.constraint.as_str(), decided.pid), ("CONSTRAINT_MEMCG", Some(173)));
+    assert_eq!((decided.oom_memcg.as_deref(), decided.task_memcg.as_deref()), (Some("/a"), Some("/a/b")));
+    let decided = decision(
+        "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0-1,3,global_oom,task_memcg=/,\
+         task=x,pid=7,uid=0",
+    );
+    assert_eq!((decided.oom_memcg, decided.task_memcg.as_deref()), (None, Some("/")));
+    let decided = decision(
+        "oom-kill:constraint=CONSTRAINT_MEMORY_POLICY,nodemask=1,3-4,cpuset=/,mems_allowed=0-4,global_oom,\
+         task_memcg=/user.slice,task=x,pid=7,uid=0",
+    );
+    assert_eq!((decided.constraint.as_str(), decided.pid), ("CONSTRAINT_MEMORY_POLICY", Some(7)));
+    // Without memory cgroups in the kernel.
+    let decided = decision(
+        "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,task=x,pid=7,uid=0",
+    );
+    assert_eq!((decided.pid, decided.task_memcg), (Some(7), None));
+    // Longer than a record has room for.
+    let decided = decision(
+        "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,mems_allowed=0,oom_memcg=/aaa",
+    );
+    assert_eq!((decided.constraint.as_str(), decided.pid), ("CONSTRAINT_MEMCG", None));
+}
+
+/// Guards cgroups whose names are made of the kernel's words: read right, or not at all.
+#[test]
+fn hostile_cgroups() {
+    let decided = |middle: &str| {
+        decision(&format!(
+            "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset={middle},pid=173,uid=1001"
+        ))
+    };
+    // One way to read it.
+    let plain = decided("a,mems_allowed=x,mems_allowed=0,oom_memcg=/a,b=c,task_memcg=/a,b=c/d,task=x");
+    assert_eq!((plain.oom_memcg.as_deref(), plain.task_memcg.as_deref()), (Some("/a,b=c"), Some("/a,b=c/d")));
+    let name = decided("a,mems_allowed=0,oom_memcg=/a,task_memcg=/a,task=,pid=1,uid=0");
+    assert_eq!((name.pid, name.task_memcg.as_deref()), (Some(173), Some("/a")));
+    let below = decided("a,mems_allowed=0,oom_memcg=/a,task_memcg=/a,task=b,task=c");
+    assert_eq!(below.task_memcg.as_deref(), Some("/a"), "what would be the other path is not below /a");
+    // More than one: the path, or the name, may be the longer one.
+    let open = decided("a,mems_allowed=0,oom_memcg=/a,task_memcg=/a/x,task=b,task=c");
+    assert_eq!((open.pid, open.oom_memcg, open.task_memcg), (Some(173), None, None));
+    let nested = decided(
+        "a,mems_allowed=0,oom_memcg=/x,task_memcg=/x,mems_allowed=0,oom_memcg=/x,task_memcg=/x,task=c",
+    );
+    assert_eq!(nested.task_memcg.as_deref(), Some("/x"), "the cpuset has the long name");
+}
+
+/// Guards names of threads that are made of the kernel's words: they have at most 15 bytes.
+#[test]
+fn hostile_names() {
+    assert_eq!(kill("Killed process 7 () total-vm:1kB,) total-vm:468kB").total_vm_kb, Some(468));
+    let killed = kill("Out of memory: Killed process 7 (x) total-vm:1k) total-vm:468kB, anon-rss:1kB");
+    assert_eq!((killed.comm.as_str(), killed.total_vm_kb), ("x) total-vm:1k", Some(468)));
+    let newline = b"Out of memory: Killed process 7 (a\nOut of memory) total-vm:468kB";
+    let Some(Line::Killed(killed)) = Line::parse(newline) else { panic!("no kill") };
+    assert_eq!(killed.comm, "a\nOut of memory");
+    let Some(Line::Killed(killed)) = Line::parse(b"Killed process 7 (\xff) total-vm:468kB") else {
+        panic!("no kill")
+    };
+    assert_eq!(killed.comm, "\\xff");
+    // Longer than any name.
+    for text in [
+        "Killed process 7 (sixteen letters!) total-vm:1kB",
+        "sixteen letters! invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0",
+        "x[1]: segfault Out of memory: Killed process 7 (x) total-vm:1kB",
+        "Would have killed process 7 (x). But continuing instead.",
+        "Killed process x (x)",
+        "Killed process 7 (x) total-vm:manykB",
+        "",
+    ] {
+        assert_eq!(Line::parse(text.as_bytes()), None, "{text}");
+    }
+}
+
+/// Guards what is no kill.
+#[test]
+fn other_messages() {
+    assert_eq!(
+        parse(
+            "Memory cgroup out of memory: OOM victim 3804877 (stress) is already exiting. Skip killing the task"
+        ),
+        Line::AlreadyExiting { pid: 3_804_877, comm: "stress".to_owned() }
+    );
+    assert_eq!(
+        parse("Tasks in /a b are going to be killed due to memory.oom.group set"),
+        Line::Group { path: "/a b".to_owned() }
+    );
+    assert_eq!(parse("Out of memory and no killable processes..."), Line::NothingKillable);
+    assert_eq!(
+        parse("oom_reaper: reaped process 7 (x), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB"),
+        Line::Reaped { pid: 7, comm: "x".to_owned() }
+    );
+}

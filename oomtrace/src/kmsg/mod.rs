@@ -1,0 +1,17 @@
+//! The kernel log: the second witness of an OOM kill.
+//!
+//! What it says of allocation flags, constraint and cgroup no tracepoint says; and a kill that the tracer did not see
+//! stands there too. Only the kernel's own records count: user space may write to /dev/kmsg, but never as the kernel.
+
+pub mod line;
+mod pieces;
+mod reader;
+mod record;
+
+pub use line::{Decided, Invoked, Killed, Line};
+pub use pieces::{Logged, Pieces};
+pub use reader::{Batch, Reader};
+pub use record::{LogRecord, parse};
+
+/// The kernel log as records.
+pub const PATH: &str = "/dev/kmsg";

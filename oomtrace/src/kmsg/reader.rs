@@ -1,0 +1,96 @@
+//! Reads /dev/kmsg.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, ErrorKind, Read as _, Seek as _, SeekFrom},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    rc::Rc,
+};
+
+use super::{
+    pieces::{Logged, Pieces},
+    record::parse,
+};
+
+/// Larger than any record that the kernel hands out (`CONSOLE_EXT_LOG_MAX`: 8 KiB before 6.4, 2 KiB since).
+const LARGEST_RECORD: usize = 16 * 1024;
+/// Records that are read at once, at the most: others are waiting too.
+const BATCH: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Reader {
+    file: Rc<File>,
+    pieces: Pieces,
+    buffer: Box<[u8]>,
+    /// Number of the record that comes next, once one was read.
+    next: Option<u64>,
+    /// Whether records were overwritten before the next one.
+    overrun: bool,
+}
+
+/// What was read at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Records of any kind.
+    pub records: usize,
+    /// Records that were overwritten before they could be read.
+    pub lost: u64,
+    /// Whether the log was read to its end.
+    pub end: bool,
+}
+
+impl Reader {
+    /// Opens the log at its end.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(Self {
+            file: Rc::new(file),
+            pieces: Pieces::default(),
+            buffer: vec![0; LARGEST_RECORD].into_boxed_slice(),
+            next: None,
+            overrun: false,
+        })
+    }
+
+    /// What can be watched.
+    #[must_use]
+    pub fn file(&self) -> Rc<File> {
+        Rc::clone(&self.file)
+    }
+
+    /// Reads as much as is to be read at once, and hands over the OOM killer's messages.
+    pub fn read(&mut self, mut to: impl FnMut(Logged)) -> io::Result<Batch> {
+        let mut batch = Batch::default();
+        while batch.records < BATCH {
+            match (&*self.file).read(&mut self.buffer) {
+                Ok(0) => {
+                    batch.end = true;
+                    break;
+                }
+                Ok(len) => {
+                    batch.records += 1;
+                    // The kernel makes them: what has another form is of a kernel to come.
+                    let Some(record) = self.buffer.get(..len).and_then(parse) else { continue };
+                    if std::mem::take(&mut self.overrun) {
+                        let lost = self.next.map_or(1, |next| record.seq.saturating_sub(next).max(1));
+                        batch.lost = batch.lost.saturating_add(lost);
+                    }
+                    self.next = Some(record.seq.saturating_add(1));
+                    self.pieces.take(record, &mut to);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    batch.end = true;
+                    break;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Overwritten: the next read goes on with the oldest that there is.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => self.overrun = true,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(batch)
+    }
+}
