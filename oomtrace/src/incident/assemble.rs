@@ -42,6 +42,8 @@ const GIVE_UP_NS: u64 = 60_000_000_000;
 /// How long an incident that is complete waits for its victims' command lines, ns. A victim tells its own as soon as it
 /// runs again.
 const CMDLINE_NS: u64 = 50_000_000;
+/// How much longer it waits for the kernel log, if that has begun to tell, ns.
+const REPORT_NS: u64 = 250_000_000;
 /// Runs that are open at once, at the most: the kernel has one at a time.
 const OPEN_LIMIT: usize = 64;
 /// Cgroups that are held back, at the most: a victim's and its trigger's.
@@ -101,6 +103,17 @@ pub struct Assembler {
     seq: u64,
 }
 
+/// How far a run has waited for the kernel log.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waiting {
+    /// Whether the log was read to its end when nothing more could come.
+    looked: bool,
+    /// Whether the run takes no more victims though it is of a group: it came to its end.
+    sealed: bool,
+    /// Whether it was given more time, since the kernel was in the middle of its report.
+    extended: bool,
+}
+
 struct Run {
     tid: u32,
     opened_ns: u64,
@@ -125,10 +138,7 @@ struct Run {
     records: u32,
     /// Records that were made, as far as the last one tells.
     made: u32,
-    /// Whether the kernel log was read to its end when nothing more could come.
-    looked: bool,
-    /// Whether it takes no more victims though it is of a group: it came to its end, and waits for the log.
-    sealed: bool,
+    waiting: Waiting,
     offset_ns: i64,
     announced: bool,
     deadline_ns: u64,
@@ -311,9 +321,10 @@ impl Assembler {
         }
         if log.text.is_empty() {
             for run in self.open.values_mut() {
-                run.looked |= run.complete();
+                run.waiting.looked |= run.complete();
             }
             let mut events = self.told();
+            self.extend(key.boot_ns);
             events.extend(self.expire(key.boot_ns));
             return events;
         }
@@ -325,13 +336,26 @@ impl Assembler {
         events
     }
 
+    /// Gives more time to what waits while the kernel is in the middle of a report: it may have no turn for long.
+    fn extend(&mut self, now_ns: u64) {
+        if !self.log.is_reporting() {
+            return;
+        }
+        for run in self.open.values_mut() {
+            if run.complete() && run.deadline_ns <= now_ns && !run.waiting.extended {
+                run.waiting.extended = true;
+                run.deadline_ns = now_ns.saturating_add(REPORT_NS);
+            }
+        }
+    }
+
     /// Whether the log has told what it can tell of a run, or is not to be waited for.
     fn is_logged(&self, run: &Run) -> bool {
         // What was merely marked is not logged; nor does a decision lack anything that the log has.
         !self.session.kmsg
             || run.marks.first().is_none_or(|(_, mark)| !mark.killed)
             || self.kill(run).is_some()
-            || (run.decision.is_some() && run.looked)
+            || (run.decision.is_some() && run.waiting.looked)
     }
 
     /// What the log tells of a run's first victim.
@@ -403,7 +427,7 @@ impl Assembler {
     fn expire_unlogged(&mut self, now_ns: u64) -> Vec<Event> {
         let due = |run: &Run| run.decision.is_none() && !run.marks.is_empty() && run.deadline_ns <= now_ns;
         for run in self.open.values_mut().filter(|run| due(run)) {
-            run.sealed = true;
+            run.waiting.sealed = true;
         }
         self.expire_but(now_ns, |this, run| run.complete() && !this.is_logged(run))
     }
@@ -879,8 +903,7 @@ impl Run {
             closed_ns: None,
             records: 0,
             made: 0,
-            looked: false,
-            sealed: false,
+            waiting: Waiting::default(),
             offset_ns: 0,
             announced: false,
             deadline_ns: key.boot_ns.saturating_add(GIVE_UP_NS),
@@ -992,7 +1015,7 @@ impl Run {
     }
 
     fn is_group(&self) -> bool {
-        !self.sealed
+        !self.waiting.sealed
             && self.marks.first().is_some_and(|(_, mark)| {
                 mark.killed && self.chain(&mark.victim, Whose::Victim).kills_groups()
             })

@@ -137,6 +137,11 @@ impl Log {
         Some(if same(&first) { first } else { found.find(same).unwrap_or(first) })
     }
 
+    /// Whether a report has begun whose kill is still to come.
+    pub fn is_reporting(&self) -> bool {
+        self.report.is_some()
+    }
+
     /// When [`Self::expire`] has something to do, ns since boot.
     pub fn deadline_ns(&self) -> Option<u64> {
         self.waiting().map(|kill| kill.boot_ns.saturating_add(UNSEEN_NS)).min()
