@@ -109,6 +109,11 @@ impl Eater {
         }
     }
 
+    /// Whether it has not ended yet.
+    pub fn lives(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait().context("cannot ask whether an eater has ended")?.is_none())
+    }
+
     /// Waits for one word.
     fn hear(&mut self, expected: &str, deadline: Deadline) -> Result<()> {
         let what = format!("{} to say {expected}", self.facts.label());

@@ -16,6 +16,7 @@ mod limit_lowered;
 mod memcg_other;
 mod memcg_self;
 pub mod mutated_btf;
+mod nested_limit;
 mod reader_stopped;
 mod record_replay;
 mod refusals;
@@ -79,6 +80,7 @@ pub static ALL: &[Scenario] = &[
     stall::SCENARIO,
     adj_decides::SCENARIO,
     ancestor_limit::SCENARIO,
+    nested_limit::SCENARIO,
     threads::SCENARIO,
     two_cgroups::SCENARIO,
     container::SCENARIO,

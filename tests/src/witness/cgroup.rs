@@ -179,6 +179,11 @@ impl Cgroup {
         keyed(&self.read(file)?, "oom_kill").with_context(|| format!("{file} has no oom_kill line"))
     }
 
+    /// The count of one event in its memory.events (version 2); None where this kernel does not count it.
+    pub fn event(&self, name: &str) -> Result<Option<u64>> {
+        Ok(keyed(&self.read("memory.events")?, name))
+    }
+
     /// Its id, which is its folder's inode number (kernfs, 5.5 and later on 64-bit machines).
     pub fn id(&self) -> Result<u64> {
         let dir = self.dir().with_context(|| format!("{} is not in the mounted part", self.path))?;
