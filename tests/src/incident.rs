@@ -159,6 +159,15 @@ pub struct Stall {
     pub duration_ns: u64,
 }
 
+impl Victim {
+    /// Whether the kernel itself killed it, and so logs and counts it: one that was merely marked, or that ends with
+    /// the victim, it does not.
+    #[must_use]
+    pub fn is_logged(&self) -> bool {
+        matches!(self.verdict.as_deref(), Some("killed" | "group_killed"))
+    }
+}
+
 impl Incident {
     /// Reads an incident from its JSON object.
     pub fn from_json(json: Value) -> Result<Self> {

@@ -28,11 +28,15 @@ pub(super) fn check(checks: &mut Checks, case: &Case<'_>) {
 }
 
 impl Case<'_> {
-    /// The scope's capacity by the log: the memcg's limit, or all memory and swap. In bytes. (The scenarios give
-    /// their cgroups no swap, which `mem_cgroup_get_max` would add.)
+    /// The scope's capacity by the log: the memcg's limit and the swap that it may use (`mem_cgroup_get_max`), what the
+    /// nodes have that are allowed (`constrained_alloc`), or all memory and swap. In bytes.
     pub(super) fn capacity_bytes(&self) -> Option<u64> {
         if self.expected.limited.is_some() {
-            return Some(self.logged.memcg_limit_kb? * KIB);
+            return Some(self.logged.memcg_limit_kb? * KIB + self.expected.swap_bytes);
+        }
+        let constraint = self.logged.decision.as_ref().map(|decision| decision.constraint.as_str());
+        if matches!(constraint, Some("CONSTRAINT_CPUSET" | "CONSTRAINT_MEMORY_POLICY")) {
+            return Some((self.logged.zones_present_kb? + self.logged.totals.swap_kb?) * KIB);
         }
         let totals = self.logged.totals;
         let pages = totals.pages?.checked_sub(totals.reserved_pages?)?;

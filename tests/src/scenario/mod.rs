@@ -1,6 +1,7 @@
 //! The scenarios, one file each, and where each can run.
 
 mod adj_decides;
+mod all_unkillable;
 mod ancestor_limit;
 mod cgroup_removed;
 mod cmdline;
@@ -15,8 +16,10 @@ mod killed_9;
 mod limit_lowered;
 mod memcg_other;
 mod memcg_self;
+mod mm_shared;
 pub mod mutated_btf;
 mod nested_limit;
+mod pidns;
 mod reader_stopped;
 mod record_replay;
 mod refusals;
@@ -95,6 +98,9 @@ pub static ALL: &[Scenario] = &[
     mutated_btf::SCENARIO,
     killed_9::SCENARIO,
     group::SCENARIO,
+    mm_shared::SCENARIO,
+    pidns::SCENARIO,
+    all_unkillable::SCENARIO,
     relief::SCENARIO,
     limit_lowered::SCENARIO,
     sysrq::SCENARIO,

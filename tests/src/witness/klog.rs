@@ -17,6 +17,10 @@ pub struct LoggedOom {
     pub memcg_usage_kb: Option<u64>,
     /// That limit, kB.
     pub memcg_limit_kb: Option<u64>,
+    /// What the zones have that it lists, kB: those of the nodes that were allowed.
+    pub zones_present_kb: Option<u64>,
+    /// Whether it found nobody to kill.
+    pub nobody: bool,
     /// For a global OOM: all pages, those reserved, and the swap space in kB.
     pub totals: Totals,
     /// The candidates, as the task table lists them; None if there is no table.
@@ -145,6 +149,10 @@ fn header_line(oom: &mut LoggedOom, text: &str) {
         oom.memcg_limit_kb = Some(limit);
     } else if let Some(decision) = line::decision(text) {
         oom.decision = Some(decision);
+    } else if let Some(present) = line::zone_present_kb(text) {
+        *oom.zones_present_kb.get_or_insert_default() += present;
+    } else if line::nobody(text) {
+        oom.nobody = true;
     } else if let Some(path) = line::group_kill(text) {
         oom.group = Some(path);
     } else if let Some(pages) = line::pages(text, " pages RAM") {
