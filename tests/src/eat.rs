@@ -116,7 +116,13 @@ pub fn run(eat: &Eat) -> Result<()> {
     }
     // Each thread has mapped what it needs for itself when it gets here, so that nothing is mapped later.
     if let Some(path) = eat.asks_about.clone() {
-        thread::spawn(move || drop(fs::metadata(path)));
+        let started = Arc::new(Barrier::new(2));
+        let its = Arc::clone(&started);
+        thread::spawn(move || {
+            its.wait();
+            drop(fs::metadata(path));
+        });
+        started.wait();
     }
     gate.wait();
     say(word::READY)?;

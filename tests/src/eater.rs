@@ -153,6 +153,11 @@ impl Eater {
         }
     }
 
+    /// Sends it SIGKILL, and does not wait.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill().context("cannot kill an eater")
+    }
+
     /// Whether it has not ended yet.
     pub fn lives(&mut self) -> Result<bool> {
         Ok(self.child.try_wait().context("cannot ask whether an eater has ended")?.is_none())

@@ -7,6 +7,7 @@ mod cgroup_removed;
 mod cmdline;
 mod container;
 mod early;
+mod exiting;
 mod filters;
 mod global;
 mod group;
@@ -28,6 +29,7 @@ mod ring_overflow;
 mod small_cgroup;
 mod stall;
 pub mod storm;
+mod stuck;
 mod sysrq;
 mod threads;
 mod two_cgroups;
@@ -101,7 +103,9 @@ pub static ALL: &[Scenario] = &[
     mm_shared::SCENARIO,
     pidns::SCENARIO,
     all_unkillable::SCENARIO,
+    exiting::SCENARIO,
     relief::SCENARIO,
+    stuck::SCENARIO,
     limit_lowered::SCENARIO,
     sysrq::SCENARIO,
     global::SCENARIO,
