@@ -71,6 +71,7 @@ pub struct Limit {
     pub path: Option<String>,
     pub usage_bytes: Option<u64>,
     pub limit_bytes: Option<u64>,
+    pub swap_usage_bytes: Option<u64>,
     pub swap_limit_bytes: Option<u64>,
     pub memsw_limit_bytes: Option<u64>,
 }

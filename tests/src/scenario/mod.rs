@@ -6,10 +6,15 @@ mod ancestor_limit;
 mod cgroup_removed;
 mod cmdline;
 mod container;
+mod cpuset;
 mod early;
+mod exhaust;
 mod exiting;
 mod filters;
 mod global;
+mod global_mlock;
+mod global_slab;
+mod global_tmpfs;
 mod group;
 mod hooks;
 mod hostile_name;
@@ -17,6 +22,7 @@ mod killed_9;
 mod limit_lowered;
 mod memcg_other;
 mod memcg_self;
+mod mempolicy;
 mod mm_shared;
 pub mod mutated_btf;
 mod nested_limit;
@@ -30,6 +36,7 @@ mod small_cgroup;
 mod stall;
 pub mod storm;
 mod stuck;
+mod swap_limit;
 mod sysrq;
 mod threads;
 mod two_cgroups;
@@ -71,6 +78,10 @@ pub enum Needs {
     Disposable,
     /// On such a machine with little memory, which fills soon.
     SmallDisposable,
+    /// On such a machine with two NUMA nodes.
+    Numa,
+    /// On such a machine with a device to swap to.
+    Swap,
 }
 
 /// The most memory that a small machine has.
@@ -108,7 +119,13 @@ pub static ALL: &[Scenario] = &[
     stuck::SCENARIO,
     limit_lowered::SCENARIO,
     sysrq::SCENARIO,
+    swap_limit::SCENARIO,
+    cpuset::SCENARIO,
+    mempolicy::SCENARIO,
     global::SCENARIO,
+    global_tmpfs::SCENARIO,
+    global_slab::SCENARIO,
+    global_mlock::SCENARIO,
     // Last: after these no header is printed for some seconds.
     ring_overflow::SCENARIO,
     reader_stopped::SCENARIO,
@@ -126,6 +143,8 @@ impl Needs {
                 "a machine made for these tests: one that runs from an initramfs, or --disposable"
             }
             Self::SmallDisposable => "a machine made for these tests, with at most 512 MiB of memory",
+            Self::Numa => "a machine made for these tests, with two NUMA nodes and the version 2 hierarchy",
+            Self::Swap => "a machine made for these tests, with zram and the version 2 hierarchy",
         }
     }
 
@@ -136,6 +155,8 @@ impl Needs {
             Self::Unified => machine.unified(),
             Self::Disposable => machine.disposable,
             Self::SmallDisposable => machine.disposable && machine.memory_bytes <= SMALL,
+            Self::Numa => machine.disposable && machine.unified() && machine.nodes > 1,
+            Self::Swap => machine.disposable && machine.unified() && machine.zram,
         };
         (!met).then(|| format!("it can run on {}", self.describe()))
     }
@@ -158,7 +179,17 @@ mod tests {
         assert!(Needs::SmallDisposable.unmet(&small).is_none());
         assert!(Needs::Disposable.unmet(&machine()).is_some());
         assert!(Needs::Disposable.unmet(&large).is_none());
-        for name in ["global", "sysrq"] {
+        for name in [
+            "global",
+            "global_tmpfs",
+            "global_slab",
+            "global_mlock",
+            "sysrq",
+            "cpuset",
+            "mempolicy",
+            "swap_limit",
+            "stuck",
+        ] {
             let scenario = ALL.iter().find(|scenario| scenario.name == name).unwrap();
             assert!(scenario.needs.unmet(&machine()).is_some(), "{name}");
         }

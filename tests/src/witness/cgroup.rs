@@ -139,6 +139,21 @@ impl Cgroup {
         }
     }
 
+    /// Lets it swap up to `bytes` (version 2), after [`Self::set_limit`], which forbids it.
+    pub fn set_swap_limit(&self, bytes: u64) -> Result<()> {
+        self.write("memory.swap.max", &bytes.to_string())
+    }
+
+    /// Lets its children have a further controller (version 2).
+    pub fn delegate(&self, controller: &str) -> Result<()> {
+        self.write("cgroup.subtree_control", &format!("+{controller}"))
+    }
+
+    /// Has its processes take memory from these NUMA nodes alone.
+    pub fn set_mems(&self, nodes: &str) -> Result<()> {
+        self.write("cpuset.mems", nodes)
+    }
+
     /// Its limit in bytes; None when it has none.
     pub fn limit(&self) -> Result<Option<u64>> {
         self.limit_in(if self.version() == Version::V1 { "memory.limit_in_bytes" } else { "memory.max" })

@@ -88,7 +88,17 @@ pub fn trigger_tid(text: &str) -> Option<u64> {
 /// Parses `memory: usage 32768kB, limit 32768kB, failcnt 16` into (usage, limit), in kB.
 #[must_use]
 pub fn memcg_usage_kb(text: &str) -> Option<(u64, u64)> {
-    let (usage, rest) = text.strip_prefix("memory: usage ")?.split_once("kB, limit ")?;
+    usage_and_limit(text.strip_prefix("memory: usage ")?)
+}
+
+/// The same of `swap: usage 16384kB, limit 16384kB, failcnt 16`.
+#[must_use]
+pub fn memcg_swap_kb(text: &str) -> Option<(u64, u64)> {
+    usage_and_limit(text.strip_prefix("swap: usage ")?)
+}
+
+fn usage_and_limit(text: &str) -> Option<(u64, u64)> {
+    let (usage, rest) = text.split_once("kB, limit ")?;
     let (limit, _) = rest.split_once("kB,")?;
     Some((usage.parse().ok()?, limit.parse().ok()?))
 }
