@@ -90,7 +90,8 @@ const PLANS: [Plan; 10] = [
     Plan { modules: FUSE, ..small("6.1", "trampoline") },
     small("6.12", "kprobe"),
     small("7.2", "trampoline"),
-    special("5.10.223"),
+    // What zram compresses with is a module of its own here.
+    Plan { modules: &["lzo_rle", "zram"], ..special("5.10.223") },
     special("6.12"),
     special("7.2"),
 ];
@@ -131,8 +132,9 @@ impl Plan {
     /// Those of the chosen scenarios that run here; None for all. Those that need a special machine are not applicable
     /// on the others, and say so.
     fn only(&self, choice: &Choice) -> Option<Vec<String>> {
-        let chosen = |name: &&str| choice.only.is_empty() || choice.only.iter().any(|only| only == name);
-        self.special.then(|| SPECIAL.iter().filter(chosen).map(ToString::to_string).collect())
+        let chosen = |name: &str| choice.only.is_empty() || choice.only.iter().any(|only| only == name);
+        let names = SPECIAL.into_iter().filter(|name| chosen(name));
+        self.special.then(|| names.map(str::to_owned).collect())
     }
 
     fn guest(&self, built: &Built, artifacts: &Path, choice: &Choice) -> Result<Guest> {
