@@ -35,8 +35,9 @@ pub fn exhaust(stage: &mut Stage<'_>, hoard: impl Fn(u64) -> Eat) -> Result<Exha
     let watch = stage.watch(&[])?;
     let meminfo = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
     let available = meminfo_bytes(&meminfo, "MemAvailable:").context("/proc/meminfo has no MemAvailable")?;
-    // Should the sleeper's memory not do, the hoarder is next, and nobody who is needed.
-    let hoarding = Eat { adj: Some(900), ..hoard(available + BEYOND) };
+    // Should the sleeper's memory not do, the hoarder is next, and nobody who is needed. Even with all that it locks it
+    // scores less than the sleeper, whose adjustment counts as much as the whole machine.
+    let hoarding = Eat { adj: Some(100), ..hoard(available + BEYOND) };
     let mut hoarder = stage.eater("global-hoarder", &hoarding, None)?;
 
     hoarder.order(word::HOARD)?;
