@@ -38,7 +38,7 @@ fn written(bytes: u64) -> Result<Option<File>> {
     }
     let mut file = File::from(memfd_create("hoard", MemfdFlags::CLOEXEC).context("cannot make a memfd")?);
     let mut left = usize::try_from(bytes).context("more memory than can be addressed")?;
-    let chunk = [1; CHUNK];
+    let chunk = vec![1; CHUNK];
     while left > 0 {
         let part = chunk.get(..left.min(CHUNK)).unwrap_or(&chunk);
         left -= file.write(part).context("cannot write to a file in tmpfs")?;
@@ -62,7 +62,7 @@ fn messages(bytes: u64) -> Result<()> {
     let queue = unsafe { libc::msgget(libc::IPC_PRIVATE, 0o600) };
     ensure!(queue >= 0, "no message queue: {}", last_error());
     // A message begins with its type, which is not 0.
-    let message = [1u8; size_of::<libc::c_long>() + CHUNK];
+    let message = vec![1u8; size_of::<libc::c_long>() + CHUNK];
     for _ in 0..bytes.div_ceil(CHUNK as u64) {
         // SAFETY: the message is as long as is said, and only read.
         let sent = unsafe { libc::msgsnd(queue, message.as_ptr().cast(), CHUNK, libc::IPC_NOWAIT) };

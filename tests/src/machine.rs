@@ -147,13 +147,14 @@ fn online_cpus(stat: &str) -> u64 {
 /// Counts the nodes of a list such as `0-1,4`. A kernel without NUMA lists none, and is one.
 fn nodes(list: &str) -> usize {
     let range = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        Some(last.parse::<usize>().ok()?.checked_sub(first.parse().ok()?)? + 1)
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        Some(to.parse::<usize>().ok()?.checked_sub(from.parse().ok()?)? + 1)
     };
     list.trim().split(',').filter_map(range).sum::<usize>().max(1)
 }
 
 /// A field of /proc/meminfo in bytes.
+#[must_use]
 pub fn meminfo_bytes(meminfo: &str, key: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix(key))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;

@@ -84,8 +84,8 @@ fn number_after(line: &str, key: &str) -> Option<u64> {
     };
     // printk's escape for a line's end, \x0a, stands right before some.
     let escaped = |at: usize| line.get(..at).is_some_and(|before| before.ends_with("\\x0a"));
-    let places = line.match_indices(key).map(|(at, _)| at).filter(|&at| whole(at) || escaped(at));
-    let digits = places.filter_map(after).next()?;
+    let mut places = line.match_indices(key).map(|(at, _)| at).filter(|&at| whole(at) || escaped(at));
+    let digits = places.find_map(after)?;
     digits.split(|it: char| !it.is_ascii_digit()).next()?.parse().ok()
 }
 

@@ -304,8 +304,9 @@ mod tests {
         assert_eq!(plan.only(&of(&["group", "cpuset"])), Some(vec!["cpuset".to_owned()]));
         assert_eq!(plan.only(&of(&["group"])), Some(Vec::new()));
         assert_eq!(small("6.12", "kprobe").only(&of(&[])), None);
-        let sizes =
-            NODES.iter().filter_map(|word| word.rsplit_once("size=")?.1.strip_suffix('M')?.parse().ok());
+        let sizes = NODES
+            .iter()
+            .filter_map(|word| word.rsplit_once("size=")?.1.strip_suffix('M')?.parse::<u32>().ok());
         assert_eq!(sizes.sum::<u32>(), NODES_MEMORY);
     }
 
