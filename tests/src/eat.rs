@@ -22,7 +22,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 use rustix::process::Uid;
 use rustix::thread::{set_name, set_thread_uid};
 
-use crate::size;
+use crate::{hoard, kin, size};
 
 /// What to be, and how much to eat.
 #[derive(Debug, Clone, Default, Args)]
@@ -54,6 +54,27 @@ pub struct Eat {
     /// Threads that fill at the same time, the first one included.
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
+    /// Bytes to write to a file in tmpfs that nobody maps, when told to hoard.
+    #[arg(long, value_parser = size::parse, default_value = "0")]
+    pub written: u64,
+    /// Bytes to send to a System V message queue that nobody reads, when told to hoard.
+    #[arg(long, value_parser = size::parse, default_value = "0")]
+    pub messages: u64,
+    /// Anonymous memory to lock, when told to hoard.
+    #[arg(long, value_parser = size::parse, default_value = "0")]
+    pub locked: u64,
+    /// Processes that share its memory and are no threads of it. They stay out of the cgroup.
+    #[arg(long, default_value_t = 0)]
+    pub sharers: usize,
+    /// Children, in the cgroup.
+    #[arg(long, default_value_t = 0)]
+    pub children: usize,
+    /// The NUMA node to take all memory from.
+    #[arg(long)]
+    pub node: Option<u32>,
+    /// A path that a thread of its own asks about.
+    #[arg(long)]
+    pub asks_about: Option<PathBuf>,
     /// Arguments that mean nothing to it.
     #[arg(last = true)]
     pub ballast: Vec<OsString>,
@@ -67,8 +88,12 @@ pub mod word {
     pub const FILL: &str = "fill";
     /// Fill the second lot.
     pub const MORE: &str = "more";
+    /// Gather what is to be hoarded.
+    pub const HOARD: &str = "hoard";
     /// The lot is filled.
     pub const FULL: &str = "full";
+    /// The kernel refused it (ENOMEM), and what there was of it is given back.
+    pub const REFUSED: &str = "refused";
 }
 
 /// Memory that is mapped and not yet touched. Its bytes are atomics because several threads fill it.
@@ -90,8 +115,18 @@ pub fn run(eat: &Eat) -> Result<()> {
         thread::spawn(move || help(&first, &gate, page, (part, parts)));
     }
     // Each thread has mapped what it needs for itself when it gets here, so that nothing is mapped later.
+    if let Some(path) = eat.asks_about.clone() {
+        let started = Arc::new(Barrier::new(2));
+        let its = Arc::clone(&started);
+        thread::spawn(move || {
+            its.wait();
+            drop(fs::metadata(path));
+        });
+        started.wait();
+    }
     gate.wait();
     say(word::READY)?;
+    let mut hoard = None;
     for line in stdin().lock().lines() {
         match line.context("cannot read standard input")?.as_str() {
             word::FILL => {
@@ -100,27 +135,39 @@ pub fn run(eat: &Eat) -> Result<()> {
                 gate.wait();
             }
             word::MORE => touch(&[second], page, (0, 1)),
+            word::HOARD => {
+                hoard = hoard::gather(eat)?;
+                if hoard.is_none() {
+                    say(word::REFUSED)?;
+                    continue;
+                }
+            }
             other => bail!("the eater does not know the word {other:?}"),
         }
         say(word::FULL)?;
     }
+    drop(hoard);
     Ok(())
 }
 
-/// Takes on the name, the cgroup and the adjustment, with the binary locked in memory before.
+/// Takes on the name, the adjustment, the cgroup and its kin, with the binary locked in memory before.
 fn become_it(eat: &Eat) -> Result<()> {
     mlockall(MlockAllFlags::CURRENT).context("cannot lock the eater's binary in memory")?;
     if let Some(name) = &eat.name {
         let name = CString::new(name.clone().into_vec()).context("a name cannot hold a NUL")?;
         set_name(&name).context("cannot set the name")?;
     }
-    if let Some(file) = &eat.cgroup_procs {
-        fs::write(file, "0").with_context(|| format!("cannot join the cgroup by {}", file.display()))?;
-    }
+    kin::share_memory(eat.sharers)?;
     if let Some(adj) = eat.adj {
         fs::write("/proc/self/oom_score_adj", adj.to_string()).context("cannot set oom_score_adj")?;
     }
-    Ok(())
+    if let Some(file) = &eat.cgroup_procs {
+        fs::write(file, "0").with_context(|| format!("cannot join the cgroup by {}", file.display()))?;
+    }
+    if let Some(node) = eat.node {
+        hoard::bind_to_node(node)?;
+    }
+    kin::have_children(eat.children)
 }
 
 /// A helping thread: fills its part together with the others, then sleeps for good.

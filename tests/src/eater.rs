@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::SystemTime;
+use std::{io, thread};
 
 use anyhow::{Context, Result, bail};
 
@@ -48,9 +49,42 @@ impl Eater {
         cgroup: Option<&Cgroup>,
         deadline: Deadline,
     ) -> Result<Self> {
-        let name = name.as_ref().to_vec();
+        Self::spawn(name.as_ref(), eat, cgroup, deadline, Command::spawn)
+    }
+
+    /// Starts one that is the first process of a PID namespace of its own.
+    pub fn start_first(
+        name: impl AsRef<[u8]>,
+        eat: &Eat,
+        cgroup: Option<&Cgroup>,
+        deadline: Deadline,
+    ) -> Result<Self> {
+        // The new namespace is for the children of the thread that asks for it, which then ends.
+        let apart = |command: &mut Command| {
+            let aside = || {
+                // SAFETY: only what this thread's children are to be changes.
+                match unsafe { libc::unshare(libc::CLONE_NEWPID) } {
+                    0 => command.spawn(),
+                    _ => Err(io::Error::last_os_error()),
+                }
+            };
+            let failed = |_| Err(io::Error::other("the thread that was to start it panicked"));
+            thread::scope(|scope| scope.spawn(aside).join().unwrap_or_else(failed))
+        };
+        Self::spawn(name.as_ref(), eat, cgroup, deadline, apart)
+    }
+
+    /// Starts one by `spawn`, and waits until it is ready.
+    fn spawn(
+        name: &[u8],
+        eat: &Eat,
+        cgroup: Option<&Cgroup>,
+        deadline: Deadline,
+        spawn: impl FnOnce(&mut Command) -> io::Result<Child>,
+    ) -> Result<Self> {
+        let name = name.to_vec();
         let before = SystemTime::now();
-        let mut child = command(&name, eat, cgroup)?.spawn().context("cannot start an eater")?;
+        let mut child = spawn(&mut command(&name, eat, cgroup)?).context("cannot start an eater")?;
         let orders = child.stdin.take();
         let words = Lines::follow(child.stdout.take().context("an eater has no standard output")?);
         let pid = u64::from(child.id());
@@ -83,6 +117,16 @@ impl Eater {
         Ok(())
     }
 
+    /// Waits until the kernel has refused what it was told to hoard.
+    pub fn refused(&mut self, deadline: Deadline) -> Result<()> {
+        self.hear(word::REFUSED, deadline)
+    }
+
+    /// Waits until it has filled or gathered what it was told to.
+    pub fn full(&mut self, deadline: Deadline) -> Result<()> {
+        self.hear(word::FULL, deadline)
+    }
+
     /// Waits until it has filled what it was told to, or has been killed over it. Gives whether it survived.
     pub fn survived(&mut self, deadline: Deadline) -> Result<bool> {
         let what = format!("{} to be done", self.facts.label());
@@ -107,6 +151,16 @@ impl Eater {
         } else {
             bail!("{} ended with {status}, not by SIGKILL", self.facts.label())
         }
+    }
+
+    /// Sends it SIGKILL, and does not wait.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill().context("cannot kill an eater")
+    }
+
+    /// Whether it has not ended yet.
+    pub fn lives(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait().context("cannot ask whether an eater has ended")?.is_none())
     }
 
     /// Waits for one word.
@@ -164,6 +218,17 @@ fn command(name: &[u8], eat: &Eat, cgroup: Option<&Cgroup>) -> Result<Command> {
         [("--anon", eat.anon), ("--file", eat.file), ("--shmem", eat.shmem), ("--more", eat.more)]
     {
         command.arg(option).arg(bytes.to_string());
+    }
+    let hoarded = [("--written", eat.written), ("--messages", eat.messages), ("--locked", eat.locked)];
+    let kin = [("--sharers", eat.sharers as u64), ("--children", eat.children as u64)];
+    for (option, number) in hoarded.into_iter().chain(kin).filter(|(_, number)| *number > 0) {
+        command.arg(option).arg(number.to_string());
+    }
+    if let Some(node) = eat.node {
+        command.arg("--node").arg(node.to_string());
+    }
+    if let Some(path) = &eat.asks_about {
+        command.arg("--asks-about").arg(path);
     }
     command.arg("--threads").arg(eat.threads.max(1).to_string());
     if let Some(adj) = eat.adj {

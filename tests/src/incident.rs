@@ -71,6 +71,7 @@ pub struct Limit {
     pub path: Option<String>,
     pub usage_bytes: Option<u64>,
     pub limit_bytes: Option<u64>,
+    pub swap_usage_bytes: Option<u64>,
     pub swap_limit_bytes: Option<u64>,
     pub memsw_limit_bytes: Option<u64>,
 }
@@ -172,6 +173,15 @@ pub struct Ballot {
 pub struct Stall {
     pub rounds: u64,
     pub duration_ns: u64,
+}
+
+impl Victim {
+    /// Whether the kernel itself killed it, and so logs and counts it: one that was merely marked, or that ends with
+    /// the victim, it does not.
+    #[must_use]
+    pub fn is_logged(&self) -> bool {
+        matches!(self.verdict.as_deref(), Some("killed" | "group_killed"))
+    }
 }
 
 impl Incident {

@@ -7,6 +7,7 @@
 //! * [`tracer`] and [`incident`]: what oomtrace says of it.
 //! * [`compare`], [`schema`] and [`floor`]: whether the two agree, and whether enough was said.
 //! * [`ftrace`]: the kernel's trace.
+//! * [`eat`], [`kin`], [`hoard`], [`freezer`] and [`fuse`]: what a scenario's processes do, and what they are caught in.
 //! * [`storm`]: very many kills at once, and the books that are kept of them.
 //! * [`btf`]: type information of kernels that there are none of.
 //! * [`refusal`]: oomtrace without rights, files, readers or sense in its arguments.
@@ -23,8 +24,12 @@ pub mod eat;
 pub mod eater;
 pub mod fields;
 pub mod floor;
+pub mod freezer;
 pub mod ftrace;
+pub mod fuse;
+pub mod hoard;
 pub mod incident;
+pub mod kin;
 pub mod lines;
 pub mod machine;
 pub mod process;

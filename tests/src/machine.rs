@@ -1,6 +1,7 @@
 //! The machine that the scenarios run on: what it can be made to do, and what the comparisons need to know.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use rustix::fs::statfs;
@@ -29,6 +30,10 @@ pub struct Machine {
     pub memory_bytes: u64,
     /// `SwapTotal` in bytes.
     pub swap_bytes: u64,
+    /// NUMA nodes that have memory.
+    pub nodes: usize,
+    /// Whether there is a zram device to swap to.
+    pub zram: bool,
     /// Where the memory controller is.
     pub hierarchy: Option<Hierarchy>,
     /// Whether the machine may run out of memory as a whole: it was made for it.
@@ -56,6 +61,8 @@ impl Machine {
             cpus: online_cpus(&stat),
             memory_bytes: meminfo_bytes(&meminfo, "MemTotal:").context("/proc/meminfo has no MemTotal")?,
             swap_bytes: meminfo_bytes(&meminfo, "SwapTotal:").context("/proc/meminfo has no SwapTotal")?,
+            nodes: nodes(&fs::read_to_string("/sys/devices/system/node/has_memory").unwrap_or_default()),
+            zram: Path::new("/sys/block/zram0").exists(),
             hierarchy: Hierarchy::find()?,
             disposable: disposable || IN_MEMORY.contains(&root.f_type),
             lacking: lacking(),
@@ -137,8 +144,18 @@ fn online_cpus(stat: &str) -> u64 {
     stat.lines().filter(is_cpu).count() as u64
 }
 
+/// Counts the nodes of a list such as `0-1,4`. A kernel without NUMA lists none, and is one.
+fn nodes(list: &str) -> usize {
+    let range = |part: &str| {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        Some(to.parse::<usize>().ok()?.checked_sub(from.parse().ok()?)? + 1)
+    };
+    list.trim().split(',').filter_map(range).sum::<usize>().max(1)
+}
+
 /// A field of /proc/meminfo in bytes.
-fn meminfo_bytes(meminfo: &str, key: &str) -> Option<u64> {
+#[must_use]
+pub fn meminfo_bytes(meminfo: &str, key: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix(key))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib * KIB)
@@ -158,6 +175,8 @@ pub(crate) mod tests {
             cpus: 2,
             memory_bytes: 256 << 20,
             swap_bytes: 0,
+            nodes: 1,
+            zram: false,
             hierarchy: None,
             disposable: false,
             lacking: Vec::new(),
@@ -182,6 +201,7 @@ pub(crate) mod tests {
     /// Guards the count of CPUs and the sizes, from the files' own wording.
     #[test]
     fn reads_proc() {
+        assert_eq!((nodes("0-1,4\n"), nodes("0\n"), nodes("")), (3, 1, 1));
         assert_eq!(online_cpus("cpu  1 2\ncpu0 1\ncpu1 1\nctxt 5\ncpufreq\n"), 2);
         assert_eq!(
             meminfo_bytes("MemTotal:         243712 kB\nSwapTotal: 0 kB\n", "MemTotal:"),

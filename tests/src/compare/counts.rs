@@ -22,7 +22,8 @@ pub fn counts(checks: &mut Checks, seen: &Seen, eaters: &[&Facts]) {
         let killing = incidents.filter(|incident| incident.outcome.as_deref() != Some("no_victim"));
         let reported = killing
             .map(|incident| &incident.victims)
-            .map(|victims| victims.iter().filter_map(|victim| victim.tid).collect());
+            .map(|victims| victims.iter().filter(|it| it.is_logged()).filter_map(|it| it.tid).collect())
+            .filter(|tids: &BTreeSet<u64>| !tids.is_empty());
         checks.equal("the victims of each incident", Some(sorted(reported)), Some(sorted(logged)), "the log");
     }
 }

@@ -33,6 +33,10 @@ pub struct Expected<'a> {
     pub trigger: Option<&'a Facts>,
     /// The cgroup whose limit had to be reached; None for the whole machine.
     pub limited: Option<&'a Cgroup>,
+    /// Who may be told of beside the victims, since they end with these: by the kernel log, nobody.
+    pub along: Vec<u64>,
+    /// The swap that the cgroup may use beside its memory, in bytes.
+    pub swap_bytes: u64,
     /// How the OOM killer had to be entered.
     pub cause: &'a str,
     /// How much memory other threads of the victim may have moved between the record and the log's line, in bytes.
@@ -61,6 +65,8 @@ impl<'a> Expected<'a> {
             victims: vec![victim],
             trigger: Some(trigger),
             limited: Some(limited),
+            along: Vec::new(),
+            swap_bytes: 0,
             cause: "allocation",
             moving_bytes: 0,
             draining_bytes: 0,
@@ -90,7 +96,9 @@ impl<'a> Expected<'a> {
     pub fn machine_wide(victim: &'a Facts, cause: &'a str) -> Self {
         let (trigger, limited) = (None, None);
         let (moving_bytes, draining_bytes, starting) = (0, 0, false);
-        Self { victims: vec![victim], trigger, limited, cause, moving_bytes, draining_bytes, starting }
+        let (along, swap_bytes) = (Vec::new(), 0);
+        let victims = vec![victim];
+        Self { victims, trigger, limited, along, swap_bytes, cause, moving_bytes, draining_bytes, starting }
     }
 
     /// Checks by the witnesses alone that the kernel did what the scenario meant it to do, and measures how far the

@@ -18,7 +18,12 @@ const START_SLACK: Duration = Duration::from_secs(1);
 pub(super) fn check(checks: &mut Checks, case: &Case<'_>) {
     let victims = &case.incident.fields.victims;
     let expected = &case.expected.victims;
-    checks.equal("number of victims", Some(victims.len()), Some(expected.len()), "the scenario");
+    let killed = victims.iter().filter(|victim| victim.is_logged()).count();
+    checks.equal("number of victims", Some(killed), Some(expected.len()), "the scenario");
+    for victim in victims.iter().filter(|victim| !victim.is_logged()) {
+        let along = victim.pid.is_some_and(|pid| case.expected.along.contains(&pid));
+        checks.that(along, || format!("{:?} is told of as {:?}", victim.comm, victim.verdict));
+    }
     for (place, eater) in expected.iter().enumerate() {
         let found = victims.iter().position(|victim| victim.pid == Some(eater.pid()));
         let Some((index, victim)) = found.and_then(|index| Some((index, victims.get(index)?))) else {

@@ -1,13 +1,20 @@
 //! The scenarios, one file each, and where each can run.
 
 mod adj_decides;
+mod all_unkillable;
 mod ancestor_limit;
 mod cgroup_removed;
 mod cmdline;
 mod container;
+mod cpuset;
 mod early;
+mod exhaust;
+mod exiting;
 mod filters;
 mod global;
+mod global_mlock;
+mod global_slab;
+mod global_tmpfs;
 mod group;
 mod hooks;
 mod hostile_name;
@@ -16,7 +23,11 @@ mod kmsg;
 mod limit_lowered;
 mod memcg_other;
 mod memcg_self;
+mod mempolicy;
+mod mm_shared;
 pub mod mutated_btf;
+mod nested_limit;
+mod pidns;
 mod reader_stopped;
 mod record_replay;
 mod refusals;
@@ -26,6 +37,8 @@ mod runtime;
 mod small_cgroup;
 mod stall;
 pub mod storm;
+mod stuck;
+mod swap_limit;
 mod sysrq;
 mod threads;
 mod two_cgroups;
@@ -67,6 +80,10 @@ pub enum Needs {
     Disposable,
     /// On such a machine with little memory, which fills soon.
     SmallDisposable,
+    /// On such a machine with two NUMA nodes.
+    Numa,
+    /// On such a machine with a device to swap to.
+    Swap,
 }
 
 /// The most memory that a small machine has.
@@ -82,6 +99,7 @@ pub static ALL: &[Scenario] = &[
     stall::SCENARIO,
     adj_decides::SCENARIO,
     ancestor_limit::SCENARIO,
+    nested_limit::SCENARIO,
     threads::SCENARIO,
     two_cgroups::SCENARIO,
     container::SCENARIO,
@@ -97,10 +115,21 @@ pub static ALL: &[Scenario] = &[
     mutated_btf::SCENARIO,
     killed_9::SCENARIO,
     group::SCENARIO,
+    mm_shared::SCENARIO,
+    pidns::SCENARIO,
+    all_unkillable::SCENARIO,
+    exiting::SCENARIO,
     relief::SCENARIO,
+    stuck::SCENARIO,
     limit_lowered::SCENARIO,
     sysrq::SCENARIO,
+    swap_limit::SCENARIO,
+    cpuset::SCENARIO,
+    mempolicy::SCENARIO,
     global::SCENARIO,
+    global_tmpfs::SCENARIO,
+    global_slab::SCENARIO,
+    global_mlock::SCENARIO,
     // Last: after these no header is printed for some seconds.
     ring_overflow::SCENARIO,
     reader_stopped::SCENARIO,
@@ -118,6 +147,8 @@ impl Needs {
                 "a machine made for these tests: one that runs from an initramfs, or --disposable"
             }
             Self::SmallDisposable => "a machine made for these tests, with at most 512 MiB of memory",
+            Self::Numa => "a machine made for these tests, with two NUMA nodes and the version 2 hierarchy",
+            Self::Swap => "a machine made for these tests, with zram and the version 2 hierarchy",
         }
     }
 
@@ -128,6 +159,8 @@ impl Needs {
             Self::Unified => machine.unified(),
             Self::Disposable => machine.disposable,
             Self::SmallDisposable => machine.disposable && machine.memory_bytes <= SMALL,
+            Self::Numa => machine.disposable && machine.unified() && machine.nodes > 1,
+            Self::Swap => machine.disposable && machine.unified() && machine.zram,
         };
         (!met).then(|| format!("it can run on {}", self.describe()))
     }
@@ -150,7 +183,17 @@ mod tests {
         assert!(Needs::SmallDisposable.unmet(&small).is_none());
         assert!(Needs::Disposable.unmet(&machine()).is_some());
         assert!(Needs::Disposable.unmet(&large).is_none());
-        for name in ["global", "sysrq"] {
+        for name in [
+            "global",
+            "global_tmpfs",
+            "global_slab",
+            "global_mlock",
+            "sysrq",
+            "cpuset",
+            "mempolicy",
+            "swap_limit",
+            "stuck",
+        ] {
             let scenario = ALL.iter().find(|scenario| scenario.name == name).unwrap();
             assert!(scenario.needs.unmet(&machine()).is_some(), "{name}");
         }

@@ -139,6 +139,21 @@ impl Cgroup {
         }
     }
 
+    /// Lets it swap up to `bytes` (version 2), after [`Self::set_limit`], which forbids it.
+    pub fn set_swap_limit(&self, bytes: u64) -> Result<()> {
+        self.write("memory.swap.max", &bytes.to_string())
+    }
+
+    /// Lets its children have a further controller (version 2).
+    pub fn delegate(&self, controller: &str) -> Result<()> {
+        self.write("cgroup.subtree_control", &format!("+{controller}"))
+    }
+
+    /// Has its processes take memory from these NUMA nodes alone.
+    pub fn set_mems(&self, nodes: &str) -> Result<()> {
+        self.write("cpuset.mems", nodes)
+    }
+
     /// Its limit in bytes; None when it has none.
     pub fn limit(&self) -> Result<Option<u64>> {
         self.limit_in(if self.version() == Version::V1 { "memory.limit_in_bytes" } else { "memory.max" })
@@ -177,6 +192,11 @@ impl Cgroup {
     pub fn oom_kills(&self) -> Result<u64> {
         let file = if self.version() == Version::V1 { "memory.oom_control" } else { "memory.events" };
         keyed(&self.read(file)?, "oom_kill").with_context(|| format!("{file} has no oom_kill line"))
+    }
+
+    /// The count of one event in its memory.events (version 2); None where this kernel does not count it.
+    pub fn event(&self, name: &str) -> Result<Option<u64>> {
+        Ok(keyed(&self.read("memory.events")?, name))
     }
 
     /// Its id, which is its folder's inode number (kernfs, 5.5 and later on 64-bit machines).

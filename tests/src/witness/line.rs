@@ -88,7 +88,17 @@ pub fn trigger_tid(text: &str) -> Option<u64> {
 /// Parses `memory: usage 32768kB, limit 32768kB, failcnt 16` into (usage, limit), in kB.
 #[must_use]
 pub fn memcg_usage_kb(text: &str) -> Option<(u64, u64)> {
-    let (usage, rest) = text.strip_prefix("memory: usage ")?.split_once("kB, limit ")?;
+    usage_and_limit(text.strip_prefix("memory: usage ")?)
+}
+
+/// The same of `swap: usage 16384kB, limit 16384kB, failcnt 16`.
+#[must_use]
+pub fn memcg_swap_kb(text: &str) -> Option<(u64, u64)> {
+    usage_and_limit(text.strip_prefix("swap: usage ")?)
+}
+
+fn usage_and_limit(text: &str) -> Option<(u64, u64)> {
+    let (usage, rest) = text.split_once("kB, limit ")?;
     let (limit, _) = rest.split_once("kB,")?;
     Some((usage.parse().ok()?, limit.parse().ok()?))
 }
@@ -147,6 +157,20 @@ pub fn group_kill(text: &str) -> Option<Vec<u8>> {
     let (path, _) =
         text.strip_prefix("Tasks in ")?.split_once(" are going to be killed due to memory.oom.group set")?;
     Some(unescape(path))
+}
+
+/// Parses `Node 0 DMA32 free:1160kB boost:0kB … present:245628kB managed:…` into what the zone has, in kB. (The line
+/// of a node, which also begins so, does not say.)
+#[must_use]
+pub fn zone_present_kb(text: &str) -> Option<u64> {
+    let (_, rest) = text.strip_prefix("Node ")?.split_once(" present:")?;
+    rest.split_once("kB")?.0.parse().ok()
+}
+
+/// Whether it is the line that tells of nobody to kill (`out_of_memory`, mm/oom_kill.c).
+#[must_use]
+pub fn nobody(text: &str) -> bool {
+    text.starts_with("Out of memory and no killable processes")
 }
 
 /// Parses `262014 pages RAM` and its like into the count, for the given unit.

@@ -120,3 +120,25 @@ fn memory_totals() {
     assert_eq!(pages("0 pages HighMem/MovableOnly", " pages RAM"), None);
     assert_eq!(total_swap_kb("Total swap = 131068kB"), Some(131_068));
 }
+
+/// Guards swap's line, which looks like memory's.
+#[test]
+fn swap_of_a_memcg() {
+    assert_eq!(memcg_swap_kb("swap: usage 16380kB, limit 16384kB, failcnt 7"), Some((16_380, 16_384)));
+    assert_eq!(memcg_swap_kb("memory: usage 1kB, limit 2kB, failcnt 7"), None);
+}
+
+/// Guards what the zones have: of a node, the log says other things in the same form.
+#[test]
+fn zones_and_nodes() {
+    let zone = "Node 1 DMA32 free:1160kB boost:0kB min:1164kB active_anon:0kB present:98304kB managed:94208kB mlocked:0kB";
+    assert_eq!(zone_present_kb(zone), Some(98_304));
+    assert_eq!(zone_present_kb("Node 1 active_anon:0kB inactive_anon:4kB shmem:17840kB"), None);
+}
+
+/// Guards the end of a run without a victim.
+#[test]
+fn nobody_to_kill() {
+    assert!(nobody("Out of memory and no killable processes..."));
+    assert!(!nobody("Out of memory: Killed process 7 (eater) total-vm:1kB"));
+}

@@ -76,6 +76,30 @@ fn ancestors(pid: u64) -> Result<Vec<(u64, String)>> {
     Ok(ancestors)
 }
 
+/// The processes whose parent is `pid`.
+pub fn children(pid: u64) -> Result<Vec<u64>> {
+    let folders = fs::read_dir("/proc").context("cannot list /proc")?;
+    let pids = folders.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    // One that has ended meanwhile is nobody's child any more.
+    let parent = |child: &u64| read(*child, "status").ok().and_then(|status| field(&status, "PPid:"));
+    Ok(pids.filter(|child| parent(child) == Some(pid)).collect())
+}
+
+/// The pid that process `pid` has in its own PID namespace.
+pub fn innermost_pid(pid: u64) -> Result<u64> {
+    let status = read(pid, "status")?;
+    let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let innermost = pids.and_then(|pids| pids.split_whitespace().next_back()?.parse().ok());
+    innermost.context("/proc/PID/status has no NSpid")
+}
+
+/// Whether `pid` is that of a process that has not ended. One that nobody has reaped yet has.
+#[must_use]
+pub fn lives(pid: u64) -> bool {
+    let state = |stat: String| stat.rsplit_once(") ").map(|(_, rest)| !rest.starts_with(['Z', 'X']));
+    read(pid, "stat").ok().and_then(state).unwrap_or(false)
+}
+
 /// The arguments of a command line, each ended by NUL.
 fn arguments(cmdline: &[u8]) -> Vec<String> {
     cmdline.strip_suffix(b"\0").unwrap_or(cmdline).split(|byte| *byte == 0).map(escaped).collect()

@@ -56,26 +56,69 @@ struct Plan {
     tiers: &'static [&'static str],
     /// The tier in which all of them run; in the others those do that differ by tier. Half an hour has to do for all.
     whole: Option<&'static str>,
+    /// Modules to insert: what some scenarios are caught in.
+    modules: &'static [&'static str],
+    /// Whether it is a machine of two NUMA nodes with a device to swap to, for the scenarios of those alone.
+    special: bool,
 }
 
 const EVERY_TIER: &[&str] = &["trampoline", "kprobe", "tracepoint"];
 
+/// What only such a machine can do.
+const SPECIAL: [&str; 3] = ["cpuset", "mempolicy", "swap_limit"];
+/// Two nodes, the second without processors, so that these need not be told apart.
+const NODES: [&str; 8] = [
+    "-object",
+    "memory-backend-ram,id=first,size=160M",
+    "-object",
+    "memory-backend-ram,id=second,size=96M",
+    "-numa",
+    "node,nodeid=0,memdev=first,cpus=0-1",
+    "-numa",
+    "node,nodeid=1,memdev=second",
+];
+/// Their size in MiB.
+const NODES_MEMORY: u32 = 256;
+
 /// What is booted. `auto` comes to trampolines on all of these; each tier is forced in turn, so that all must tell
 /// the same.
-const PLANS: [Plan; 7] = [
+const PLANS: [Plan; 10] = [
     // The counters of a process are per-CPU: with many, what each holds back matters.
-    Plan { kernel: "6.12", memory: 512, cpus: 16, tiers: &["auto"], whole: None },
-    Plan { kernel: "7.2", memory: 512, cpus: 16, tiers: &["auto"], whole: None },
+    many("6.12"),
+    many("7.2"),
     // mark_victim passes the thread id alone here.
-    Plan { kernel: "5.10.223", memory: 256, cpus: 2, tiers: EVERY_TIER, whole: Some("tracepoint") },
-    Plan { kernel: "5.10", memory: 256, cpus: 2, tiers: EVERY_TIER, whole: Some("trampoline") },
-    Plan { kernel: "6.1", memory: 256, cpus: 2, tiers: EVERY_TIER, whole: Some("trampoline") },
-    Plan { kernel: "6.12", memory: 256, cpus: 2, tiers: EVERY_TIER, whole: Some("kprobe") },
-    Plan { kernel: "7.2", memory: 256, cpus: 2, tiers: EVERY_TIER, whole: Some("trampoline") },
+    Plan { modules: FUSE, ..small("5.10.223", "tracepoint") },
+    Plan { modules: FUSE, ..small("5.10", "trampoline") },
+    Plan { modules: FUSE, ..small("6.1", "trampoline") },
+    small("6.12", "kprobe"),
+    small("7.2", "trampoline"),
+    // What zram compresses with is a module of its own here.
+    Plan { modules: &["lzo_rle", "zram"], ..special("5.10.223") },
+    special("6.12"),
+    special("7.2"),
 ];
 
 /// The results of the scenarios on this machine, in the folder of all.
 const LIVE_RESULTS: &str = "live.jsonl";
+/// Where FUSE is not built in.
+const FUSE: &[&str] = &["fuse"];
+
+/// A small machine, with every scenario in the tier `whole`.
+const fn small(kernel: &'static str, whole: &'static str) -> Plan {
+    let whole = Some(whole);
+    Plan { kernel, memory: 256, cpus: 2, tiers: EVERY_TIER, whole, modules: &[], special: false }
+}
+
+/// A machine with many processors.
+const fn many(kernel: &'static str) -> Plan {
+    Plan { kernel, memory: 512, cpus: 16, tiers: &["auto"], whole: None, modules: &[], special: false }
+}
+
+/// A machine with nodes and swap.
+const fn special(kernel: &'static str) -> Plan {
+    let (memory, modules) = (NODES_MEMORY, &["zram"]);
+    Plan { kernel, memory, cpus: 2, tiers: EVERY_TIER, whole: None, modules, special: true }
+}
 
 /// A guest may take this long: TCG on two processors needs some minutes.
 const TIMEOUT: Duration = Duration::from_mins(15);
@@ -86,12 +129,22 @@ impl Plan {
     /// What heads its columns.
     fn column(&self, tier: &str) -> String {
         let cpus = if self.cpus == 2 { String::new() } else { format!(" {} CPUs", self.cpus) };
-        format!("{}{cpus} {tier}", self.kernel)
+        let nodes = if self.special { " 2 nodes" } else { "" };
+        format!("{}{cpus}{nodes} {tier}", self.kernel)
+    }
+
+    /// Those of the chosen scenarios that run here; None for all. Those that need a special machine are not applicable
+    /// on the others, and say so.
+    fn only(&self, choice: &Choice) -> Option<Vec<String>> {
+        let chosen = |name: &str| choice.only.is_empty() || choice.only.iter().any(|only| only == name);
+        let names = SPECIAL.into_iter().filter(|name| chosen(name));
+        self.special.then(|| names.map(str::to_owned).collect())
     }
 
     /// Where its results go, in a folder for all of them.
     fn artifacts(&self, folder: &Path) -> PathBuf {
-        folder.join(format!("{}-{}", self.kernel, self.cpus))
+        let nodes = if self.special { "-nodes" } else { "" };
+        folder.join(format!("{}-{}{nodes}", self.kernel, self.cpus))
     }
 
     fn guest(&self, built: &Built, artifacts: &Path, choice: &Choice) -> Result<Guest> {
@@ -100,6 +153,8 @@ impl Plan {
             .tiers
             .iter()
             .map(|tier| {
+                let only = self.only(choice).unwrap_or_else(|| choice.only.clone());
+                let choice = Choice { only, full: choice.full };
                 let options = choice.options(self.whole == Some(*tier)).join(" ");
                 format!("scenarios run --tier {tier} --results /artifacts/{tier}.jsonl --keep /artifacts/{tier} {options}")
             })
@@ -112,7 +167,7 @@ impl Plan {
             cpus: self.cpus,
             icount: false,
             append: Vec::new(),
-            qemu: Vec::new(),
+            qemu: if self.special { NODES.map(str::to_owned).to_vec() } else { Vec::new() },
             timeout: choice.timeout(),
             copies: [
                 Some((built.oomtrace.clone(), "/usr/bin/oomtrace".into())),
@@ -124,7 +179,7 @@ impl Plan {
             .flatten()
             .collect(),
             packages: Vec::new(),
-            modules: Vec::new(),
+            modules: self.modules.iter().map(ToString::to_string).collect(),
             artifacts: Some(artifacts.to_owned()),
             expect_panic: false,
             command,
@@ -179,7 +234,9 @@ pub fn fields(built: &Built) -> Result<Fields> {
 pub fn guests(built: &Built, choice: &Choice, jobs: usize) -> Result<Vec<Cell>> {
     let machine = setup::virtual_machine()?;
     let folder = workspace::target_dir().join("test");
-    let cells = vm::for_each(&PLANS, jobs, |plan| {
+    let concerned = |plan: &&Plan| plan.only(choice).is_none_or(|only| !only.is_empty());
+    let plans: Vec<_> = PLANS.iter().filter(concerned).collect();
+    let cells = vm::for_each(&plans, jobs, |plan| {
         let artifacts = plan.artifacts(&folder);
         // Results of an earlier run must not pass for this one's.
         if artifacts.exists() {
@@ -280,6 +337,21 @@ mod tests {
         for tier in EVERY_TIER {
             assert!(PLANS.iter().any(|plan| plan.whole == Some(tier)), "{tier}");
         }
+    }
+
+    /// Guards the special machines: they run what they are for, or nothing, and one is large enough for its nodes.
+    #[test]
+    fn special_machines_run_what_they_are_for() {
+        let of = |only: &[&str]| Choice { only: only.iter().map(ToString::to_string).collect(), full: false };
+        let plan = special("6.12");
+        assert_eq!(plan.only(&of(&[])), Some(SPECIAL.map(str::to_owned).to_vec()));
+        assert_eq!(plan.only(&of(&["group", "cpuset"])), Some(vec!["cpuset".to_owned()]));
+        assert_eq!(plan.only(&of(&["group"])), Some(Vec::new()));
+        assert_eq!(small("6.12", "kprobe").only(&of(&[])), None);
+        let sizes = NODES
+            .iter()
+            .filter_map(|word| word.rsplit_once("size=")?.1.strip_suffix('M')?.parse::<u32>().ok());
+        assert_eq!(sizes.sum::<u32>(), NODES_MEMORY);
     }
 
     /// Guards what is left out: nothing that was asked for by name, and nothing in full.
