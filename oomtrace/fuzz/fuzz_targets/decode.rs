@@ -42,6 +42,7 @@ fuzz_target!(|bytes: &[u8]| {
         Record::Zone(..) => size_of::<abi::Zone>(),
         Record::Node(..) => size_of::<abi::Node>(),
         Record::Relief(..) => size_of::<abi::Relief>(),
+        Record::Kin(..) => size_of::<abi::Kin>(),
         Record::Cmdline(..) => masked(bytes),
         Record::KernelLog(_, ref log) => size_of::<abi::KernelLog>() + log.text.len(),
     };
