@@ -44,6 +44,8 @@ const GIVE_UP_NS: u64 = 60_000_000_000;
 const CMDLINE_NS: u64 = 50_000_000;
 /// How much longer it waits for the kernel log, if that has begun to tell, ns.
 const REPORT_NS: u64 = 250_000_000;
+/// Where runs are kept whose trigger has begun another: no thread has such an id (`PID_MAX_LIMIT`, include/linux/threads.h).
+const PARKED: u32 = 1 << 31;
 /// Runs that are open at once, at the most: the kernel has one at a time.
 const OPEN_LIMIT: usize = 64;
 /// Cgroups that are held back, at the most: a victim's and its trigger's.
@@ -98,6 +100,8 @@ pub struct Assembler {
     undecided: u32,
     kins: Kins,
     log: Log,
+    /// Number of the run that was parked last.
+    parked: u32,
     /// Of runs that are over.
     tally: Tally,
     seq: u64,
@@ -158,6 +162,7 @@ impl Assembler {
             undecided: 0,
             kins: Kins::default(),
             log: Log::default(),
+            parked: 0,
             tally: Tally::default(),
             seq: 0,
         }
@@ -233,7 +238,7 @@ impl Assembler {
         if self.starts_another(&key, &record)
             && let Some(earlier) = self.open.remove(&key.trigger_tid)
         {
-            events.extend(self.finish(earlier));
+            events.extend(self.park(earlier));
         }
         if let Record::Mark(_, mark) = &record
             && self.is_repeated(&key, mark)
@@ -334,6 +339,18 @@ impl Assembler {
         events.extend(evicted.map(|kill| self.unseen(&kill)));
         events.extend(self.told());
         events
+    }
+
+    /// Ends a run whose trigger has begun another one; or keeps it for as long as the log may tell of it.
+    fn park(&mut self, run: Run) -> Vec<Event> {
+        self.parked = self.parked.wrapping_add(1) & !PARKED;
+        let place = PARKED | self.parked;
+        let waits = run.complete() && !self.is_logged(&run);
+        if !waits || self.open.len() >= OPEN_LIMIT || self.open.contains_key(&place) {
+            return self.finish(run);
+        }
+        self.open.insert(place, run);
+        Vec::new()
     }
 
     /// Gives more time to what waits while the kernel is in the middle of a report: it may have no turn for long.
