@@ -1,11 +1,16 @@
 //! Nobody in a cgroup at its limit may be killed.
 
+use std::time::Duration;
+
 use anyhow::Result;
+use serde_json::Value;
 
 use super::{Needs, Scenario};
 use crate::eat::{Eat, word};
+use crate::incident::{Incident, kind, object};
 use crate::size::MIB;
 use crate::stage::Stage;
+use crate::watch::{Watch, read};
 
 /// Guards the end of a run without a victim: an adjustment of -1000 protects everybody, the charge fails, and the
 /// system call with it (ENOMEM). It is no page fault, which the kernel would only try again and again.
@@ -18,6 +23,9 @@ pub const SCENARIO: Scenario = Scenario {
     run,
 };
 
+/// How long the report may take.
+const DELIVERY: Duration = Duration::from_secs(10);
+
 fn run(stage: &mut Stage<'_>) -> Result<()> {
     let tree = stage.tree()?;
     let group = tree.group("protected")?;
@@ -28,10 +36,29 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let hoarder = Eat { adj: Some(-1000), written: 40 * MIB, ..Eat::default() };
     let mut hoarder = stage.eater("hoarder", &hoarder, Some(&group))?;
 
-    let watch = stage.watch(&[])?;
+    // By itself: there is no victim in the log to wait for.
+    let oomtrace = stage.tracer(&["--json"])?;
+
+    let watch = Watch::begin(None, &[], stage.deadline)?;
     hoarder.order(word::HOARD)?;
     hoarder.refused(stage.deadline)?;
-    let seen = stage.finish(watch, &[])?;
+    let mut seen = stage.finish(watch, &[])?;
+    let mut owes = false;
+    if let Some(mut oomtrace) = oomtrace {
+        let enough = |lines: &[Vec<u8>]| {
+            let is_oom = |line: &Vec<u8>| object(line).is_ok_and(|object| kind(&object) == "oom");
+            lines.iter().any(is_oom)
+        };
+        let _absent_is_found_by_the_comparison =
+            oomtrace.until(stage.deadline.or_after(DELIVERY), "the report", enough);
+        let output = oomtrace.stop(stage.deadline)?;
+        stage.keep_output("oomtrace", &output)?;
+        let traced = read(output)?;
+        // No tracepoint tells of a run that found nobody.
+        let tier = traced.objects.first().and_then(|status| status.get("tier")).and_then(Value::as_str);
+        owes = tier.is_some_and(|tier| ["trampoline", "kprobe"].contains(&tier));
+        seen.traced = Some(traced);
+    }
 
     stage.judge(&seen, &[], &[&sleeper.facts, &hoarder.facts]);
     let checks = &mut stage.checks;
@@ -49,5 +76,18 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
         seen.traced.iter().flat_map(|traced| &traced.incidents).filter(|it| !it.fields.victims.is_empty());
     let invented: Vec<_> = invented.map(|incident| &incident.json).collect();
     checks.that(invented.is_empty(), || format!("victims are reported, and there was none: {invented:?}"));
+    let Some(traced) = seen.traced.as_ref().filter(|_| owes) else { return Ok(()) };
+    let in_vain = |it: &&Incident| it.fields.outcome.as_deref() == Some("no_victim");
+    let in_vain: Vec<_> = traced.incidents.iter().filter(in_vain).collect();
+    let runs = seen.log.iter().filter(|oom| oom.nobody).count();
+    checks.that((1..=runs).contains(&in_vain.len()), || {
+        format!("{} incidents without a victim are told, and the log has {runs}", in_vain.len())
+    });
+    for incident in in_vain {
+        let fields = &incident.fields;
+        checks.equal("trigger.pid", fields.trigger.pid, Some(hoarder.pid()), "the scenario");
+        let path = fields.scope.memcg.as_ref().and_then(|memcg| memcg.path.as_deref());
+        checks.equal("scope.memcg.path", path, Some(group.path.as_str()), "the scenario");
+    }
     Ok(())
 }
