@@ -53,6 +53,11 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let victims = seen.traced.iter().flat_map(|traced| &traced.incidents).flat_map(|it| &it.fields.victims);
     let victims: Vec<_> = victims.collect();
     for child in children {
+        if seen.traced.is_some() {
+            let told = victims.iter().find(|victim| victim.pid == Some(child));
+            let verdict = told.and_then(|victim| victim.verdict.as_deref());
+            stage.checks.equal("verdict of a child", verdict, Some("pidns_collateral"), "the scenario");
+        }
         stage.checks.that(seen.logged(child).is_none(), || format!("the log has {child} killed"));
         stage.checks.that(!procfs::lives(child), || format!("{child} outlives its namespace"));
         for victim in victims.iter().filter(|victim| victim.pid == Some(child)) {
