@@ -1,6 +1,7 @@
 //! The first process of a PID namespace is the victim.
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::{Needs, Scenario};
 use crate::compare::Expected;
@@ -50,6 +51,10 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
 
     stage.judge(&seen, &expected, &[&init.facts]);
     stage.checks.equal("oom_kill of the machine", Some(seen.oom_kills), Some(1), "the scenario");
+    if let Some(incident) = seen.traced.as_ref().and_then(|traced| traced.incident_of(init.pid())) {
+        let ns_pid = incident.json.pointer("/victims/0/ns_pid").and_then(Value::as_u64);
+        stage.checks.equal("victims[0].ns_pid", ns_pid, Some(1), "the scenario");
+    }
     let victims = seen.traced.iter().flat_map(|traced| &traced.incidents).flat_map(|it| &it.fields.victims);
     let victims: Vec<_> = victims.collect();
     for child in children {
