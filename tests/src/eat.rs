@@ -22,7 +22,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 use rustix::process::Uid;
 use rustix::thread::{set_name, set_thread_uid};
 
-use crate::{hoard, kin, size};
+use crate::{hoard, kin, shred, size};
 
 /// What to be, and how much to eat.
 #[derive(Debug, Clone, Default, Args)]
@@ -63,6 +63,12 @@ pub struct Eat {
     /// Anonymous memory to lock, when told to hoard.
     #[arg(long, value_parser = size::parse, default_value = "0")]
     pub locked: u64,
+    /// Memory to lock and to give back every second page of, when told to fill.
+    #[arg(long, value_parser = size::parse, default_value = "0")]
+    pub shred: u64,
+    /// Pipes to make whose rings take four pages in a row each, when told to hoard.
+    #[arg(long, default_value_t = 0)]
+    pub pipes: usize,
     /// Processes that share its memory and are no threads of it. They stay out of the cgroup.
     #[arg(long, default_value_t = 0)]
     pub sharers: usize,
@@ -133,6 +139,7 @@ pub fn run(eat: &Eat) -> Result<()> {
                 gate.wait();
                 touch(&first, page, (0, eat.threads));
                 gate.wait();
+                shred::shred(eat.shred)?;
             }
             word::MORE => touch(&[second], page, (0, 1)),
             word::HOARD => {

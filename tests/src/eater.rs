@@ -219,9 +219,15 @@ fn command(name: &[u8], eat: &Eat, cgroup: Option<&Cgroup>) -> Result<Command> {
     {
         command.arg(option).arg(bytes.to_string());
     }
-    let hoarded = [("--written", eat.written), ("--messages", eat.messages), ("--locked", eat.locked)];
+    let hoarded = [
+        ("--written", eat.written),
+        ("--messages", eat.messages),
+        ("--locked", eat.locked),
+        ("--shred", eat.shred),
+    ];
     let kin = [("--sharers", eat.sharers as u64), ("--children", eat.children as u64)];
-    for (option, number) in hoarded.into_iter().chain(kin).filter(|(_, number)| *number > 0) {
+    let pipes = [("--pipes", eat.pipes as u64)];
+    for (option, number) in hoarded.into_iter().chain(kin).chain(pipes).filter(|(_, number)| *number > 0) {
         command.arg(option).arg(number.to_string());
     }
     if let Some(node) = eat.node {

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, MlockFlags, ProtFlags, mlock_with, mmap_anonymous};
 
 use crate::eat::Eat;
+use crate::shred::{Pipes, pipes};
 
 /// How much is written or sent at a time.
 const CHUNK: usize = 64 * 1024;
@@ -17,6 +18,7 @@ const CHUNK: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Hoard {
     _file: Option<File>,
+    _pipes: Pipes,
 }
 
 /// Gathers all that `eat` asks for. None if the kernel refused it for want of memory; all is given back then.
@@ -25,9 +27,10 @@ pub fn gather(eat: &Eat) -> Result<Option<Hoard>> {
         Err(error) if is_refusal(&error) => return Ok(None),
         file => file?,
     };
-    match messages(eat.messages).and_then(|()| locked(eat.locked)) {
+    let rest = messages(eat.messages).and_then(|()| locked(eat.locked)).and_then(|()| pipes(eat.pipes));
+    match rest {
         Err(error) if is_refusal(&error) => Ok(None),
-        done => done.map(|()| Some(Hoard { _file: file })),
+        pipes => pipes.map(|pipes| Some(Hoard { _file: file, _pipes: pipes })),
     }
 }
 

@@ -7,7 +7,7 @@
 //! * [`tracer`] and [`incident`]: what oomtrace says of it.
 //! * [`compare`], [`schema`] and [`floor`]: whether the two agree, and whether enough was said.
 //! * [`ftrace`]: the kernel's trace.
-//! * [`eat`], [`kin`], [`hoard`], [`freezer`] and [`fuse`]: what a scenario's processes do, and what they are caught in.
+//! * [`eat`], [`kin`], [`hoard`], [`shred`], [`freezer`] and [`fuse`]: what a scenario's processes do, and what they are caught in.
 //! * [`storm`]: very many kills at once, and the books that are kept of them.
 //! * [`btf`]: type information of kernels that there are none of.
 //! * [`refusal`]: oomtrace without rights, files, readers or sense in its arguments.
@@ -38,6 +38,7 @@ pub mod results;
 pub mod runner;
 pub mod scenario;
 pub mod schema;
+pub mod shred;
 pub mod size;
 pub mod stage;
 pub mod storm;

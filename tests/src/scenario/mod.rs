@@ -27,6 +27,7 @@ mod mempolicy;
 mod mm_shared;
 pub mod mutated_btf;
 mod nested_limit;
+mod order2;
 mod pidns;
 mod reader_stopped;
 mod record_replay;
@@ -130,6 +131,7 @@ pub static ALL: &[Scenario] = &[
     global_tmpfs::SCENARIO,
     global_slab::SCENARIO,
     global_mlock::SCENARIO,
+    order2::SCENARIO,
     // Last: after these no header is printed for some seconds.
     ring_overflow::SCENARIO,
     reader_stopped::SCENARIO,
@@ -188,6 +190,7 @@ mod tests {
             "global_tmpfs",
             "global_slab",
             "global_mlock",
+            "order2",
             "sysrq",
             "cpuset",
             "mempolicy",
