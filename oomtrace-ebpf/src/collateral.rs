@@ -2,13 +2,14 @@
 //! what tells is whose memory it is, and who sends.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
-use oomtrace_ebpf::{RecordKind, Struck, struck as how};
+use oomtrace_ebpf::{RecordKind, Struck, chain, struck as how};
 
 use crate::{
-    mm,
+    kin, memcg, mm,
     read::get,
     relief,
     ring::{Wake, apart, send},
+    run,
     task::{self, current},
     victim::{PF_EXITING, sigkill},
 };
@@ -32,6 +33,15 @@ extern "C" fn hit(task: u64, boot_ns: u64) -> u64 {
     // The victim itself, and its own threads.
     if pid == get!(task, task_tgid as u32) {
         return 0;
+    }
+    kin::send_kin(task, 0);
+    // What shares a victim's memory may be in another cgroup.
+    let css = task::memory_css(task);
+    if let Some(run) = run::current()
+        && css != 0
+        && css != run.sent
+    {
+        memcg::send_chain(css, u64::from(chain::VICTIM));
     }
     let header = apart(RecordKind::Struck, size_of::<Struck>(), boot_ns);
     send(RecordKind::Struck, header, Wake::Now, |record: &mut Struck| {

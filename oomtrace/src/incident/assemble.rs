@@ -295,7 +295,8 @@ impl Assembler {
         if let Some(run) = self.open.values_mut().find(|run| run.has_victim(struck.victim)) {
             run.strike(struck);
         } else {
-            let facts = self.facts(&struck.task, &struck.mm, verdict(struck.tie));
+            let mut facts = self.facts(&struck.task, &struck.mm, verdict(struck.tie));
+            facts.kinship = self.kins.of(&struck.task, "collateral", &mut BTreeMap::new());
             self.reliefs.struck(struck.victim, facts);
         }
     }

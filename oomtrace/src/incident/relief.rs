@@ -13,6 +13,8 @@ use crate::record::{After, Cmdline, Key, Mark, Relief, Task};
 /// How long a victim whose memory is free is waited for, ns. Its last thread ends just before or just after that; what
 /// has not been seen to end by then ended before the programs looked out for it.
 const ENDS_WITHIN_NS: u64 = 1_000_000_000;
+/// How long after its end the init of a PID namespace is waited for, to kill all others in it, ns. It does so at once.
+const NAMESPACE_NS: u64 = 200_000_000;
 /// Records that are kept for an incident that is not complete yet, at the most.
 const EARLY_LIMIT: usize = 4096;
 /// Processes that were killed with an incident's victims, at the most.
@@ -42,6 +44,8 @@ pub struct Followed {
     /// Who was killed with its victims after it was told.
     pub collateral: Vec<Victim>,
     victims: Vec<Dying>,
+    /// Whether one of them is the init of a PID namespace, which kills all others in it after its own end.
+    init: bool,
     deadline_ns: u64,
 }
 
@@ -75,6 +79,10 @@ impl Reliefs {
             last_ns: 0,
             collateral: Vec::new(),
             victims: Vec::new(),
+            init: incident
+                .victims
+                .iter()
+                .any(|victim| victim.kinship.ns_pid == Some(1) && victim.pid != Some(1)),
             deadline_ns: 0,
         };
         for (key, mark) in marks {
@@ -189,14 +197,22 @@ impl Followed {
             After::Reaped => victim.reaped_ns = after_ns,
         }
         self.last_ns = self.last_ns.max(key.boot_ns);
-        if self.victims.iter().all(|victim| victim.freed_ns.is_some()) {
-            self.deadline_ns = self.deadline_ns.min(self.last_ns.saturating_add(ENDS_WITHIN_NS));
-        }
+        let within_ns = match (self.over(), self.victims.iter().all(|victim| victim.freed_ns.is_some())) {
+            (true, _) => NAMESPACE_NS,
+            (false, true) => ENDS_WITHIN_NS,
+            (false, false) => return true,
+        };
+        self.deadline_ns = self.deadline_ns.min(self.last_ns.saturating_add(within_ns));
         true
     }
 
-    fn done(&self) -> bool {
+    /// Whether all victims have ended, and their memory is free.
+    fn over(&self) -> bool {
         self.victims.iter().all(|victim| victim.exited_ns.is_some() && victim.freed_ns.is_some())
+    }
+
+    fn done(&self) -> bool {
+        self.over() && !self.init
     }
 
     /// What is to be told, and why what is not known is not. `end`: tracing ended.

@@ -13,9 +13,13 @@ pub(super) fn check(checks: &mut Checks, case: &Case<'_>) {
     let decision = case.logged.decision.as_ref();
     let constraint = decision.map(|decision| decision.constraint.as_str());
     if case.is_blind() {
-        // No tracepoint tells which nodes were allowed, and README says so.
+        // No tracepoint tells which nodes were allowed, and README says so; the log does, where it is read.
         let kind = scope.kind.as_deref();
-        checks.that(kind.is_none_or(|kind| kind == "global"), || format!("scope.kind is {kind:?}"));
+        if scope.constraint.is_some() {
+            checks.equal("scope.kind", kind, constraint.and_then(kind_of), "the log's constraint");
+        } else {
+            checks.that(kind.is_none_or(|kind| kind == "global"), || format!("scope.kind is {kind:?}"));
+        }
         checks.note("with tracepoints only, scope.kind", scope.kind.clone());
         checks.note("with tracepoints only, scope.capacity_bytes", scope.capacity_bytes);
         return;
@@ -54,7 +58,7 @@ impl Case<'_> {
             return Some(self.logged.memcg_limit_kb? * KIB + self.expected.swap_bytes);
         }
         if self.is_of_nodes() && !self.is_blind() {
-            return Some((self.logged.zones_present_kb? + self.logged.totals.swap_kb?) * KIB);
+            return Some((self.logged.memory.present_kb()? + self.logged.totals.swap_kb?) * KIB);
         }
         let totals = self.logged.totals;
         let pages = totals.pages?.checked_sub(totals.reserved_pages?)?;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use rustix::fs::OFlags;
 use serde_json::Value;
 
+use super::record_replay::own_left_out;
 use super::{Needs, Scenario};
 use crate::bench::usage::activity;
 use crate::compare::Expected;
@@ -119,17 +120,7 @@ fn replayed(stage: &mut Stage<'_>, traced: &Traced, recording: &str) -> Result<(
     let Some(tool) = stage.tool else { return Ok(()) };
     let replay = read(tool.program.run(&["replay", "--json", recording], stage.deadline)?)?;
     stage.keep_output("replay", &replay.output)?;
-    let told = |traced: &Traced| -> Vec<Value> {
-        let incidents = traced.incidents.iter().map(|incident| incident.json.clone());
-        incidents
-            .map(|mut incident| {
-                if let Some(object) = incident.as_object_mut() {
-                    object.remove("source");
-                }
-                incident
-            })
-            .collect()
-    };
+    let told = |traced: &Traced| -> Vec<Value> { traced.incidents.iter().map(own_left_out).collect() };
     stage.checks.equal("the replay", Some(told(&replay)), Some(told(traced)), "what was told live");
     Ok(())
 }

@@ -62,7 +62,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 /// An incident's object without what a replay has of its own, and without swap space, which is read as it is reported.
-fn own_left_out(incident: &Incident) -> Value {
+pub(super) fn own_left_out(incident: &Incident) -> Value {
     let mut json = incident.json.clone();
     if let Some(object) = json.as_object_mut() {
         object.retain(|key, _| !OWN.contains(&key.as_str()));

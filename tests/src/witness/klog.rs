@@ -20,8 +20,6 @@ pub struct LoggedOom {
     pub memcg_limit_kb: Option<u64>,
     /// Usage and limit of its swap, kB (version 2).
     pub memcg_swap_kb: Option<(u64, u64)>,
-    /// What the zones have that it lists, kB: those of the nodes that were allowed.
-    pub zones_present_kb: Option<u64>,
     /// Whether it found nobody to kill.
     pub nobody: bool,
     /// For a global OOM: all pages, those reserved, and the swap space in kB.
@@ -156,8 +154,6 @@ fn header_line(oom: &mut LoggedOom, text: &str) {
         oom.decision = Some(decision);
     } else if let Some(swap) = line::memcg_swap_kb(text) {
         oom.memcg_swap_kb = Some(swap);
-    } else if let Some(present) = line::zone_present_kb(text) {
-        *oom.zones_present_kb.get_or_insert_default() += present;
     } else if line::nobody(text) {
         oom.nobody = true;
     } else if let Some(path) = line::group_kill(text) {

@@ -159,14 +159,6 @@ pub fn group_kill(text: &str) -> Option<Vec<u8>> {
     Some(unescape(path))
 }
 
-/// Parses `Node 0 DMA32 free:1160kB boost:0kB … present:245628kB managed:…` into what the zone has, in kB. (The line
-/// of a node, which also begins so, does not say.)
-#[must_use]
-pub fn zone_present_kb(text: &str) -> Option<u64> {
-    let (_, rest) = text.strip_prefix("Node ")?.split_once(" present:")?;
-    rest.split_once("kB")?.0.parse().ok()
-}
-
 /// Whether it is the line that tells of nobody to kill (`out_of_memory`, mm/oom_kill.c).
 #[must_use]
 pub fn nobody(text: &str) -> bool {

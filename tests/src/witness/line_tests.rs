@@ -128,14 +128,6 @@ fn swap_of_a_memcg() {
     assert_eq!(memcg_swap_kb("memory: usage 1kB, limit 2kB, failcnt 7"), None);
 }
 
-/// Guards what the zones have: of a node, the log says other things in the same form.
-#[test]
-fn zones_and_nodes() {
-    let zone = "Node 1 DMA32 free:1160kB boost:0kB min:1164kB active_anon:0kB present:98304kB managed:94208kB mlocked:0kB";
-    assert_eq!(zone_present_kb(zone), Some(98_304));
-    assert_eq!(zone_present_kb("Node 1 active_anon:0kB inactive_anon:4kB shmem:17840kB"), None);
-}
-
 /// Guards the end of a run without a victim.
 #[test]
 fn nobody_to_kill() {

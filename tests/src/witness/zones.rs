@@ -29,6 +29,13 @@ pub struct LoggedMemory {
 }
 
 impl LoggedMemory {
+    /// What the zones have that it lists, kB: those of the nodes that were allowed.
+    #[must_use]
+    pub fn present_kb(&self) -> Option<u64> {
+        let present = self.zones.iter().map(|zone| zone.kb.get("present").copied());
+        present.sum::<Option<u64>>().filter(|_| !self.zones.is_empty())
+    }
+
     /// Takes a line, if it is about memory.
     pub fn line(&mut self, text: &str) {
         if let Some(list) = text.strip_prefix("lowmem_reserve[]:") {
