@@ -74,6 +74,10 @@ layout! {
     task_real_cred: 8 = "task_struct"."real_cred";
     /// The task's set of cgroups.
     task_cgroups: 8 = "task_struct"."cgroups";
+    /// Signals that wait for this thread alone, one bit each.
+    task_pending: 8 = "task_struct"."pending.signal.sig[0]";
+    /// v1: the memory cgroup at whose limit the task waits, once its page fault has ended; NULL otherwise.
+    task_memcg_in_oom: 8 = "task_struct"."memcg_in_oom";
     /// Real user id in the initial user namespace.
     cred_uid: 4 = "cred"."uid";
     /// `oom_score_adj` of the process.

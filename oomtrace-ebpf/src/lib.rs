@@ -13,8 +13,8 @@ mod record;
 
 pub use layout::{ABSENT, Field, Layout, NO_ARGUMENT, Params};
 pub use record::{
-    CMDLINE_WORDS, Candidate, Close, Cmdline, Decision, Header, Level, MAX_CANDIDATES, MAX_LEVELS, MIRROR,
-    Mark, MmFacts, NAME_LEN, NO_LIMIT_PAGES, RELIEF_PATIENCE_NS, RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP,
-    RecordKind, Relief, Struck, TEXT_LEN, TaskFacts, chain, close, decision, level, mm, reclaim, relief,
-    struck, task,
+    AllocFailure, CMDLINE_WORDS, Candidate, Close, Cmdline, Decision, FAILURE_AGAIN_NS, FailureCount,
+    FailureKey, Header, Level, MAX_CANDIDATES, MAX_LEVELS, MIRROR, Mark, MmFacts, NAME_LEN, NO_LIMIT_PAGES,
+    RELIEF_PATIENCE_NS, RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP, RecordKind, Relief, Struck, TEXT_LEN,
+    TaskFacts, chain, close, decision, failure, level, mm, reclaim, relief, struck, task,
 };

@@ -11,6 +11,7 @@ use super::{
     chain::Chain,
     cmdlines::{self, Cmdlines},
     doubt::{self, Doubt},
+    failure::{AllocFailure, Failures},
     memory,
     relief::{Followed, Reliefs},
     scope::Evidence,
@@ -63,6 +64,8 @@ pub enum Event {
     Closed(Box<Incident>),
     /// It is known what became of its victims.
     Relieved(Box<Relief>),
+    /// An allocation failed, and nobody was killed.
+    AllocFailure(Box<AllocFailure>),
 }
 
 impl Event {
@@ -71,7 +74,7 @@ impl Event {
     pub fn closed(&self) -> Option<&Incident> {
         match self {
             Self::Closed(incident) => Some(incident),
-            Self::Opened(_) | Self::Relieved(_) => None,
+            Self::Opened(_) | Self::Relieved(_) | Self::AllocFailure(_) => None,
         }
     }
 }
@@ -85,6 +88,7 @@ pub struct Assembler {
     remembered: VecDeque<(u32, Option<u64>)>,
     reliefs: Reliefs,
     cmdlines: Cmdlines,
+    failures: Failures,
     /// Calls of `out_of_memory()` without a decision when the last incident was told.
     undecided: u32,
     seq: u64,
@@ -128,6 +132,7 @@ impl Assembler {
             remembered: VecDeque::new(),
             reliefs: Reliefs::default(),
             cmdlines: Cmdlines::default(),
+            failures: Failures::default(),
             undecided: 0,
             seq: 0,
         }
@@ -177,6 +182,10 @@ impl Assembler {
         }
         if let Record::Struck(_, struck) = record {
             self.struck(*struck);
+            return events;
+        }
+        if let Record::AllocFailure(_, failure) = record {
+            events.extend(self.failed(&key, &failure, wall_clock_offset_ns));
             return events;
         }
         let mut before = Vec::new();
@@ -232,6 +241,36 @@ impl Assembler {
             events.push(Event::Opened(Box::new(incident)));
         }
         events
+    }
+
+    /// An allocation failed. The cgroups of its task came just before, as those of a run of the OOM killer do.
+    fn failed(
+        &mut self,
+        key: &Key,
+        failure: &record::AllocFailure,
+        wall_clock_offset_ns: i64,
+    ) -> Option<Event> {
+        let own = |run: &Run| {
+            run.opened_ns == key.opened_ns
+                && run.decision.is_none()
+                && run.marks.is_empty()
+                && run.close.is_none()
+        };
+        let run = if self.open.get(&key.trigger_tid).is_some_and(own) {
+            self.open.remove(&key.trigger_tid)
+        } else {
+            None
+        };
+        let chains = run.map(|run| run.chains).unwrap_or_default();
+        let seq = self.seq + 1;
+        let common = self.common(seq, key.boot_ns, wall_clock_offset_ns);
+        let mut missing = BTreeMap::new();
+        let command = self.command(&failure.task, "task.cmdline", TRIGGER_CMDLINE, &mut missing);
+        let page_bytes = self.session.host.page_bytes;
+        let line = self.failures.line(failure, chains.first(), page_bytes, common, command, missing)?;
+        self.next_seq();
+        let lost_records = u64::from(key.lost);
+        Some(Event::AllocFailure(Box::new(AllocFailure { lost_records, ..line })))
     }
 
     /// A process told its command line.
@@ -746,7 +785,7 @@ impl Run {
                 self.closed_ns = Some(key.boot_ns);
             }
             // They belong to no run.
-            Record::Relief(..) | Record::Cmdline(..) | Record::Struck(..) => {}
+            Record::Relief(..) | Record::Cmdline(..) | Record::Struck(..) | Record::AllocFailure(..) => {}
             Record::Candidate(_, candidate) => {
                 if self.candidates.len() < MAX_CANDIDATES {
                     self.candidates.push(*candidate);

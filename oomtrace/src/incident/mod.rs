@@ -5,6 +5,7 @@ mod ballot;
 mod chain;
 mod cmdlines;
 mod doubt;
+mod failure;
 mod gfp;
 mod memory;
 mod relief;
@@ -13,6 +14,7 @@ mod stall;
 mod types;
 
 pub use assemble::{Assembler, Event, TRIGGER_CMDLINE, VICTIMS_CMDLINE};
+pub use failure::{AllocFailure, AllocFailureTag, FailedTask, FailureKind};
 pub use gfp::flag_names as gfp_flag_names;
 pub(crate) use memory::per_cpu_bound;
 pub use types::{

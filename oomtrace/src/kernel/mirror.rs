@@ -97,7 +97,8 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
             | Record::Close(..)
             | Record::Candidate(..)
             | Record::Relief(..)
-            | Record::Struck(..) => {
+            | Record::Struck(..)
+            | Record::AllocFailure(..) => {
                 bail!("nobody decided")
             }
         }

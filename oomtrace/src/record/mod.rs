@@ -10,6 +10,6 @@ pub use decode::{DecodeError, decode};
 pub use file::{FileError, Frame, Reader, Writer};
 pub use recorder::{Recorder, create};
 pub use types::{
-    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record,
-    Relief, Stall, Struck, Task, Tie, Whose,
+    After, AllocFailure, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing, Key, Level, Mark,
+    Mm, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose,
 };
