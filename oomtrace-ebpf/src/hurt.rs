@@ -10,7 +10,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext},
 };
 use oomtrace_ebpf::{
-    AllocFailure, FAILURE_AGAIN_NS, FailureCount, FailureKey, RecordKind, chain, failure, recent,
+    AllocFailure, FAILURE_AGAIN_NS, FailureCount, FailureKey, MIRROR, RecordKind, chain, failure, recent,
 };
 
 use crate::{
@@ -160,10 +160,11 @@ fn pages_kprobe(ctx: ProbeContext) -> u32 {
 }
 
 /// What is read of the current thread, which userspace asks for before anything is attached (`BPF_PROG_TEST_RUN`) to compare
-/// it with what it knows of itself: the signals that wait for it, of which there are 31 below those of real time; and in the
-/// highest bit, whether it waits at the limit of a memory cgroup.
+/// it with what it knows of itself: under [`MIRROR`], the signals that wait for it, and where the memory cgroup is at whose
+/// limit it waits. (What such a program returns does not get there.)
 #[raw_tracepoint]
 fn hurt_mirror(_: RawTracePointContext) -> i32 {
-    let signals = get!(current(), task_pending as u32) & !(1 << 31);
-    (signals | u32::from(get!(current(), task_memcg_in_oom) != 0) << 31) as i32
+    let seen = [get!(current(), task_pending), get!(current(), task_memcg_in_oom), 0];
+    let _ = HURT.insert([MIRROR, 0], seen, 0);
+    0
 }

@@ -21,6 +21,7 @@ pub mod compare;
 pub mod deadline;
 pub mod eat;
 pub mod eater;
+pub mod fail;
 pub mod floor;
 pub mod ftrace;
 pub mod incident;

@@ -98,6 +98,13 @@ impl Machine {
         self.release() >= (Some(7), Some(0))
     }
 
+    /// Whether the kernel surely has the memory controller in version 1: from 6.11 on that is a choice
+    /// (`CONFIG_MEMCG_V1`) that few make.
+    #[must_use]
+    pub fn has_legacy_memcg(&self) -> bool {
+        self.release() < (Some(6), Some(11))
+    }
+
     /// The first two numbers of the kernel's release.
     fn release(&self) -> (Option<u64>, Option<u64>) {
         let mut numbers = self.kernel.split('.').map_while(|number| number.parse::<u64>().ok());

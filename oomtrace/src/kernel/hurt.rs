@@ -8,7 +8,9 @@ use aya::{
     maps::{HashMap, MapData},
     programs::{RawTracePoint, RawTracePointRunOptions},
 };
-use oomtrace_ebpf::{AllocFailure, FAILURE_AGAIN_NS, FailureCount, FailureKey, Header, RecordKind, recent};
+use oomtrace_ebpf::{
+    AllocFailure, FAILURE_AGAIN_NS, FailureCount, FailureKey, Header, MIRROR, RecordKind, recent,
+};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 /// After this long without another record, what was counted since the last one is told: the programs tell what comes later,
@@ -99,9 +101,6 @@ pub fn check(ebpf: &mut Ebpf) -> Result<(), String> {
 /// Two signals that are held back, one after the other.
 fn look(ebpf: &mut Ebpf) -> Result<(), String> {
     let mut expected = read(ebpf)?;
-    if expected >> 31 != 0 {
-        return Err("task_struct.memcg_in_oom is not where the types say".to_owned());
-    }
     for signal in [libc::SIGURG, libc::SIGWINCH] {
         // SAFETY: the set is ours, sigemptyset() initialises it, and the signal is sent to this thread, which holds it back.
         unsafe {
@@ -123,18 +122,28 @@ fn look(ebpf: &mut Ebpf) -> Result<(), String> {
     Ok(())
 }
 
-/// What the program reads of this thread.
-fn read(ebpf: &mut Ebpf) -> Result<u32, String> {
-    let mut run = || -> anyhow::Result<u32> {
+/// The signals that wait for this thread, as the program reads them.
+fn read(ebpf: &mut Ebpf) -> Result<u64, String> {
+    const KEY: FailureKey = [MIRROR, 0];
+    let mut run = || -> anyhow::Result<FailureCount> {
         let program =
             ebpf.program_mut("hurt_mirror").context("the eBPF object lacks the program hurt_mirror")?;
         let program: &mut RawTracePoint = program.try_into()?;
         if program.fd().is_err() {
             program.load()?;
         }
-        Ok(program.test_run(RawTracePointRunOptions::new())?.return_value)
+        program.test_run(RawTracePointRunOptions::new())?;
+        let map = ebpf.map_mut(recent::HURT.name).context("the eBPF object lacks the map")?;
+        let mut counts: HashMap<_, FailureKey, FailureCount> = HashMap::try_from(map)?;
+        let seen = counts.get(&KEY, 0)?;
+        counts.remove(&KEY)?;
+        Ok(seen)
     };
-    run().map_err(|error| format!("the program that looks at oomtrace itself cannot run: {error:#}"))
+    match run() {
+        Ok([signals, 0, _]) => Ok(signals),
+        Ok(_) => Err("task_struct.memcg_in_oom is not where the types say".to_owned()),
+        Err(error) => Err(format!("the program that looks at oomtrace itself cannot run: {error:#}")),
+    }
 }
 
 #[cfg(test)]

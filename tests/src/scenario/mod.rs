@@ -1,6 +1,7 @@
 //! The scenarios, one file each, and where each can run.
 
 mod adj_decides;
+mod alloc_failure;
 mod ancestor_limit;
 mod cgroup_removed;
 mod cmdline;
@@ -16,6 +17,7 @@ mod limit_lowered;
 mod memcg_other;
 mod memcg_self;
 pub mod mutated_btf;
+mod oom_disabled;
 mod reader_stopped;
 mod record_replay;
 mod refusals;
@@ -65,6 +67,8 @@ pub enum Needs {
     Disposable,
     /// On such a machine with little memory, which fills soon.
     SmallDisposable,
+    /// On a machine made for it, whose kernel has the memory controller in version 1, too.
+    LegacyMemcg,
 }
 
 /// The most memory that a small machine has.
@@ -97,10 +101,13 @@ pub static ALL: &[Scenario] = &[
     limit_lowered::SCENARIO,
     sysrq::SCENARIO,
     global::SCENARIO,
+    alloc_failure::SCENARIO,
     // Last: after these no header is printed for some seconds.
     ring_overflow::SCENARIO,
     reader_stopped::SCENARIO,
     storm::SCENARIO,
+    // The machine may keep its memory controller in version 1.
+    oom_disabled::SCENARIO,
 ];
 
 impl Needs {
@@ -114,6 +121,9 @@ impl Needs {
                 "a machine made for these tests: one that runs from an initramfs, or --disposable"
             }
             Self::SmallDisposable => "a machine made for these tests, with at most 512 MiB of memory",
+            Self::LegacyMemcg => {
+                "a machine made for these tests, with Linux 6.10 or older: later ones mostly lack version 1"
+            }
         }
     }
 
@@ -123,6 +133,7 @@ impl Needs {
             Self::Memcg => machine.hierarchy.is_some(),
             Self::Unified => machine.unified(),
             Self::Disposable => machine.disposable,
+            Self::LegacyMemcg => machine.disposable && machine.has_legacy_memcg(),
             Self::SmallDisposable => machine.disposable && machine.memory_bytes <= SMALL,
         };
         (!met).then(|| format!("it can run on {}", self.describe()))
