@@ -41,7 +41,7 @@ impl Probe {
     pub fn hits(&self) -> Result<u64> {
         let text = fs::read_to_string(self.tracing.join("kprobe_profile"))
             .context("cannot read the counts of probes")?;
-        let counts = text.lines().filter_map(|line| line.trim().strip_prefix(&self.name)).next();
+        let counts = text.lines().find_map(|line| line.trim().strip_prefix(&self.name));
         let hits = counts.and_then(|counts| counts.split_ascii_whitespace().next()?.parse().ok());
         hits.with_context(|| format!("the kernel does not count the probe {}", self.name))
     }

@@ -49,10 +49,10 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let sees_the_kernels_own = tier != Some("trampoline");
     let tree = stage.tree()?;
     let group = tree.group("hurt")?;
-    let mut tracer = stage.tracer(&["--json"])?;
-    if let Some(tracer) = &mut tracer {
+    let mut oomtrace = stage.tracer(&["--json"])?;
+    if let Some(oomtrace) = &mut oomtrace {
         // From then on it reports at once, as the limits are.
-        tracer.until(stage.deadline, "its first line", |lines| !lines.is_empty())?;
+        oomtrace.until(stage.deadline, "its first line", |lines| !lines.is_empty())?;
     }
 
     let starved = no_huge_page(stage, &group)?;
@@ -62,8 +62,8 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
         .transpose()?;
     let pieces = fails(stage, What::Pages, &group)?;
 
-    let Some(tracer) = tracer else { return Ok(()) };
-    let traced = read(tracer.stop(stage.deadline)?)?;
+    let Some(oomtrace) = oomtrace else { return Ok(()) };
+    let traced = read(oomtrace.stop(stage.deadline)?)?;
     stage.keep_output("oomtrace", &traced.output)?;
     stage.judge_course(&traced);
     let path = group.path.as_str();

@@ -106,7 +106,7 @@ pub static ALL: &[Scenario] = &[
     ring_overflow::SCENARIO,
     reader_stopped::SCENARIO,
     storm::SCENARIO,
-    // The machine may keep its memory controller in version 1.
+    // It moves the memory controller to another hierarchy and back.
     oom_disabled::SCENARIO,
 ];
 

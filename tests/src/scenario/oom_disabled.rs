@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Error;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -20,7 +21,7 @@ use crate::watch::read;
 use crate::witness::cgroup::{Cgroup, Hierarchy, Version};
 use crate::witness::tree::Tree;
 
-/// Guards what looks like a hang: no kill, no line in the kernel's log. The machine keeps the controller in version 1.
+/// Guards what looks like a hang: no kill, no line in the kernel's log.
 pub const SCENARIO: Scenario = Scenario {
     name: "oom_disabled",
     guards: "a task at the limit of a cgroup whose OOM killer is disabled (version 1) is told of, once",
@@ -36,35 +37,33 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
         return Ok(());
     }
     let folder = Scratch::new(stage.name)?;
-    let mount = match Legacy::mount(&folder.file("memory")) {
-        Ok(mount) => mount,
-        Err(error) => {
-            stage.skipped = Some(format!("the controller cannot be had in version 1: {error:#}"));
-            return Ok(());
-        }
-    };
+    let mount = folder.file("memory");
+    if let Err(error) = take(&mount) {
+        stage.skipped = Some(format!("the controller cannot be had in version 1: {error:#}"));
+        return Ok(());
+    }
     let hierarchy = Hierarchy::find()?.filter(|hierarchy| hierarchy.version == Version::V1);
     let tree = Tree::new(&hierarchy.context("the hierarchy of version 1 is not found")?, stage.name)?;
     let group = tree.group("waits")?;
     let seen = hang(stage, &group);
     drop(tree);
-    drop(mount);
+    give_back(stage, &mount)?;
     seen
 }
 
 fn hang(stage: &mut Stage<'_>, group: &Cgroup) -> Result<()> {
     group.set_limit(16 * MIB)?;
     group.disable_oom_killer()?;
-    let tracer = stage.tracer(&["--json"])?;
+    let oomtrace = stage.tracer(&["--json"])?;
     let mut eater = stage.eater("waiter", &Eat { anon: 32 * MIB, ..Eat::default() }, Some(group))?;
     eater.order(word::FILL)?;
-    let Some(mut tracer) = tracer else { return Ok(()) };
+    let Some(mut oomtrace) = oomtrace else { return Ok(()) };
     let is_one = |line: &Vec<u8>| object(line).is_ok_and(|object| kind(&object) == ALLOC_FAILURE);
     let _absent_is_found_below =
-        tracer.until(stage.deadline.or_after(Duration::from_secs(30)), "a line", |lines| {
+        oomtrace.until(stage.deadline.or_after(Duration::from_secs(30)), "a line", |lines| {
             lines.iter().any(is_one)
         });
-    let traced = read(tracer.stop(stage.deadline)?)?;
+    let traced = read(oomtrace.stop(stage.deadline)?)?;
     stage.keep_output("oomtrace", &traced.output)?;
     stage.judge_course(&traced);
     let line = told(&traced, "memcg_oom_disabled", eater.pid(), &group.path, &mut stage.checks);
@@ -73,29 +72,35 @@ fn hang(stage: &mut Stage<'_>, group: &Cgroup) -> Result<()> {
     Ok(())
 }
 
-/// The memory controller mounted in version 1. Dropping it unmounts it.
-struct Legacy(CString);
-
-impl Legacy {
-    fn mount(at: &Path) -> Result<Self> {
-        fs::create_dir_all(at).with_context(|| format!("cannot make {}", at.display()))?;
-        let path = CString::new(at.as_os_str().as_bytes()).context("a path cannot hold a NUL")?;
-        // SAFETY: all are strings that end with NUL.
-        let result = unsafe {
-            libc::mount(c"memory".as_ptr(), path.as_ptr(), c"cgroup".as_ptr(), 0, c"memory".as_ptr().cast())
-        };
-        if result != 0 {
-            return Err(Error::last_os_error()).context("mount");
-        }
-        Ok(Self(path))
-    }
+/// Mounts the memory controller in version 1.
+fn take(mount: &Path) -> Result<()> {
+    fs::create_dir_all(mount).with_context(|| format!("cannot make {}", mount.display()))?;
+    let path = CString::new(mount.as_os_str().as_bytes()).context("a path cannot hold a NUL")?;
+    // SAFETY: all are strings that end with NUL.
+    let result = unsafe {
+        libc::mount(c"memory".as_ptr(), path.as_ptr(), c"cgroup".as_ptr(), 0, c"memory".as_ptr().cast())
+    };
+    if result == 0 { Ok(()) } else { Err(Error::last_os_error()).context("mount") }
 }
 
-impl Drop for Legacy {
-    fn drop(&mut self) {
+/// Unmounts it, again and again until version 2 has it back: a cgroup that was removed is there for as long as a page is
+/// charged to it, and keeps its hierarchy if that is unmounted meanwhile (`cgroup_kill_sb()`, kernel/cgroup/cgroup.c).
+fn give_back(stage: &Stage<'_>, mount: &Path) -> Result<()> {
+    let path = CString::new(mount.as_os_str().as_bytes()).context("a path cannot hold a NUL")?;
+    let deadline = stage.deadline.or_after(Duration::from_secs(20));
+    loop {
+        fs::write("/proc/sys/vm/drop_caches", "3").context("cannot drop caches")?;
         // SAFETY: the path ends with NUL.
-        if unsafe { libc::umount2(self.0.as_ptr(), libc::MNT_DETACH) } != 0 {
-            eprintln!("cannot unmount the memory controller: {}", Error::last_os_error());
+        if unsafe { libc::umount2(path.as_ptr(), 0) } != 0 {
+            return Err(Error::last_os_error()).context("cannot unmount the memory controller");
         }
+        for _ in 0..10 {
+            sleep(Duration::from_millis(20));
+            if Hierarchy::find()?.is_some_and(|hierarchy| hierarchy.version == Version::V2) {
+                return Ok(());
+            }
+        }
+        deadline.left("the memory controller to return to version 2")?;
+        take(mount)?;
     }
 }
