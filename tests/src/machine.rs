@@ -98,11 +98,11 @@ impl Machine {
         self.release() >= (Some(7), Some(0))
     }
 
-    /// Whether the kernel surely has the memory controller in version 1: from 6.11 on that is a choice
-    /// (`CONFIG_MEMCG_V1`) that few make.
+    /// Whether the kernel can move the memory controller to version 1 and back. 6.1 does so, and warns of counters that
+    /// fall below 0 (`page_counter_uncharge()`); later ones mostly lack version 1.
     #[must_use]
-    pub fn has_legacy_memcg(&self) -> bool {
-        self.release() < (Some(6), Some(11))
+    pub fn moves_memcg(&self) -> bool {
+        self.release() < (Some(6), Some(0))
     }
 
     /// The first two numbers of the kernel's release.

@@ -67,7 +67,7 @@ pub enum Needs {
     Disposable,
     /// On such a machine with little memory, which fills soon.
     SmallDisposable,
-    /// On a machine made for it, whose kernel has the memory controller in version 1, too.
+    /// On a machine made for it, whose kernel can move the memory controller to version 1 and back.
     LegacyMemcg,
 }
 
@@ -122,7 +122,7 @@ impl Needs {
             }
             Self::SmallDisposable => "a machine made for these tests, with at most 512 MiB of memory",
             Self::LegacyMemcg => {
-                "a machine made for these tests, with Linux 6.10 or older: later ones mostly lack version 1"
+                "a machine made for these tests, with Linux 5.x: later ones cannot well move the controller to version 1"
             }
         }
     }
@@ -133,7 +133,7 @@ impl Needs {
             Self::Memcg => machine.hierarchy.is_some(),
             Self::Unified => machine.unified(),
             Self::Disposable => machine.disposable,
-            Self::LegacyMemcg => machine.disposable && machine.has_legacy_memcg(),
+            Self::LegacyMemcg => machine.disposable && machine.moves_memcg(),
             Self::SmallDisposable => machine.disposable && machine.memory_bytes <= SMALL,
         };
         (!met).then(|| format!("it can run on {}", self.describe()))
