@@ -40,6 +40,8 @@ fuzz_target!(|bytes: &[u8]| {
         Record::Close(..) => size_of::<abi::Close>(),
         Record::Candidate(..) => size_of::<abi::Candidate>(),
         Record::Relief(..) => size_of::<abi::Relief>(),
+        Record::Struck(..) => size_of::<abi::Struck>(),
+        Record::AllocFailure(..) => size_of::<abi::AllocFailure>(),
         Record::Cmdline(..) => masked(bytes),
     };
     assert_eq!(bytes.len(), size, "a record is taken in the size of its kind only");
