@@ -82,6 +82,10 @@ layout! {
     pid_level: 4 = "pid"."level";
     /// The number in the first of these, the initial one.
     pid_numbers: 4 = "pid"."numbers[0].nr";
+    /// Signals that wait for this thread alone, one bit each.
+    task_pending: 8 = "task_struct"."pending.signal.sig[0]";
+    /// v1: the memory cgroup at whose limit the task waits, once its page fault has ended; NULL otherwise.
+    task_memcg_in_oom: 8 = "task_struct"."memcg_in_oom";
     /// Real user id in the initial user namespace.
     cred_uid: 4 = "cred"."uid";
     /// `oom_score_adj` of the process.

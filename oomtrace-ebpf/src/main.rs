@@ -19,6 +19,8 @@ mod cmdline;
 #[cfg(target_arch = "bpf")]
 mod collateral;
 #[cfg(target_arch = "bpf")]
+mod hurt;
+#[cfg(target_arch = "bpf")]
 mod kin;
 #[cfg(target_arch = "bpf")]
 mod memcg;

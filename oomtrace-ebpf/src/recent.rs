@@ -19,8 +19,11 @@ pub const KILLING: Recent = Recent { name: "KILLING", holds: 256 };
 /// Victims that are expected to end.
 pub const DYING: Recent = Recent { name: "DYING", holds: 512 };
 
+/// Allocations that failed, by process.
+pub const HURT: Recent = Recent { name: "HURT", holds: 256 };
+
 /// All of them.
-pub const ALL: [Recent; 3] = [RECLAIM, KILLING, DYING];
+pub const ALL: [Recent; 4] = [RECLAIM, KILLING, DYING, HURT];
 
 impl Recent {
     /// The size at which it holds as many on a machine of `cpus` possible processors.

@@ -28,11 +28,13 @@ pub enum RecordKind {
     Struck = 11,
     /// [`Kin`]: the ancestors of a process, and its id in its own PID namespace.
     Kin = 12,
+    /// [`AllocFailure`]: an allocation failed, and nobody was killed.
+    AllocFailure = 13,
 }
 
 impl RecordKind {
     /// Every kind that the kernel half makes, in the order of the loss counters.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Decision,
         Self::Level,
         Self::Mark,
@@ -44,6 +46,7 @@ impl RecordKind {
         Self::Node,
         Self::Struck,
         Self::Kin,
+        Self::AllocFailure,
     ];
     /// Above the value of every kind.
     pub const END: u32 = 16;
@@ -666,3 +669,52 @@ record! {
         pub reserved: u32,
     } size 56
 }
+/// Values of [`AllocFailure::what`].
+pub mod failure {
+    /// A page fault: `pagefault_out_of_memory()` (mm/oom_kill.c).
+    pub const PAGE_FAULT: u32 = 1;
+    /// A page of hugetlbfs: `alloc_hugetlb_folio()` (mm/hugetlb.c).
+    pub const HUGETLB: u32 = 2;
+    /// Pages: `__alloc_pages()` gave up, and `warn_alloc()` (mm/page_alloc.c) is to say so.
+    pub const PAGES: u32 = 3;
+    /// Memory of the kernel's that is mapped page by page: `vmalloc()`, and `warn_alloc()`.
+    pub const VMALLOC: u32 = 4;
+}
+
+record! {
+    /// An allocation failed, and nobody was killed for it. It has a run of its own, with the memory cgroups of the task.
+    ///
+    /// Where the same happens to a process again and again, it is told once in [`FAILURE_AGAIN_NS`], and the rest is counted.
+    pub struct AllocFailure {
+        /// Kind [`RecordKind::AllocFailure`].
+        pub header: Header,
+        /// The task in whose context it failed.
+        pub task: TaskFacts,
+        /// What failed (values of [`failure`]).
+        pub what: u32,
+        /// Allocation flags, of [`failure::PAGES`] and [`failure::VMALLOC`].
+        pub gfp_mask: u32,
+        /// Order of the request, of [`failure::PAGES`].
+        pub order: u32,
+        /// The error, of [`failure::HUGETLB`]: positive.
+        pub errno: u32,
+        /// When this first happened to the process, or began to be counted anew. `CLOCK_BOOTTIME`, ns.
+        pub first_ns: u64,
+        /// How often it has happened since then.
+        pub total: u64,
+        /// The memory cgroup that the task is going to wait for (`memory.oom_control` of v1): its id; 0: none.
+        pub waits_id: u64,
+        /// Its hierarchy.
+        pub waits_hierarchy: u32,
+        /// Keeps the size a multiple of 8.
+        pub reserved: u32,
+    } size 152
+}
+
+/// What happens to a process again is told once in this time, ns.
+pub const FAILURE_AGAIN_NS: u64 = 1_000_000_000;
+/// What names it in the map of counts: [`AllocFailure::what`] in the upper half and the process id in the lower; and when the
+/// process began.
+pub type FailureKey = [u64; 2];
+/// How often it has happened: [`AllocFailure::first_ns`]; [`AllocFailure::total`]; when it was told last (`CLOCK_BOOTTIME`, ns).
+pub type FailureCount = [u64; 3];

@@ -106,9 +106,20 @@ pub fn count_lost(kind: RecordKind) {
 #[inline(never)]
 extern "C" fn lose(kind: u64) -> u64 {
     if let Some(count) = LOST.get_ptr_mut(kind as u32) {
-        // SAFETY: an element lives as long as its map and is aligned to 8; the instruction adds to it alone. In
-        // assembly, since the target's library has no atomics that the oldest kernels know.
-        unsafe { asm!("lock *(u64 *)({count} + 0) += {one}", count = in(reg) count, one = in(reg) 1_u64) };
+        // SAFETY: an element lives as long as its map and is aligned to 8.
+        unsafe { add_one(count) };
     }
     0
+}
+
+/// Adds 1, whoever else does the same.
+///
+/// # Safety
+///
+/// The count must be one in a map, aligned to 8.
+#[inline(always)]
+pub unsafe fn add_one(count: *mut u64) {
+    // SAFETY: the instruction adds to the count alone. In assembly, since the target's library has no atomics that the
+    // oldest kernels know.
+    unsafe { asm!("lock *(u64 *)({count} + 0) += {one}", count = in(reg) count, one = in(reg) 1_u64) };
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::bench::Bench;
 use crate::eat::{self, Eat};
+use crate::fail::{self, Fail};
 use crate::machine::Machine;
 use crate::results::Results;
 use crate::runner::Plan;
@@ -42,6 +43,9 @@ enum Command {
     /// Eat memory: the process that a scenario has killed.
     #[command(hide = true)]
     Eat(Eat),
+    /// Have an allocation fail: the process that a scenario hurts.
+    #[command(hide = true)]
+    Fail(Fail),
     /// Measure what oomtrace costs.
     #[command(hide = true)]
     Bench(Bench),
@@ -117,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.run(),
         Command::Storm(storm) => storm.run(),
         Command::Eat(eat) => eat::run(&eat).map(|()| true),
+        Command::Fail(fail) => fail::run(&fail).map(|()| true),
         Command::Bench(bench) => bench.run().map(|()| true),
         Command::Tenant(tenant) => tenant::run(&tenant).map(|()| true),
     };

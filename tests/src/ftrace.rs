@@ -1,6 +1,7 @@
 //! A trace buffer of our own: the kernel's account of its tracepoints, which no tool has a part in.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -13,6 +14,56 @@ pub struct Trace {
     instance: PathBuf,
     /// The file system, mounted nowhere.
     _mount: OwnedFd,
+}
+
+/// The kernel's count of calls of one of its functions. Dropping it removes it.
+#[derive(Debug)]
+pub struct Probe {
+    tracing: PathBuf,
+    name: String,
+    /// The file system, mounted nowhere.
+    _mount: OwnedFd,
+}
+
+impl Probe {
+    /// Begins to count the calls of `function`. It takes kprobes.
+    pub fn count(function: &str) -> Result<Self> {
+        let mount = detached().context("tracefs cannot be had; run as root")?;
+        let tracing = PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()));
+        let name = format!("oomtrace_{}_{function}", std::process::id());
+        let probe = Self { tracing, name, _mount: mount };
+        probe.append(&format!("p:oomtrace/{} {function}", probe.name))?;
+        probe.enable("1")?;
+        Ok(probe)
+    }
+
+    /// How many there were.
+    pub fn hits(&self) -> Result<u64> {
+        let text = fs::read_to_string(self.tracing.join("kprobe_profile"))
+            .context("cannot read the counts of probes")?;
+        let counts = text.lines().find_map(|line| line.trim().strip_prefix(&self.name));
+        let hits = counts.and_then(|counts| counts.split_ascii_whitespace().next()?.parse().ok());
+        hits.with_context(|| format!("the kernel does not count the probe {}", self.name))
+    }
+
+    fn enable(&self, value: &str) -> Result<()> {
+        let file = self.tracing.join(format!("events/oomtrace/{}/enable", self.name));
+        fs::write(file, value).context("cannot switch a probe")
+    }
+
+    fn append(&self, line: &str) -> Result<()> {
+        let file = fs::OpenOptions::new().append(true).open(self.tracing.join("kprobe_events"));
+        file.and_then(|mut file| file.write_all(line.as_bytes())).context("cannot make a probe")
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        let gone = self.enable("0").and_then(|()| self.append(&format!("-:oomtrace/{}", self.name)));
+        if let Err(error) = gone {
+            eprintln!("cannot remove a probe: {error:#}");
+        }
+    }
 }
 
 /// A line of a trace.

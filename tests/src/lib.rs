@@ -22,6 +22,7 @@ pub mod compare;
 pub mod deadline;
 pub mod eat;
 pub mod eater;
+pub mod fail;
 pub mod fields;
 pub mod floor;
 pub mod freezer;

@@ -105,6 +105,13 @@ impl Machine {
         self.release() >= (Some(7), Some(0))
     }
 
+    /// Whether the kernel can move the memory controller to version 1 and back. 6.1 does so, and warns of counters that
+    /// fall below 0 (`page_counter_uncharge()`); later ones mostly lack version 1.
+    #[must_use]
+    pub fn moves_memcg(&self) -> bool {
+        self.release() < (Some(6), Some(0))
+    }
+
     /// The first two numbers of the kernel's release.
     fn release(&self) -> (Option<u64>, Option<u64>) {
         let mut numbers = self.kernel.split('.').map_while(|number| number.parse::<u64>().ok());

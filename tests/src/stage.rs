@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use crate::checks::Checks;
 use crate::compare::{Expected, counts, sequence};
@@ -14,6 +15,7 @@ use crate::eat::Eat;
 use crate::eater::{Eater, Facts};
 use crate::fields::Fields;
 use crate::floor::Floor;
+use crate::incident::kind;
 use crate::machine::Machine;
 use crate::schema::Schema;
 use crate::tracer::{Output, Program, Tracer};
@@ -108,6 +110,14 @@ impl Stage<'_> {
         }
         if let Some(traced) = &seen.traced {
             self.judge_course(traced);
+            let victims: Vec<u64> =
+                expected.iter().flat_map(|kill| &kill.victims).map(|victim| victim.pid()).collect();
+            for object in traced.objects.iter().filter(|object| kind(object) == "alloc_failure") {
+                let pid = object.pointer("/task/pid").and_then(Value::as_u64);
+                self.checks.that(pid.is_none_or(|pid| !victims.contains(&pid)), || {
+                    format!("a victim on its way to its end is told of as a failure: {object}")
+                });
+            }
         }
     }
 

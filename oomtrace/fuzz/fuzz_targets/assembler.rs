@@ -75,6 +75,7 @@ impl Teller {
             What::Relief(relief) => Record::Relief(key, relief.relief()),
             What::Cmdline(cmdline) => Record::Cmdline(key, Box::new(cmdline.cmdline())),
             What::Struck(struck) => Record::Struck(key, Box::new(struck.struck())),
+            What::AllocFailure(failure) => Record::AllocFailure(key, Box::new(failure.failure())),
             What::Candidate(candidate) => Record::Candidate(key, Box::new(candidate.candidate())),
             What::Zone(zone) => Record::Zone(key, Box::new(zone.zone())),
             What::Node(node) => Record::Node(key, Box::new(node.node())),
@@ -127,6 +128,7 @@ impl Teller {
                 Event::Opened(incident) | Event::Closed(incident) => {
                     incident.victims.first().and_then(|victim| victim.pid)
                 }
+                Event::AllocFailure(failure) => failure.task.pid,
                 Event::Relieved(relief) => relief.victims.first().map(|victim| victim.pid),
             };
             if first.is_none_or(|pid| pid < STRANGERS.start) {

@@ -43,6 +43,8 @@ fuzz_target!(|bytes: &[u8]| {
         Record::Node(..) => size_of::<abi::Node>(),
         Record::Relief(..) => size_of::<abi::Relief>(),
         Record::Kin(..) => size_of::<abi::Kin>(),
+        Record::Struck(..) => size_of::<abi::Struck>(),
+        Record::AllocFailure(..) => size_of::<abi::AllocFailure>(),
         Record::Cmdline(..) => masked(bytes),
         Record::KernelLog(_, ref log) => size_of::<abi::KernelLog>() + log.text.len(),
     };

@@ -26,6 +26,8 @@ pub struct Ledger {
     open: HashMap<String, u32>,
     /// Complete incidents.
     closed: usize,
+    /// Lines about allocations that failed, which are numbered with them.
+    failures: usize,
     /// Complete incidents that are followed until their victims' memory is free: number, id and victims.
     followed: HashMap<u64, (String, Vec<u32>)>,
     /// The victims of complete incidents, in their order.
@@ -88,6 +90,10 @@ impl Ledger {
             Event::Opened(incident) => self.opened(incident),
             Event::Closed(incident) => self.complete(incident),
             Event::Relieved(relief) => self.relieved(relief),
+            Event::AllocFailure(failure) => {
+                self.failures += 1;
+                assert_eq!(failure.common.seq, (self.closed + self.failures) as u64, "numbered without a gap");
+            }
         }
         assert!(self.open.len() <= OPEN_LIMIT, "{} incidents are open at once", self.open.len());
     }
@@ -126,7 +132,7 @@ impl Ledger {
         let first = incident.victims.first().and_then(|victim| victim.ppid);
         assert_eq!(announced, first, "{} was not announced with its first victim", incident.id);
         self.closed += 1;
-        assert_eq!(incident.common.seq, self.closed as u64, "incidents are numbered without a gap");
+        assert_eq!(incident.common.seq, (self.closed + self.failures) as u64, "incidents are numbered without a gap");
         assert!(incident.scope.limits.len() <= MAX_LEVELS as usize, "no kernel half sends more levels");
         assert!(incident.candidates.len() <= MAX_CANDIDATES, "no kernel half sends more candidates");
         assert!(incident.candidates.is_sorted_by(|one, next| one.points >= next.points), "best first");

@@ -28,6 +28,12 @@ impl Shown {
         let mut line = Vec::new();
         self.json.format(&message, &mut line);
         match event {
+            Event::AllocFailure(failure) => {
+                let object: serde_json::Value = serde_json::from_slice(&line).expect("the line is JSON");
+                assert_eq!(object["type"], "alloc_failure");
+                assert_eq!(object["seq"], failure.common.seq);
+                assert!(failure.count > 0, "a failure that did not happen");
+            }
             Event::Opened(_) => assert!(line.is_empty(), "a line is written once, at the end"),
             Event::Closed(incident) => {
                 let object = object(&line, "oom", (&incident.id, incident.common.seq, incident.common.boot_ns));
@@ -50,6 +56,7 @@ fn block(text: &str, event: &Event) {
     let headlines = text.lines().filter(|line| !line.starts_with("  ")).count();
     match event {
         Event::Opened(_) => assert!(headlines == 1 && text.lines().count() == 1, "{text:?}"),
+        Event::AllocFailure(_) => assert!(headlines == 1 && text.lines().count() <= 2, "{text:?}"),
         Event::Relieved(_) => assert!(headlines <= 1 && text.lines().count() == 1, "{text:?}"),
         Event::Closed(_) => assert!(headlines <= 1 && text.lines().count() >= 1, "{text:?}"),
     }

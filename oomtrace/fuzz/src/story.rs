@@ -2,7 +2,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use oomtrace::record::{
-    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Node, Zone,
+    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Node, Zone, AllocFailure, Failing,
 };
 
 use crate::session::{AnySession, figure, name};
@@ -82,6 +82,8 @@ pub enum What {
     Cmdline(AnyCmdline),
     /// A task that was killed with a victim.
     Struck(Box<AnyStruck>),
+    /// An allocation that failed.
+    AllocFailure(Box<AnyFailure>),
 }
 
 /// Which run of the OOM killer a record belongs to, and when it was made.
@@ -432,6 +434,39 @@ impl AnyZone {
             present_pages: self.managed,
             reserve_pages: self.reserve,
             blocks: self.blocks.map(|blocks| blocks.to_vec()),
+/// An allocation that failed, of the set of [`AnyTask`].
+#[derive(Arbitrary, Debug)]
+pub struct AnyFailure {
+    what: u8,
+    task: AnyTask,
+    gfp_mask: Option<u32>,
+    order: Option<u32>,
+    first: u8,
+    total: u64,
+    waits: Option<u8>,
+    remainder: bool,
+}
+
+impl AnyFailure {
+    /// The record's content.
+    #[must_use]
+    pub fn failure(&self) -> AllocFailure {
+        AllocFailure {
+            what: match self.what % 4 {
+                0 => Failing::PageFault,
+                1 => Failing::Hugetlb,
+                2 => Failing::Pages,
+                _ => Failing::Vmalloc,
+            },
+            task: self.task.task(None, None),
+            gfp_mask: self.gfp_mask,
+            order: self.order,
+            errno: self.order,
+            // Mostly the same series.
+            first_ns: u64::from(self.first % 2),
+            total: self.total,
+            waits: self.waits.map(|id| cgroup(u64::from(id % 4))),
+            remainder: self.remainder,
         }
     }
 }

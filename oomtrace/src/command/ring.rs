@@ -12,7 +12,7 @@ use super::shown::Shown;
 use crate::{
     host,
     incident::Assembler,
-    kernel::{load::Attached, missed::Missed},
+    kernel::{hurt::Untold, load::Attached, missed::Missed},
     record::{Frame, Recorder, privacy},
     say::say,
 };
@@ -25,6 +25,7 @@ pub struct Ring {
     /// Marks that found no room.
     pub lost_marks: u64,
     missed: Missed,
+    untold: Untold,
 }
 
 impl Ring {
@@ -35,12 +36,14 @@ impl Ring {
         };
         let records = RingBuf::try_from(take("RECORDS")?).context("The ring buffer cannot be mapped")?;
         let lost = Array::try_from(take("LOST")?).context("The loss counters cannot be read")?;
+        let untold = Untold::of(&mut attached.ebpf)?;
         Ok(Self {
             records: watch(records).context("The ring buffer cannot be watched")?,
             lost,
             reported: [0; _],
             lost_marks: 0,
             missed: Missed::of(&attached.ebpf),
+            untold,
         })
     }
 
@@ -63,6 +66,7 @@ impl Ring {
             // Room for the next record before anything else is done with this one.
             drop(item);
             self.missed.enter(&mut bytes);
+            self.untold.hear(&bytes);
             privacy::mask(&mut bytes);
             let bytes = Bytes::from(bytes);
             if let Some(recorder) = recorder {
@@ -81,6 +85,29 @@ impl Ring {
             if let Some(recorder) = recorder {
                 recorder.send(Frame::Lost { boot_ns, wall_clock_offset_ns, counts: lost });
             }
+        }
+    }
+
+    /// When [`Self::rest`] has something to do next, ns since boot.
+    pub fn deadline_ns(&self) -> Option<u64> {
+        self.untold.deadline_ns()
+    }
+
+    /// Tells how many allocations failed that the programs did not tell one by one, as far as they have ceased by `now_ns`.
+    pub fn rest(
+        &mut self,
+        assembler: &mut Assembler,
+        shown: &mut Shown,
+        recorder: Option<&Recorder>,
+        now_ns: u64,
+    ) {
+        let wall_clock_offset_ns = host::wall_clock_offset_ns();
+        for bytes in self.untold.due(now_ns) {
+            let bytes = Bytes::from(bytes);
+            if let Some(recorder) = recorder {
+                recorder.send(Frame::Record { wall_clock_offset_ns, bytes: bytes.clone() });
+            }
+            shown.record(assembler, &bytes, host::boot_ns(), wall_clock_offset_ns);
         }
     }
 

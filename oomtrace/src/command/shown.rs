@@ -112,6 +112,17 @@ impl Shown {
                     }
                     continue;
                 }
+                Event::AllocFailure(failure) => {
+                    if let Some(check) = &mut self.check {
+                        check.check_failure(failure);
+                    }
+                    if self.filter.passes_failure(failure) {
+                        self.send(assembler, Message::Incident(event), offset_ns);
+                    } else {
+                        self.counts.filtered += 1;
+                    }
+                    continue;
+                }
             };
             if let Some(check) = &mut self.check {
                 check.check(incident);
@@ -328,6 +339,7 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::Zone) => "zone",
         Some(RecordKind::Node) => "node",
         Some(RecordKind::KernelLog) => "kernel_log",
+        Some(RecordKind::AllocFailure) => "alloc_failure",
         None => "unknown",
     }
 }

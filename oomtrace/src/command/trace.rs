@@ -99,7 +99,8 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let _ = ring.descriptor().and_then(aside::stand);
     let mut logger = logger.map(watch).transpose().context("The kernel programs' log cannot be watched")?;
     let end = loop {
-        let (deadline, urgent) = (assembler.deadline_ns(), assembler.waits_for_log());
+        let deadline = assembler.deadline_ns().into_iter().chain(ring.deadline_ns()).min();
+        let urgent = assembler.waits_for_log();
         tokio::select! {
             biased;
             ready = ring.ready() => {
@@ -111,6 +112,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
                 witness.read_all_if_wanted(&mut assembler, &mut shown, recorder.as_ref());
                 let events = assembler.expire(host::boot_ns());
                 shown.events(&mut assembler, events, host::wall_clock_offset_ns());
+                ring.rest(&mut assembler, &mut shown, recorder.as_ref(), host::boot_ns());
             }
             () = follow::ready(&mut witness.log, urgent) => {
                 witness.read(&mut assembler, &mut shown, recorder.as_ref());
@@ -130,6 +132,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     // Detach first: what is in the ring then is all that there will be.
     drop(attached);
     ring.drain(&mut assembler, &mut shown, recorder.as_ref());
+    ring.rest(&mut assembler, &mut shown, recorder.as_ref(), u64::MAX);
     let events = assembler.end();
     shown.events(&mut assembler, events, host::wall_clock_offset_ns());
     shown.ended_tracing(&mut assembler, host::boot_ns(), host::wall_clock_offset_ns());

@@ -11,6 +11,7 @@ use super::{
     chain::Chain,
     cmdlines::{self, Cmdlines},
     doubt::{self, Doubt},
+    failure::{AllocFailure, Failures},
     kin::Kins,
     log::{Kill, Log},
     logged, memory,
@@ -74,6 +75,8 @@ pub enum Event {
     Closed(Box<Incident>),
     /// It is known what became of its victims.
     Relieved(Box<Relief>),
+    /// An allocation failed, and nobody was killed.
+    AllocFailure(Box<AllocFailure>),
 }
 
 impl Event {
@@ -82,7 +85,7 @@ impl Event {
     pub fn closed(&self) -> Option<&Incident> {
         match self {
             Self::Closed(incident) => Some(incident),
-            Self::Opened(_) | Self::Relieved(_) => None,
+            Self::Opened(_) | Self::Relieved(_) | Self::AllocFailure(_) => None,
         }
     }
 }
@@ -96,6 +99,7 @@ pub struct Assembler {
     remembered: VecDeque<(u32, Option<u64>)>,
     reliefs: Reliefs,
     cmdlines: Cmdlines,
+    failures: Failures,
     /// Calls of `out_of_memory()` without a decision when the last incident was told.
     undecided: u32,
     kins: Kins,
@@ -159,6 +163,7 @@ impl Assembler {
             remembered: VecDeque::new(),
             reliefs: Reliefs::default(),
             cmdlines: Cmdlines::default(),
+            failures: Failures::default(),
             undecided: 0,
             kins: Kins::default(),
             log: Log::default(),
@@ -216,6 +221,10 @@ impl Assembler {
         }
         if let Record::Struck(_, struck) = record {
             self.struck(*struck);
+            return events;
+        }
+        if let Record::AllocFailure(_, failure) = record {
+            events.extend(self.failed(&key, &failure, wall_clock_offset_ns));
             return events;
         }
         if let Record::Kin(_, kin) = record {
@@ -279,6 +288,36 @@ impl Assembler {
             events.push(Event::Opened(Box::new(incident)));
         }
         events
+    }
+
+    /// An allocation failed. The cgroups of its task came just before, as those of a run of the OOM killer do.
+    fn failed(
+        &mut self,
+        key: &Key,
+        failure: &record::AllocFailure,
+        wall_clock_offset_ns: i64,
+    ) -> Option<Event> {
+        let own = |run: &Run| {
+            run.opened_ns == key.opened_ns
+                && run.decision.is_none()
+                && run.marks.is_empty()
+                && run.close.is_none()
+        };
+        let run = if self.open.get(&key.trigger_tid).is_some_and(own) {
+            self.open.remove(&key.trigger_tid)
+        } else {
+            None
+        };
+        let chains = run.map(|run| run.chains).unwrap_or_default();
+        let seq = self.seq + 1;
+        let common = self.common(seq, key.boot_ns, wall_clock_offset_ns);
+        let mut missing = BTreeMap::new();
+        let command = self.command(&failure.task, "task.cmdline", TRIGGER_CMDLINE, &mut missing);
+        let page_bytes = self.session.host.page_bytes;
+        let line = self.failures.line(failure, chains.first(), page_bytes, common, command, missing)?;
+        self.next_seq();
+        let lost_records = u64::from(key.lost);
+        Some(Event::AllocFailure(Box::new(AllocFailure { lost_records, ..line })))
     }
 
     /// A process told its command line.
@@ -959,6 +998,7 @@ impl Run {
             | Record::Cmdline(..)
             | Record::Struck(..)
             | Record::Kin(..)
+            | Record::AllocFailure(..)
             | Record::KernelLog(..) => {}
             Record::Candidate(_, candidate) => {
                 if self.candidates.len() < MAX_CANDIDATES {

@@ -5,6 +5,7 @@ mod ballot;
 mod chain;
 mod cmdlines;
 mod doubt;
+mod failure;
 mod gfp;
 mod kin;
 mod log;
@@ -18,6 +19,7 @@ mod types;
 mod zones;
 
 pub use assemble::{Assembler, Event, TRIGGER_CMDLINE, VICTIMS_CMDLINE};
+pub use failure::{AllocFailure, AllocFailureTag, FailedTask, FailureKind};
 pub use gfp::flag_names as gfp_flag_names;
 pub use logged::LOGGED;
 pub(crate) use memory::per_cpu_bound;

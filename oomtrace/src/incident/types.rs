@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::failure::AllocFailure;
 use crate::{
     host::{
         container::{self, Container},
@@ -66,6 +67,8 @@ pub enum Line {
     Oom(Box<Incident>),
     /// What became of an incident's victims.
     Relief(Box<Relief>),
+    /// An allocation failed, and nobody was killed.
+    AllocFailure(Box<AllocFailure>),
     /// Something was lost.
     Loss(Loss),
     /// Tracing began or ended.
@@ -108,7 +111,7 @@ impl JsonSchema for WallTime {
 /// What every line tells.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Common {
-    /// Number of the incident or loss within this run of oomtrace, from 1. A status has that of the last one.
+    /// Number of the incident, failure or loss within this run of oomtrace, from 1. A status has that of the last one.
     pub seq: u64,
     /// When it happened, by the wall clock.
     pub time: WallTime,

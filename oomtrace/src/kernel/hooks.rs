@@ -395,9 +395,116 @@ pub const STALL: Role = Role {
     ],
 };
 
+/// What tells a victim on its way to its signal from a process that is hurt.
+fn tells_victims(btf: &Btf) -> Result<(), String> {
+    btf.member("task_struct", "pending.signal.sig[0]").map(drop).map_err(|missing| missing.to_string())
+}
+
+/// What fails and kills nobody.
+pub const ALLOC_FAILURE: Role = Role {
+    name: "alloc_failure",
+    purpose: "page faults that fail for want of memory, and nobody is killed",
+    choices: &[
+        Choice {
+            offered: Some(tells_victims),
+            note: UNSEEN_CHARGES,
+            ..choice(&[hook("page_fault_fentry", Kind::Fentry, "pagefault_out_of_memory")])
+        },
+        Choice {
+            offered: Some(tells_victims),
+            note: UNSEEN_CHARGES,
+            ..choice(&[hook("page_fault_kprobe", Kind::Kprobe, "pagefault_out_of_memory")])
+        },
+        Choice { note: "they are not seen", ..choice(&[]) },
+    ],
+};
+
+const UNSEEN_CHARGES: &str = "what a memory cgroup refuses the kernel itself (a system call then fails with ENOMEM, an \
+                              allocation of more than 8 pages always) is seen by no hook that costs nothing";
+
+/// `alloc_hugetlb_folio(vma, addr, avoid_reserve)`: where a program finds what a function returned depends on how many
+/// parameters there are.
+fn allocates_for_a_vma(btf: &Btf, function: &str) -> Result<(), String> {
+    let prototype = btf.function(function).map_err(|missing| missing.to_string())?;
+    match (prototype.params.as_slice(), &prototype.returns) {
+        ([_, _, _], TypeShape::Pointer { .. }) => Ok(()),
+        _ => Err(format!("{function}() takes or returns something else on this kernel")),
+    }
+}
+
+fn allocates_folios(btf: &Btf) -> Result<(), String> {
+    allocates_for_a_vma(btf, "alloc_hugetlb_folio")
+}
+
+fn allocates_pages(btf: &Btf) -> Result<(), String> {
+    allocates_for_a_vma(btf, "alloc_huge_page")
+}
+
+/// Pools that run out.
+pub const HUGETLB: Role = Role {
+    name: "hugetlb",
+    purpose: "huge pages (hugetlbfs) that the pool has not: the process gets SIGBUS",
+    choices: &[
+        Choice {
+            offered: Some(allocates_folios),
+            ..choice(&[hook("hugetlb_fexit", Kind::Fexit, "alloc_hugetlb_folio")])
+        },
+        Choice {
+            offered: Some(allocates_pages),
+            ..choice(&[hook("hugetlb_fexit", Kind::Fexit, "alloc_huge_page")])
+        },
+        Choice {
+            offered: Some(allocates_folios),
+            ..choice(&[hook("hugetlb_kretprobe", Kind::Kretprobe, "alloc_hugetlb_folio")])
+        },
+        Choice {
+            offered: Some(allocates_pages),
+            ..choice(&[hook("hugetlb_kretprobe", Kind::Kretprobe, "alloc_huge_page")])
+        },
+        Choice { note: "they are not seen", ..choice(&[]) },
+    ],
+};
+
+/// `void warn_alloc(gfp_t gfp_mask, nodemask_t *nodemask, const char *fmt, ...)`.
+fn warns_of_an_allocation(btf: &Btf) -> Result<(), String> {
+    let prototype = btf.function("warn_alloc").map_err(|missing| missing.to_string())?;
+    match prototype.params.as_slice() {
+        [mask, _, format] if prototype.variadic => match (&mask.type_, &format.type_) {
+            (TypeShape::Int { .. }, TypeShape::Pointer { .. }) => Ok(()),
+            _ => Err("warn_alloc() takes something else on this kernel".to_owned()),
+        },
+        _ => Err("warn_alloc() takes something else on this kernel".to_owned()),
+    }
+}
+
+/// What the kernel itself does not get. Such a function can have no trampoline.
+pub const PAGE_ALLOCATION: Role = Role {
+    name: "page_allocation",
+    purpose: "allocations of the kernel's own that fail for good",
+    choices: &[
+        Choice {
+            offered: Some(warns_of_an_allocation),
+            ..choice(&[hook("pages_kprobe", Kind::Kprobe, "warn_alloc")])
+        },
+        Choice { note: "they are not seen; the kernel's log has some of them", ..choice(&[]) },
+    ],
+};
+
 /// Every role.
-pub const ROLES: [Role; 9] =
-    [VICTIM, KILLED, RELIEF, CMDLINE, COLLATERAL, OUTCOME, DECISION, STALL, CANDIDATES];
+pub const ROLES: [Role; 12] = [
+    VICTIM,
+    KILLED,
+    RELIEF,
+    CMDLINE,
+    COLLATERAL,
+    OUTCOME,
+    DECISION,
+    STALL,
+    CANDIDATES,
+    ALLOC_FAILURE,
+    HUGETLB,
+    PAGE_ALLOCATION,
+];
 
 const fn choice(hooks: &'static [Hook]) -> Choice {
     Choice { hooks, offered: None, shared: false, losses: &[], note: "" }

@@ -5,6 +5,7 @@
 //! places.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use std::{
 
 use super::memcg_files::{self, limit_bytes};
 use crate::{
-    incident::{Incident, Limit},
+    incident::{AllocFailure, Incident, Limit},
     kernel::hooks::Tier,
 };
 
@@ -46,21 +47,37 @@ impl LimitsCheck {
     /// Leaves out of an incident what does not agree, with the reason.
     pub fn check(&mut self, incident: &mut Incident) {
         let seen = self.latest.take().filter(|(id, _)| *id == incident.id);
-        let (id, result) = seen.unwrap_or_else(|| (incident.id.clone(), self.compare_all(incident)));
+        let (id, result) = seen.unwrap_or_else(|| {
+            let limits = &incident.scope.limits;
+            (incident.id.clone(), self.compare_all(limits, "scope.limits", &incident.missing))
+        });
         if let Err(reason) = &result {
             distrust(incident, reason);
         }
         self.latest = Some((id, result));
     }
 
+    /// The same of a failed allocation.
+    pub fn check_failure(&mut self, failure: &mut AllocFailure) {
+        if let Err(reason) = self.compare_all(&failure.limits, "limits", &failure.missing) {
+            failure.limits.clear();
+            failure.missing.insert("limits".to_owned(), reason);
+        }
+    }
+
     /// Compares level by level, as long as that is still done.
-    fn compare_all(&mut self, incident: &Incident) -> Result<(), String> {
+    fn compare_all(
+        &mut self,
+        limits: &[Limit],
+        of: &str,
+        missing: &BTreeMap<String, String>,
+    ) -> Result<(), String> {
         if self.left == 0 {
             return Ok(());
         }
         let mut agreed = false;
-        for (at, limit) in incident.scope.limits.iter().enumerate() {
-            let known = |field: &str| !incident.missing.contains_key(&format!("scope.limits[{at}].{field}"));
+        for (at, limit) in limits.iter().enumerate() {
+            let known = |field: &str| !missing.contains_key(&format!("{of}[{at}].{field}"));
             if let Some(result) = self.compare(limit, known) {
                 result?;
                 agreed = true;

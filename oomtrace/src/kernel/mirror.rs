@@ -102,6 +102,7 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
             | Record::Node(..)
             | Record::Relief(..)
             | Record::Struck(..)
+            | Record::AllocFailure(..)
             | Record::KernelLog(..) => bail!("nobody decided"),
         }
     }

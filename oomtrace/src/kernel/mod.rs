@@ -3,6 +3,7 @@
 pub mod btf;
 mod disguise;
 pub mod hooks;
+pub mod hurt;
 pub mod layout;
 pub mod limits;
 pub mod load;

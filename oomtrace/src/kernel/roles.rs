@@ -15,9 +15,10 @@ use serde::Serialize;
 use super::{
     btf::Btf,
     hooks::{
-        CANDIDATES, CMDLINE, COLLATERAL, Choice, DECISION, Hook, KILLED, Kind, OUTCOME, RELIEF, Role, STALL,
-        STAND_IN, Tier, VICTIM,
+        ALLOC_FAILURE, CANDIDATES, CMDLINE, COLLATERAL, Choice, DECISION, HUGETLB, Hook, KILLED, Kind,
+        OUTCOME, PAGE_ALLOCATION, RELIEF, Role, STALL, STAND_IN, Tier, VICTIM,
     },
+    hurt,
     load::{CannotTrace, Options, chain},
     mirror, trampoline,
 };
@@ -75,11 +76,12 @@ impl Filling<'_> {
     fn all(&mut self, armed: impl FnOnce()) -> anyhow::Result<Vec<RoleStatus>> {
         let stand_in = self.take(&STAND_IN).is_ok();
         // Whether it was a kill must be known before a mark is reported.
-        let order = if stand_in {
-            [&VICTIM, &RELIEF, &CMDLINE, &KILLED, &COLLATERAL, &OUTCOME, &DECISION, &STALL, &CANDIDATES]
+        let first = if stand_in {
+            [&VICTIM, &RELIEF, &CMDLINE, &KILLED, &COLLATERAL]
         } else {
-            [&KILLED, &VICTIM, &RELIEF, &CMDLINE, &COLLATERAL, &OUTCOME, &DECISION, &STALL, &CANDIDATES]
+            [&KILLED, &VICTIM, &RELIEF, &CMDLINE, &COLLATERAL]
         };
+        let rest = [&OUTCOME, &DECISION, &STALL, &CANDIDATES, &ALLOC_FAILURE, &HUGETLB, &PAGE_ALLOCATION];
         // A tier that the user wants may prove not to be had at the last role.
         let needed = match self.options.tier {
             None if stand_in => 1,
@@ -88,17 +90,22 @@ impl Filling<'_> {
         };
         let mut armed = Some(armed);
         let mut roles = Vec::new();
-        for role in order.into_iter().filter(|role| self.options.cmdline || role.name != CMDLINE.name) {
+        for role in
+            first.into_iter().chain(rest).filter(|role| self.options.cmdline || role.name != CMDLINE.name)
+        {
             // A run whose beginning is seen and whose end is not would never end.
             let endless = roles
                 .iter()
                 .any(|status: &RoleStatus| status.role == OUTCOME.name && status.hooks.is_empty());
             let in_vain = match role.name {
-                name if name == DECISION.name && endless => Some(ENDLESS),
-                name if name == CANDIDATES.name && tier(&roles) == Tier::Tracepoint => Some(UNDECIDED),
+                name if name == DECISION.name && endless => Some(ENDLESS.to_owned()),
+                name if name == CANDIDATES.name && tier(&roles) == Tier::Tracepoint => {
+                    Some(UNDECIDED.to_owned())
+                }
+                name if name == ALLOC_FAILURE.name => hurt::check(self.ebpf).err(),
                 _ => None,
             };
-            roles.push(self.fill(role, in_vain)?);
+            roles.push(self.fill(role, in_vain.as_deref())?);
             if roles.len() == needed
                 && let Some(armed) = armed.take()
             {

@@ -4,7 +4,7 @@ use wildmatch::WildMatch;
 
 use crate::{
     cli::FilterArgs,
-    incident::{Incident, Victim},
+    incident::{AllocFailure, Incident, Place, Victim},
 };
 
 /// See [`FilterArgs`].
@@ -41,33 +41,41 @@ impl Filter {
     /// Whether one victim of the incident passes every filter; without a filter, every incident does.
     #[must_use]
     pub fn passes(&self, incident: &Incident) -> bool {
-        let none = self.cgroup.is_none()
+        self.is_none() || incident.victims.iter().any(|victim| self.passes_victim(victim))
+    }
+
+    /// Whether the task of a failed allocation does. Its memory is not known.
+    #[must_use]
+    pub fn passes_failure(&self, failure: &AllocFailure) -> bool {
+        let task = &failure.task;
+        self.is_none() || self.passes_process(task.pid, task.comm.as_deref(), &task.place, None)
+    }
+
+    fn is_none(&self) -> bool {
+        self.cgroup.is_none()
             && self.container.is_none()
             && self.comm.is_none()
             && self.pid.is_none()
-            && self.min_rss.is_none();
-        none || incident.victims.iter().any(|victim| self.passes_victim(victim))
+            && self.min_rss.is_none()
     }
 
     fn passes_victim(&self, victim: &Victim) -> bool {
+        let rss = victim.rss.map(|rss| rss.total_bytes);
+        self.passes_process(victim.pid, victim.comm.as_deref(), &victim.place, rss)
+    }
+
+    fn passes_process(&self, pid: Option<u32>, comm: Option<&str>, place: &Place, rss: Option<u64>) -> bool {
         let cgroup = self.cgroup.as_ref().is_none_or(|pattern| {
-            victim
-                .place
-                .cgroup
-                .as_deref()
-                .is_some_and(|path| ancestors(path).any(|path| pattern.matches(path)))
+            place.cgroup.as_deref().is_some_and(|path| ancestors(path).any(|path| pattern.matches(path)))
         });
         let container = self.container.as_ref().is_none_or(|(id, name)| {
-            victim.place.container.as_ref().is_some_and(|container| {
+            place.container.as_ref().is_some_and(|container| {
                 id.matches(&container.id) || container.name.as_deref().is_some_and(|own| name.matches(own))
             })
         });
-        let comm = self
-            .comm
-            .as_ref()
-            .is_none_or(|pattern| victim.comm.as_deref().is_some_and(|comm| pattern.matches(comm)));
-        let pid = self.pid.is_none_or(|pid| victim.pid == Some(pid));
-        let rss = self.min_rss.is_none_or(|least| victim.rss.is_some_and(|rss| rss.total_bytes >= least));
+        let comm = self.comm.as_ref().is_none_or(|pattern| comm.is_some_and(|comm| pattern.matches(comm)));
+        let pid = self.pid.is_none_or(|wanted| pid == Some(wanted));
+        let rss = self.min_rss.is_none_or(|least| rss.is_some_and(|rss| rss >= least));
         cgroup && container && comm && pid && rss
     }
 }

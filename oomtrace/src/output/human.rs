@@ -8,8 +8,8 @@ use super::{Format, Message};
 use crate::{
     host::container::Runtime,
     incident::{
-        Ancestor, Cause, Command, Event, HostMemory, Incident, Kinship, Limit, Loss, Outcome, Place, Relief,
-        Relieved, Scope, ScopeKind, Verdict, Victim, WallTime, Zone,
+        AllocFailure, Ancestor, Cause, Command, Event, FailureKind, HostMemory, Incident, Kinship, Limit,
+        Loss, Outcome, Place, Relief, Relieved, Scope, ScopeKind, Verdict, Victim, WallTime, Zone,
     },
     text::printable,
 };
@@ -146,6 +146,25 @@ impl Human {
         to
     }
 
+    /// A line of its own, and what to do about it where that is plain.
+    fn failure(&self, failure: &AllocFailure) -> String {
+        let task = &failure.task;
+        let time = self.paint(DIM, &self.time(failure.common.time));
+        let (what, name) = (self.paint(YELLOW, "NO MEMORY"), self.paint(BOLD, &name(task.comm.as_deref())));
+        let place = place(&task.place).map_or_else(String::new, |place| format!("  in {place}"));
+        let times = if failure.count > 1 {
+            format!(" (×{})", grouped(i64::try_from(failure.count).unwrap_or(i64::MAX)))
+        } else {
+            String::new()
+        };
+        let mut to =
+            format!("{time}  {what}  {name} (pid {}){place}   {}{times}\n", id(task.pid), refused(failure));
+        if let Some(advice) = advice(failure) {
+            self.row(&mut to, "do", &advice);
+        }
+        to
+    }
+
     fn loss(&self, loss: &Loss) -> String {
         let counts: Vec<_> = loss.counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         let advice = match loss.place {
@@ -190,6 +209,10 @@ impl Format for Human {
             Message::Incident(Event::Relieved(relief)) => {
                 to.extend(self.relief(relief).into_bytes());
                 self.told = None;
+            }
+            Message::Incident(Event::AllocFailure(failure)) => {
+                to.extend(self.failure(failure).into_bytes());
+                (self.headed, self.told) = (None, None);
             }
             Message::Loss(loss) => {
                 to.extend(self.loss(loss).into_bytes());
@@ -422,6 +445,64 @@ fn with(collateral: &[Victim]) -> Option<String> {
         names.push(format!("{more} more"));
     }
     Some(format!("killed {why}: {}", names.join(", ")))
+}
+
+/// What failed, and what that means for the process.
+fn refused(failure: &AllocFailure) -> String {
+    match failure.what {
+        FailureKind::PageFault => "page fault failed, nobody was killed".to_owned(),
+        FailureKind::MemcgOomDisabled => {
+            "page fault failed where the OOM killer is disabled: it hangs".to_owned()
+        }
+        FailureKind::Hugetlb => "no huge page for it in the pool: SIGBUS".to_owned(),
+        FailureKind::PageAllocation | FailureKind::Vmalloc => {
+            let mut text = match failure.what {
+                FailureKind::Vmalloc => "vmalloc failed".to_owned(),
+                _ => "page allocation failed".to_owned(),
+            };
+            // Writing to a String cannot fail.
+            if let Some(order) = failure.order {
+                let _ = write!(text, ", order {order}");
+            }
+            if let Some(flags) = failure.gfp_flags.as_deref().filter(|flags| !flags.is_empty()) {
+                let _ = write!(text, ", {}", flags.join("|"));
+            }
+            text
+        }
+    }
+}
+
+/// What to do about it.
+fn advice(failure: &AllocFailure) -> Option<String> {
+    match failure.what {
+        FailureKind::PageFault => {
+            let full = failure.limits.iter().find(|level| {
+                level
+                    .usage_bytes
+                    .zip(level.limit_bytes)
+                    .is_some_and(|(usage, limit)| usage >= limit - limit / 16)
+            })?;
+            Some(format!(
+                "raise the limit of {}, or let one of its processes be killed (oom_score_adj)",
+                level(full)
+            ))
+        }
+        FailureKind::MemcgOomDisabled => {
+            let path = failure
+                .memcg
+                .as_ref()
+                .and_then(|memcg| memcg.path.as_deref())
+                .map_or_else(String::new, printable);
+            Some(format!(
+                "free memory, raise the limit, or enable the OOM killer (memory.oom_control) of {path}"
+            ))
+        }
+        FailureKind::Hugetlb => Some(
+            "raise vm.nr_hugepages or vm.nr_overcommit_hugepages (or the limit of hugetlb's cgroup)"
+                .to_owned(),
+        ),
+        FailureKind::PageAllocation | FailureKind::Vmalloc => None,
+    }
 }
 
 /// How long it took until somebody was killed.

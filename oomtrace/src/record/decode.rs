@@ -2,14 +2,14 @@
 
 use oomtrace_ebpf::{
     self as abi, CMDLINE_WORDS, Header, MmFacts, NAME_LEN, NO_LIMIT_PAGES, RecordKind, TaskFacts, chain,
-    decision, kin, level, mm, reclaim, relief, struck, task, zone,
+    decision, failure, kin, level, mm, reclaim, relief, struck, task, zone,
 };
 use zerocopy::FromBytes;
 
 use super::kernel_log;
 use super::types::{
-    After, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Kin, Level, Mark, Mm, Node,
-    Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Zone,
+    After, AllocFailure, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing, Key, Kin,
+    Level, Mark, Mm, Node, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Zone,
 };
 use crate::text;
 
@@ -86,6 +86,10 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         RecordKind::Node => {
             let raw: abi::Node = exactly(kind, bytes)?;
             Record::Node(key(&raw.header), Box::new(node(&raw)))
+        }
+        RecordKind::AllocFailure => {
+            let raw: abi::AllocFailure = exactly(kind, bytes)?;
+            Record::AllocFailure(key(&raw.header), Box::new(alloc_failure(&raw)?))
         }
         RecordKind::Cmdline => Record::Cmdline(key(&header), Box::new(cmdline(bytes)?)),
         RecordKind::Kin => {
@@ -315,6 +319,33 @@ fn relief(raw: &abi::Relief) -> Result<Relief, DecodeError> {
     let id = |id: u32| (id != 0).then_some(id);
     let start_boot_ns = (raw.start_boot_ns != 0).then_some(raw.start_boot_ns);
     Ok(Relief { what, pid: id(raw.pid), start_boot_ns, tid: id(raw.tid) })
+}
+
+/// No allocator of the kernel's is asked for more (`MAX_PAGE_ORDER`, at most 13 on arm64 with pages of 64 KiB): then it is
+/// not the order that was passed.
+const MORE_THAN_ANY_ORDER: u32 = 20;
+
+fn alloc_failure(raw: &abi::AllocFailure) -> Result<AllocFailure, DecodeError> {
+    let what = match raw.what {
+        failure::PAGE_FAULT => Failing::PageFault,
+        failure::HUGETLB => Failing::Hugetlb,
+        failure::PAGES => Failing::Pages,
+        failure::VMALLOC => Failing::Vmalloc,
+        what => return Err(DecodeError::UnknownEvent { what }),
+    };
+    let waits = CgroupId { hierarchy: raw.waits_hierarchy, id: raw.waits_id };
+    Ok(AllocFailure {
+        what,
+        task: task(&raw.task),
+        gfp_mask: matches!(what, Failing::Pages | Failing::Vmalloc).then_some(raw.gfp_mask),
+        order: (what == Failing::Pages && raw.order < MORE_THAN_ANY_ORDER).then_some(raw.order),
+        errno: (what == Failing::Hugetlb).then_some(raw.errno),
+        first_ns: raw.first_ns,
+        total: raw.total,
+        waits: (raw.waits_id != 0).then_some(waits),
+        // Time since boot is never 0.
+        remainder: raw.header.opened_ns == 0,
+    })
 }
 
 fn mark(raw: &abi::Mark) -> Mark {

@@ -276,6 +276,42 @@ pub struct Struck {
     pub mm: Mm,
 }
 
+/// What failed though nobody was killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failing {
+    /// A page fault.
+    PageFault,
+    /// A page of hugetlbfs.
+    Hugetlb,
+    /// Pages of the kernel's allocator.
+    Pages,
+    /// Memory of the kernel's that is mapped page by page.
+    Vmalloc,
+}
+
+/// An allocation failed, and nobody was killed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllocFailure {
+    /// What failed.
+    pub what: Failing,
+    /// The task in whose context it was.
+    pub task: Task,
+    /// Allocation flags.
+    pub gfp_mask: Option<u32>,
+    /// Allocation order.
+    pub order: Option<u32>,
+    /// The error, positive.
+    pub errno: Option<u32>,
+    /// When the process first failed so, or its failures began to be counted anew, ns since boot.
+    pub first_ns: u64,
+    /// How often since then.
+    pub total: u64,
+    /// The memory cgroup at whose limit the task is going to wait.
+    pub waits: Option<CgroupId>,
+    /// Whether this is no failure, but the count of those that were not told.
+    pub remainder: bool,
+}
+
 /// What happens to a victim later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
@@ -373,6 +409,8 @@ pub enum Record {
     Kin(Key, Box<Kin>),
     /// A message of the kernel log. Its key is no run's.
     KernelLog(Key, Box<KernelLog>),
+    /// An allocation failed. Its run is no run of the OOM killer's; a remainder's key is no run's.
+    AllocFailure(Key, Box<AllocFailure>),
 }
 
 impl Record {
@@ -391,7 +429,8 @@ impl Record {
             | Self::Cmdline(key, _)
             | Self::Struck(key, _)
             | Self::Kin(key, _)
-            | Self::KernelLog(key, _) => *key,
+            | Self::KernelLog(key, _)
+            | Self::AllocFailure(key, _) => *key,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::{Bench, sample, tool};
 
@@ -24,6 +24,7 @@ pub fn measure(bench: &Bench) -> Result<()> {
     if !bench.alone {
         tools.extend(tool::peers().into_iter().map(|tool| ("start", tool)));
     }
+    take_turns_at_once()?;
     for run in 0..=bench.runs {
         for (figure, tool) in &tools {
             // What the one before has left behind is being taken apart by the kernel for a while.
@@ -38,4 +39,18 @@ pub fn measure(bench: &Bench) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Has this thread, and not the tools that it starts, run as soon as it is woken. Otherwise it waits for the next tick of
+/// the kernel's clock, 4 ms, or for the tool to wait for something, and what is measured is which comes first.
+fn take_turns_at_once() -> Result<()> {
+    let priority = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the pointer is to a structure of ours.
+    let result = unsafe {
+        libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &raw const priority)
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    Err(std::io::Error::last_os_error()).context("cannot run at once when woken (root may)")
 }

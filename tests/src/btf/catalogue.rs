@@ -7,7 +7,7 @@ use super::edit::Edit;
 use super::{Btf, Member, Record, kind};
 
 /// The members that oomtrace reads: struct, and path within it. Of alternatives each kernel has one.
-pub(super) const FIELDS: [(&str, &str); 73] = [
+pub(super) const FIELDS: [(&str, &str); 75] = [
     ("task_struct", "pid"),
     ("task_struct", "tgid"),
     ("task_struct", "comm"),
@@ -23,6 +23,8 @@ pub(super) const FIELDS: [(&str, &str); 73] = [
     ("task_struct", "cgroups"),
     ("pid", "level"),
     ("pid", "numbers[0].nr"),
+    ("task_struct", "pending.signal.sig[0]"),
+    ("task_struct", "memcg_in_oom"),
     ("cred", "uid"),
     ("signal_struct", "oom_score_adj"),
     ("signal_struct", "nr_threads"),
@@ -84,7 +86,7 @@ pub(super) const FIELDS: [(&str, &str); 73] = [
 ];
 
 /// The functions that it attaches to.
-pub(super) const FUNCTIONS: [&str; 7] = [
+pub(super) const FUNCTIONS: [&str; 11] = [
     "oom_kill_process",
     "__oom_kill_process",
     "mark_oom_victim",
@@ -92,6 +94,10 @@ pub(super) const FUNCTIONS: [&str; 7] = [
     "oom_badness",
     "oom_evaluate_task",
     "exit_mmap",
+    "pagefault_out_of_memory",
+    "alloc_hugetlb_folio",
+    "alloc_huge_page",
+    "warn_alloc",
 ];
 
 /// The tracepoints that it attaches to.

@@ -2,6 +2,7 @@
 
 mod adj_decides;
 mod all_unkillable;
+mod alloc_failure;
 mod ancestor_limit;
 mod cgroup_removed;
 mod cmdline;
@@ -27,6 +28,7 @@ mod mempolicy;
 mod mm_shared;
 pub mod mutated_btf;
 mod nested_limit;
+mod oom_disabled;
 mod order2;
 mod pidns;
 mod reader_stopped;
@@ -85,6 +87,8 @@ pub enum Needs {
     Numa,
     /// On such a machine with a device to swap to.
     Swap,
+    /// On a machine made for it, whose kernel can move the memory controller to version 1 and back.
+    LegacyMemcg,
 }
 
 /// The most memory that a small machine has.
@@ -132,10 +136,13 @@ pub static ALL: &[Scenario] = &[
     global_slab::SCENARIO,
     global_mlock::SCENARIO,
     order2::SCENARIO,
+    alloc_failure::SCENARIO,
     // Last: after these no header is printed for some seconds.
     ring_overflow::SCENARIO,
     reader_stopped::SCENARIO,
     storm::SCENARIO,
+    // It moves the memory controller to another hierarchy and back.
+    oom_disabled::SCENARIO,
 ];
 
 impl Needs {
@@ -151,6 +158,9 @@ impl Needs {
             Self::SmallDisposable => "a machine made for these tests, with at most 512 MiB of memory",
             Self::Numa => "a machine made for these tests, with two NUMA nodes and the version 2 hierarchy",
             Self::Swap => "a machine made for these tests, with zram and the version 2 hierarchy",
+            Self::LegacyMemcg => {
+                "a machine made for these tests, with Linux 5.x: later ones cannot well move the controller to version 1"
+            }
         }
     }
 
@@ -160,6 +170,7 @@ impl Needs {
             Self::Memcg => machine.hierarchy.is_some(),
             Self::Unified => machine.unified(),
             Self::Disposable => machine.disposable,
+            Self::LegacyMemcg => machine.disposable && machine.moves_memcg(),
             Self::SmallDisposable => machine.disposable && machine.memory_bytes <= SMALL,
             Self::Numa => machine.disposable && machine.unified() && machine.nodes > 1,
             Self::Swap => machine.disposable && machine.unified() && machine.zram,

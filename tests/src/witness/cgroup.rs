@@ -188,6 +188,11 @@ impl Cgroup {
         self.write("memory.oom.group", "1")
     }
 
+    /// Has its tasks wait at its limit instead of being killed (version 1).
+    pub fn disable_oom_killer(&self) -> Result<()> {
+        self.write("memory.oom_control", "1")
+    }
+
     /// The OOM kills that the kernel counted for it, and in version 2 also for its descendants.
     pub fn oom_kills(&self) -> Result<u64> {
         let file = if self.version() == Version::V1 { "memory.oom_control" } else { "memory.events" };
