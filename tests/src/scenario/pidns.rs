@@ -57,10 +57,16 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     }
     let victims = seen.traced.iter().flat_map(|traced| &traced.incidents).flat_map(|it| &it.fields.victims);
     let victims: Vec<_> = victims.collect();
+    // They end after the init, by when its incident may have been told: then they are told of with its relief.
+    let later = seen.traced.iter().flat_map(|traced| &traced.objects);
+    let later = later.filter_map(|object| object["collateral"].as_array()).flatten();
+    let later: Vec<_> =
+        later.filter_map(|victim| Some((victim["pid"].as_u64()?, victim["verdict"].as_str()?))).collect();
     for child in children {
         if seen.traced.is_some() {
             let told = victims.iter().find(|victim| victim.pid == Some(child));
-            let verdict = told.and_then(|victim| victim.verdict.as_deref());
+            let told = told.and_then(|victim| victim.verdict.as_deref());
+            let verdict = told.or(later.iter().find(|(pid, _)| *pid == child).map(|(_, verdict)| *verdict));
             stage.checks.equal("verdict of a child", verdict, Some("pidns_collateral"), "the scenario");
         }
         stage.checks.that(seen.logged(child).is_none(), || format!("the log has {child} killed"));

@@ -33,7 +33,7 @@ pub fn excerpt(btf: &Btf, roots: &[&str]) -> Result<Excerpt, Missing> {
     for root in roots {
         let mut ids: Vec<u32> = Vec::new();
         if !root.is_empty() {
-            ids.extend(btf.named(root).flatten().map(|(id, _)| id));
+            ids.extend(btf.types_named(root).chain(btf.functions_named(root)).flatten().map(|(id, _)| id));
         }
         if ids.is_empty() {
             let holds = |record: Record<'_>| record.values().any(|(name, _)| btf.is_name(name, root));

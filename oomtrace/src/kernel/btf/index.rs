@@ -1,6 +1,8 @@
 //! Where each type is, and which types have a name.
 
 use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::OnceLock;
 
 use super::raw::{Header, Info, Kind, RECORD_LEN, Record, word};
 use super::{Btf, BtfError};
@@ -16,10 +18,47 @@ const LONGEST_NAME: usize = 1024;
 pub(super) struct Index {
     /// Where the type with the id `i + 1` begins, in bytes from the start of the file.
     offsets: Box<[u32]>,
+    /// Of structs, unions, enums and typedefs.
+    types: Names,
+    /// Of functions: made when the first is asked for, which is after kills are reported. Most names are theirs.
+    functions: OnceLock<Names>,
+}
+
+/// Finds some kinds of types by their names.
+#[derive(Debug)]
+struct Names {
     /// For each hash of a name, the last type with it.
     heads: Box<[u32]>,
     /// For each type, the one before it with the same hash, or 0.
-    before: Box<[u32]>,
+    before: Vec<u32>,
+}
+
+impl Names {
+    /// Of none of so many types yet.
+    fn new(types: usize) -> Self {
+        Self {
+            heads: vec![0; (types / 2).next_power_of_two()].into_boxed_slice(),
+            before: Vec::with_capacity(types),
+        }
+    }
+
+    /// Takes in the next type: its name, if it is to be found by that.
+    fn push(&mut self, id: u32, name: Option<&[u8]>) {
+        let bucket = name.map(|name| hash(name) & (self.heads.len() - 1));
+        let head = bucket.and_then(|bucket| self.heads.get_mut(bucket));
+        self.before.push(head.map_or(0, |head| std::mem::replace(head, id)));
+    }
+
+    /// The types whose names have the same hash, the last first.
+    fn chain<'a>(&'a self, name: &[u8]) -> impl Iterator<Item = u32> + use<'a> {
+        let bucket = hash(name) & (self.heads.len() - 1);
+        let mut next = self.heads.get(bucket).copied().unwrap_or(0);
+        std::iter::from_fn(move || {
+            let id = next;
+            next = *self.before.get(id.checked_sub(1)? as usize)?;
+            Some(id)
+        })
+    }
 }
 
 impl Index {
@@ -33,8 +72,7 @@ impl Index {
         // Kernels have 25 to 26 bytes a type.
         let guess = header.types.len() / 24;
         let mut offsets = Vec::with_capacity(guess);
-        let mut before = Vec::with_capacity(guess);
-        let mut heads = vec![0_u32; (guess / 2).next_power_of_two()].into_boxed_slice();
+        let mut types = Names::new(guess);
         let mut at = header.types.start;
         while at < header.types.end {
             let id = offsets.len() as u32 + 1;
@@ -54,19 +92,31 @@ impl Index {
             };
             offsets.push(at as u32);
             let named = match info.kind() {
-                Kind::Struct | Kind::Union | Kind::Typedef | Kind::Function => text.first() != Some(&0),
+                Kind::Struct | Kind::Union | Kind::Typedef => text.first() != Some(&0),
                 // Anonymous enums are found under the empty name.
                 Kind::Enum | Kind::Enum64 => true,
                 _ => false,
             };
-            let mut previous = 0;
-            if named && let Some(head) = heads.get_mut(hash(text) & (heads.len() - 1)) {
-                previous = std::mem::replace(head, id);
-            }
-            before.push(previous);
+            types.push(id, named.then_some(text));
             at += needed as usize;
         }
-        Ok(Self { offsets: offsets.into_boxed_slice(), heads, before: before.into_boxed_slice() })
+        Ok(Self { offsets: offsets.into_boxed_slice(), types, functions: OnceLock::new() })
+    }
+
+    /// The names of functions.
+    fn functions(&self, bytes: &[u8], strings: &Range<usize>) -> &Names {
+        self.functions.get_or_init(|| {
+            let strings = bytes.get(strings.clone()).unwrap_or_default();
+            let mut names = Names::new(self.offsets.len());
+            for (id, at) in (1..).zip(&self.offsets) {
+                let at = *at as usize;
+                let function = word(bytes, at + 4).is_some_and(|info| Info(info).kind() == Kind::Function);
+                let text =
+                    || strings.get(word(bytes, at)? as usize..).filter(|text| text.first() != Some(&0));
+                names.push(id, if function { text() } else { None });
+            }
+            names
+        })
     }
 
     pub fn len(&self) -> u32 {
@@ -81,21 +131,28 @@ impl Btf {
         Record::parse(self.bytes.get(*self.index.offsets.get(i as usize)? as usize..)?)
     }
 
-    /// The struct, union, enum, typedef and function records with this name, the last first. The empty name
-    /// is that of all anonymous enums.
-    pub(super) fn named(&self, name: &str) -> impl Iterator<Item = Option<(u32, Record<'_>)>> {
+    /// The struct, union, enum and typedef records with this name, the last first. The empty name is that of all anonymous
+    /// enums.
+    pub(super) fn types_named(&self, name: &str) -> impl Iterator<Item = Option<(u32, Record<'_>)>> {
+        self.named(&self.index.types, name)
+    }
+
+    /// The function records with this name, the last first.
+    pub(super) fn functions_named(&self, name: &str) -> impl Iterator<Item = Option<(u32, Record<'_>)>> {
+        self.named(self.index.functions(&self.bytes, &self.strings), name)
+    }
+
+    fn named<'a>(
+        &'a self,
+        names: &'a Names,
+        name: &str,
+    ) -> impl Iterator<Item = Option<(u32, Record<'a>)>> + use<'a> {
         let terminated: Vec<u8> = name.bytes().chain([0]).collect();
-        let bucket = hash(&terminated) & (self.index.heads.len() - 1);
-        let mut next = self.index.heads.get(bucket).copied().unwrap_or(0);
-        std::iter::from_fn(move || {
-            let id = next;
-            next = *self.index.before.get(id.checked_sub(1)? as usize)?;
-            // A type of another name in the same chain is a step too: it costs its caller's budget.
-            Some(
-                self.record(id)
-                    .filter(|record| self.text(record.name).starts_with(&terminated))
-                    .map(|r| (id, r)),
-            )
+        // A type of another name in the same chain is a step too: it costs its caller's budget.
+        names.chain(&terminated).map(move |id| {
+            self.record(id)
+                .filter(|record| self.text(record.name).starts_with(&terminated))
+                .map(|record| (id, record))
         })
     }
 

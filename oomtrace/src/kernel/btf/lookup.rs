@@ -127,17 +127,23 @@ impl Btf {
         answer.ok_or_else(|| Missing::Type { what, name: name.to_owned() })
     }
 
-    /// All types of these kinds with this name, in the order of the file.
-    pub(super) fn all(
-        &self,
+    /// All types of these kinds with this name, in the order of the file. Functions are of a kind by themselves.
+    pub(super) fn all<'a>(
+        &'a self,
         name: &str,
         kinds: impl Fn(Kind) -> bool,
         budget: &mut Budget,
-    ) -> Result<Vec<(u32, Record<'_>)>, Missing> {
+    ) -> Result<Vec<(u32, Record<'a>)>, Missing> {
         let mut found = Vec::new();
-        for candidate in self.named(name) {
+        let mut take = |candidate: Option<(u32, Record<'a>)>| {
             budget.spend(1)?;
             found.extend(candidate.filter(|(_, record)| kinds(record.kind)));
+            Ok(())
+        };
+        if kinds(Kind::Function) {
+            self.functions_named(name).try_for_each(&mut take)?;
+        } else {
+            self.types_named(name).try_for_each(&mut take)?;
         }
         found.reverse();
         Ok(found)
