@@ -42,8 +42,16 @@ const STREAMS: [&str; 5] =
 fn recorded_streams_come_out_as_the_golden_files_say() {
     for name in STREAMS {
         let file = stream(&format!("{name}.oomtrace"));
-        for (form, ending) in [("human", "txt"), ("json", "jsonl")] {
-            let output = oomtrace().args(["replay", "--output", form]).arg(&file).output().unwrap();
+        for (form, columns, ending) in
+            [("human", "80", "80.txt"), ("human", "200", "200.txt"), ("json", "", "jsonl")]
+        {
+            let mut replay = oomtrace();
+            let output = replay
+                .args(["replay", "--output", form])
+                .arg(&file)
+                .env("COLUMNS", columns)
+                .output()
+                .unwrap();
             assert!(output.status.success(), "{name}: {}", stderr(&output));
             let golden = tests_dir().join("golden").join(format!("{name}.{ending}"));
             if std::env::var_os("OOMTRACE_BLESS").is_some() {
@@ -64,7 +72,7 @@ fn recorded_streams_come_out_as_the_golden_files_say() {
 #[test]
 fn blocks_for_people_hold_no_control_characters() {
     for name in STREAMS {
-        let text = fs::read_to_string(tests_dir().join("golden").join(format!("{name}.txt"))).unwrap();
+        let text = fs::read_to_string(tests_dir().join("golden").join(format!("{name}.80.txt"))).unwrap();
         assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control()), "{name}");
         assert!(text.contains("OOM KILL"), "{name}");
     }
@@ -83,9 +91,9 @@ fn filters_apply_to_replays() {
         assert_eq!(of("relief"), of("oom"), "each incident's relief, and no other's");
         of("oom")
     };
-    assert_eq!(lines(&[]), 7);
+    assert_eq!(lines(&[]), 10);
     assert_eq!(lines(&["--comm", "big-sleeper"]), 1);
-    assert_eq!(lines(&["--comm", "member-two"]), 1, "any victim of a group");
+    assert_eq!(lines(&["--comm", "member-2"]), 1, "any victim of a group");
     assert_eq!(lines(&["--min-rss", "60M"]), 2);
     assert_eq!(lines(&["--cgroup", "*/limited"]), 1);
     assert_eq!(lines(&["--container", "4e9bf3a17c02"]), 1);

@@ -136,6 +136,14 @@ impl Traced {
         self.incidents.iter().find(|incident| incident.has_victim(pid))
     }
 
+    /// What is said to have become of process `pid`: beside the victims of an incident, or with its relief.
+    #[must_use]
+    pub fn verdict_of(&self, pid: u64) -> Option<&str> {
+        let lists = self.objects.iter().flat_map(|object| [&object["victims"], &object["collateral"]]);
+        let of_it = |victim: &&Value| victim["pid"].as_u64() == Some(pid) && victim["verdict"].is_string();
+        lists.filter_map(Value::as_array).flatten().find(of_it)?["verdict"].as_str()
+    }
+
     /// Checks that it ended well: status lines first and last, no loss, exit status 0.
     pub fn check_course(&self, checks: &mut Checks) {
         let state = |object: Option<&Value>| {

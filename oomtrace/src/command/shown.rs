@@ -69,7 +69,7 @@ impl Shown {
     ) -> anyhow::Result<Self> {
         let format: Box<dyn Format> = match output.form() {
             Form::Json => Box::new(Json),
-            Form::Human => Box::new(Human::new(colour(), TimeZone::system())),
+            Form::Human => Box::new(Human::new(colour(), TimeZone::system(), width())),
         };
         let queue =
             Queue::start(format, Box::new(stdout())).context("The output's thread cannot be started")?;
@@ -342,6 +342,13 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::AllocFailure) => "alloc_failure",
         None => "unknown",
     }
+}
+
+/// How wide lines may be: as the terminal is, or as `COLUMNS` says; of any length where the output goes elsewhere.
+fn width() -> Option<usize> {
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let seen = || rustix::termios::tcgetwinsize(stdout()).ok().map(|size| usize::from(size.ws_col));
+    told.or_else(seen).filter(|columns| *columns > 0)
 }
 
 /// Colour on a terminal that wants it (<https://no-color.org>).

@@ -644,7 +644,7 @@ fn impossible_figures_are_survived() {
     let events = feed(&mut assembler, [Record::Mark(key, mark)]);
     let mut text = Vec::new();
     for event in events {
-        Human::new(false, TimeZone::UTC).format(&Message::Incident(event), &mut text);
+        Human::new(false, TimeZone::UTC, None).format(&Message::Incident(event), &mut text);
     }
     assert!(String::from_utf8(text).unwrap().contains("anon and shmem 1 % of the capacity"));
 }
@@ -1042,7 +1042,7 @@ fn failures_are_a_line_for_people() {
     let mut assembler = assembler(Tier::Trampoline);
     let events = feed(&mut assembler, failing(100, failure(50, 1700, None)));
     let mut text = Vec::new();
-    Human::new(false, TimeZone::UTC).format(&Message::Incident(events[0].clone()), &mut text);
+    Human::new(false, TimeZone::UTC, None).format(&Message::Incident(events[0].clone()), &mut text);
     let text = String::from_utf8(text).unwrap();
     let first = text.lines().next().unwrap();
     assert!(

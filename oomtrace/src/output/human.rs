@@ -19,6 +19,8 @@ use crate::{
 pub struct Human {
     colour: bool,
     zone: TimeZone,
+    /// How many columns a line may take; `None`: any number.
+    width: Option<usize>,
     /// The incident whose first line was printed last.
     headed: Option<String>,
     /// The incident whose block was printed last.
@@ -32,16 +34,38 @@ const SHOWN_ZONES: usize = 8;
 /// Letters of a command line that are shown.
 const SHOWN_CMDLINE: usize = 160;
 
+/// Where the text of a row begins.
+const COLUMN: usize = 12;
+
 const RED: &str = "1;31";
 const YELLOW: &str = "33";
 const BOLD: &str = "1";
 const DIM: &str = "2";
 
 impl Human {
-    /// Blocks with times in `zone`, with colours or without.
+    /// Blocks with times in `zone`, with colours or without, in lines of at most `width` columns as far as their words
+    /// allow.
     #[must_use]
-    pub fn new(colour: bool, zone: TimeZone) -> Self {
-        Self { colour, zone, headed: None, told: None }
+    pub fn new(colour: bool, zone: TimeZone, width: Option<usize>) -> Self {
+        Self { colour, zone, width, headed: None, told: None }
+    }
+
+    /// Writes a line, and what does not fit in it in further ones, which begin at `column`.
+    fn line(&self, to: &mut String, text: &str, column: usize) {
+        let Some(width) = self.width else {
+            to.push_str(text);
+            to.push('\n');
+            return;
+        };
+        let indent = " ".repeat(column);
+        let options = textwrap::Options::new(width.max(column + 20))
+            .subsequent_indent(&indent)
+            .break_words(false)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation);
+        for line in textwrap::wrap(text, options) {
+            to.push_str(line.trim_end());
+            to.push('\n');
+        }
     }
 
     fn paint(&self, style: &str, text: &str) -> String {
@@ -67,10 +91,16 @@ impl Human {
         format!("{time}  {what}  {name} (pid {}{adj}){place}   {}", id(victim.pid), scope(&incident.scope))
     }
 
+    /// The first line.
+    fn head(&self, incident: &Incident) -> String {
+        let mut to = String::new();
+        self.line(&mut to, &self.headline(incident), COLUMN);
+        to
+    }
+
     fn row(&self, to: &mut String, label: &str, text: &str) {
         let label = self.paint(DIM, &format!("{label:<9}"));
-        // Writing to a String cannot fail.
-        let _ = writeln!(to, "  {label} {text}");
+        self.line(to, &format!("  {label} {text}"), COLUMN);
     }
 
     fn details(&self, incident: &Incident) -> String {
@@ -140,8 +170,7 @@ impl Human {
             let who = first.map_or_else(String::new, |victim| {
                 format!("{} (pid {})", name(victim.comm.as_deref()), victim.pid)
             });
-            // Writing to a String cannot fail.
-            let _ = writeln!(to, "{}  {what}  {who}: {text}", self.paint(DIM, &time));
+            self.line(&mut to, &format!("{}  {what}  {who}: {text}", self.paint(DIM, &time)), COLUMN);
         }
         to
     }
@@ -192,15 +221,13 @@ impl Format for Human {
     fn format(&mut self, message: &Message, to: &mut Vec<u8>) {
         match message {
             Message::Incident(Event::Opened(incident)) => {
-                to.extend(self.headline(incident).into_bytes());
-                to.push(b'\n');
+                to.extend(self.head(incident).into_bytes());
                 self.headed = Some(incident.id.clone());
                 self.told = None;
             }
             Message::Incident(Event::Closed(incident)) => {
                 if self.headed.as_ref() != Some(&incident.id) {
-                    to.extend(self.headline(incident).into_bytes());
-                    to.push(b'\n');
+                    to.extend(self.head(incident).into_bytes());
                 }
                 self.headed = None;
                 to.extend(self.details(incident).into_bytes());
@@ -518,7 +545,11 @@ fn hurt(incident: &Incident) -> Option<String> {
     }
     parts.extend(incident.decision_ns.map(|ns| format!("decided in {}", duration(ns))));
     if let Some(calls) = incident.calls_without_decision.filter(|calls| *calls > 0) {
-        parts.push(format!("asked {} times in vain since the last", grouped(i64::try_from(calls).ok()?)));
+        let times = match calls {
+            1 => "once".to_owned(),
+            calls => format!("{} times", grouped(i64::try_from(calls).ok()?)),
+        };
+        parts.push(format!("asked {times} in vain since the last"));
     }
     (!parts.is_empty()).then(|| parts.join(" · "))
 }
@@ -628,7 +659,8 @@ fn level(level: &Limit) -> String {
 /// Fields that are not known, by reason. In a replay both are whatever the record file says.
 fn unknown(missing: &BTreeMap<String, String>) -> Vec<String> {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (field, reason) in missing {
+    // How much swap there is, no replay can tell, and few rows would say.
+    for (field, reason) in missing.iter().filter(|(field, _)| !field.starts_with("host_memory.swap_")) {
         match reasons.iter_mut().find(|(known, _)| *known == reason.as_str()) {
             Some((_, fields)) => fields.push(field),
             None => reasons.push((reason, vec![field])),

@@ -48,7 +48,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let sees_the_kernels_own = tier != Some("trampoline");
     let tree = stage.tree()?;
     let group = tree.group("hurt")?;
-    let mut oomtrace = stage.tracer(&["--json"])?;
+    let mut oomtrace = stage.tracer(&["--json", "--no-kmsg"])?;
     if let Some(oomtrace) = &mut oomtrace {
         // From then on it reports at once, as the limits are.
         oomtrace.until(stage.deadline, "its first line", |lines| !lines.is_empty())?;

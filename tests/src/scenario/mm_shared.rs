@@ -54,12 +54,9 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
 
     stage.judge(&seen, &expected, &[&owner.facts]);
     stage.checks.equal("oom_kill of the machine", Some(seen.oom_kills), Some(1), "the scenario");
-    let victims = seen.traced.iter().filter_map(|traced| traced.incident_of(owner.pid()));
-    let victims: Vec<_> = victims.flat_map(|incident| &incident.fields.victims).collect();
     for sharer in sharers {
-        if seen.traced.is_some() {
-            let told = victims.iter().find(|victim| victim.pid == Some(sharer));
-            let verdict = told.and_then(|victim| victim.verdict.as_deref());
+        if let Some(traced) = &seen.traced {
+            let verdict = traced.verdict_of(sharer);
             stage.checks.equal("verdict of a sharer", verdict, Some("mm_shared"), "the scenario");
         }
         let killed = killed_by_kernel(&text, owner.pid(), sharer);

@@ -16,7 +16,7 @@ use crate::stage::Stage;
 pub const SCENARIO: Scenario = Scenario {
     name: "order2",
     guards: "free memory is shredded and somebody needs four pages in a row: a global OOM of order 2",
-    needs: Needs::SmallDisposable,
+    needs: Needs::Shreddable,
     kills: 1,
     once: true,
     run,

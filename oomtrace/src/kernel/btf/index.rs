@@ -27,26 +27,32 @@ pub(super) struct Index {
 /// Finds some kinds of types by their names.
 #[derive(Debug)]
 struct Names {
-    /// For each hash of a name, the last type with it.
+    /// For each hash of a name, the place behind that of its last type in `entries`, or 0.
     heads: Box<[u32]>,
-    /// For each type, the one before it with the same hash, or 0.
-    before: Vec<u32>,
+    /// Ids of types, each with the place behind that of the one before it with the same hash, or 0.
+    entries: Vec<(u32, u32)>,
 }
 
 impl Names {
-    /// Of none of so many types yet.
-    fn new(types: usize) -> Self {
+    /// Room for about so many names.
+    fn new(names: usize) -> Self {
         Self {
-            heads: vec![0; (types / 2).next_power_of_two()].into_boxed_slice(),
-            before: Vec::with_capacity(types),
+            heads: vec![0; names.next_power_of_two()].into_boxed_slice(),
+            entries: Vec::with_capacity(names),
         }
     }
 
-    /// Takes in the next type: its name, if it is to be found by that.
-    fn push(&mut self, id: u32, name: Option<&[u8]>) {
-        let bucket = name.map(|name| hash(name) & (self.heads.len() - 1));
-        let head = bucket.and_then(|bucket| self.heads.get_mut(bucket));
-        self.before.push(head.map_or(0, |head| std::mem::replace(head, id)));
+    /// Takes in a type by its name. Later ones are found first.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "there are no more entries than types, whose ids have 32 bits"
+    )]
+    fn push(&mut self, id: u32, name: &[u8]) {
+        let bucket = hash(name) & (self.heads.len() - 1);
+        if let Some(head) = self.heads.get_mut(bucket) {
+            self.entries.push((id, *head));
+            *head = self.entries.len() as u32;
+        }
     }
 
     /// The types whose names have the same hash, the last first.
@@ -54,8 +60,8 @@ impl Names {
         let bucket = hash(name) & (self.heads.len() - 1);
         let mut next = self.heads.get(bucket).copied().unwrap_or(0);
         std::iter::from_fn(move || {
-            let id = next;
-            next = *self.before.get(id.checked_sub(1)? as usize)?;
+            let (id, before) = *self.entries.get(next.checked_sub(1)? as usize)?;
+            next = before;
             Some(id)
         })
     }
@@ -72,7 +78,8 @@ impl Index {
         // Kernels have 25 to 26 bytes a type.
         let guess = header.types.len() / 24;
         let mut offsets = Vec::with_capacity(guess);
-        let mut types = Names::new(guess);
+        // A fourth of all are structs, unions, enums and typedefs, and half are functions.
+        let mut types = Names::new(guess / 4);
         let mut at = header.types.start;
         while at < header.types.end {
             let id = offsets.len() as u32 + 1;
@@ -97,7 +104,9 @@ impl Index {
                 Kind::Enum | Kind::Enum64 => true,
                 _ => false,
             };
-            types.push(id, named.then_some(text));
+            if named {
+                types.push(id, text);
+            }
             at += needed as usize;
         }
         Ok(Self { offsets: offsets.into_boxed_slice(), types, functions: OnceLock::new() })
@@ -107,13 +116,15 @@ impl Index {
     fn functions(&self, bytes: &[u8], strings: &Range<usize>) -> &Names {
         self.functions.get_or_init(|| {
             let strings = bytes.get(strings.clone()).unwrap_or_default();
-            let mut names = Names::new(self.offsets.len());
+            let mut names = Names::new(self.offsets.len() / 2);
             for (id, at) in (1..).zip(&self.offsets) {
                 let at = *at as usize;
-                let function = word(bytes, at + 4).is_some_and(|info| Info(info).kind() == Kind::Function);
-                let text =
-                    || strings.get(word(bytes, at)? as usize..).filter(|text| text.first() != Some(&0));
-                names.push(id, if function { text() } else { None });
+                if word(bytes, at + 4).is_some_and(|info| Info(info).kind() == Kind::Function)
+                    && let Some(text) = word(bytes, at).and_then(|name| strings.get(name as usize..))
+                    && text.first() != Some(&0)
+                {
+                    names.push(id, text);
+                }
             }
             names
         })
