@@ -29,9 +29,12 @@ extern "C" fn hit(task: u64, boot_ns: u64) -> u64 {
     // namespace kills all in it as it ends itself, and has let go of its memory by then.
     let ending = get!(current(), task_flags as u32) & PF_EXITING != 0;
     let (kind, source) = if ending { (how::NAMESPACE, current()) } else { (how::SHARED, task) };
-    let Some((pid, start_boot_ns)) = relief::victim_of(task::mm(source), boot_ns) else { return 0 };
-    // The victim itself, and its own threads.
-    if pid == get!(task, task_tgid as u32) {
+    let Some(victim) = relief::victim_of(task::mm(source), boot_ns) else { return 0 };
+    // An init's memory is its own to the end; what shares a victim's shares it before it is free.
+    let own = victim.pid == get!(current(), task_tgid as u32);
+    let concerned = if ending { own } else { !victim.freed };
+    // The victim itself, and its own threads, are not meant.
+    if !concerned || victim.pid == get!(task, task_tgid as u32) {
         return 0;
     }
     kin::send_kin(task, 0);
@@ -46,8 +49,8 @@ extern "C" fn hit(task: u64, boot_ns: u64) -> u64 {
     let header = apart(RecordKind::Struck, size_of::<Struck>(), boot_ns);
     send(RecordKind::Struck, header, Wake::Now, |record: &mut Struck| {
         record.how = kind;
-        record.victim_pid = pid;
-        record.victim_start_boot_ns = start_boot_ns;
+        record.victim_pid = victim.pid;
+        record.victim_start_boot_ns = victim.start_boot_ns;
         task::read(&mut record.task, task);
         mm::read(&mut record.mm, task::mm(task));
     });

@@ -79,13 +79,24 @@ pub extern "C" fn expect(task: u64) -> u64 {
     0
 }
 
-/// The victim with this address space, if one is expected to end by `boot_ns`: its process id, and when it began.
+/// Who had an address space when it was killed or marked.
+#[derive(Clone, Copy)]
+pub struct Victim {
+    pub pid: u32,
+    pub start_boot_ns: u64,
+    /// Whether its memory is free: then the address space may be another's by now.
+    pub freed: bool,
+}
+
+/// The victim with this address space, if one was expected to end at `boot_ns`.
 #[inline(always)]
-pub fn victim_of(mm: u64, boot_ns: u64) -> Option<(u32, u64)> {
+pub fn victim_of(mm: u64, boot_ns: u64) -> Option<Victim> {
     let dying = DYING.get_ptr(mm)?;
     // SAFETY: a map's element may be reused but never unmapped; a reused one is another victim's.
     let dying = unsafe { &*dying };
-    (boot_ns <= dying.until_ns).then_some((dying.pid, dying.start_boot_ns))
+    let freed = dying.seen & relief::FREED != 0;
+    let victim = Victim { pid: dying.pid, start_boot_ns: dying.start_boot_ns, freed };
+    (boot_ns <= dying.until_ns).then_some(victim)
 }
 
 /// The time, if a victim is expected to end; else 0.

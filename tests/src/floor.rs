@@ -45,11 +45,11 @@ impl Floor {
         checks
             .that(!owed.is_empty(), || format!("floor.json has no rule for tier {:?}", incident.fields.tier));
         let excused = excused(&incident.fields.missing);
+        let chosen = chosen_alone(&incident.json);
         for field in self.of_scope(incident) {
-            let absent = lacks(&incident.json, field);
-            checks.that(!(absent && owed.contains(field)), || {
-                format!("{field} is absent, below the tier's floor")
-            });
+            let absent = lacks(&chosen, field);
+            let excepted = !owed.contains(field) || incident.lacks_its_log(field);
+            checks.that(!absent || excepted, || format!("{field} is absent, below the tier's floor"));
             checks.that(!absent || is_excused(field, &excused), || {
                 format!("{field} is absent, and `missing` gives no reason")
             });
@@ -91,6 +91,17 @@ impl Rule {
         let kind = incident.fields.scope.kind.as_deref().unwrap_or_default();
         self.scopes.as_ref().is_none_or(|scopes| scopes.contains(kind))
     }
+}
+
+/// An incident without those of its victims that nobody chose: of what died with the others, less is known.
+fn chosen_alone(json: &Value) -> Value {
+    let mut json = json.clone();
+    if let Some(victims) = json.get_mut("victims").and_then(Value::as_array_mut) {
+        let along =
+            |victim: &Value| matches!(victim["verdict"].as_str(), Some("mm_shared" | "pidns_collateral"));
+        victims.retain(|victim| !along(victim));
+    }
+    json
 }
 
 /// Whether `json` lacks the field at a path such as `victims[].rss.anon_bytes` or `victims[2].points`. With `[]`

@@ -41,6 +41,11 @@ impl Kins {
                 missing.insert(format!("{field}.{name}"), reason.to_owned());
             }
         }
+        for (at, ancestor) in kinship.ancestors.iter().flatten().enumerate() {
+            if ancestor.comm.is_none() {
+                missing.insert(format!("{field}.ancestors[{at}].comm"), UNREAD.to_owned());
+            }
+        }
         kinship
     }
 }

@@ -143,14 +143,15 @@ fn read(ebpf: &mut Ebpf, address: u64) -> Result<Vec<u8>, String> {
     let result = program.test_run(run);
     // It is of no further use.
     let _ = program.unload();
-    let result =
-        result.map_err(|error| format!("the program that reads the kernel's code did not run: {error}"))?;
-    if result.return_value != 0 {
-        return Err("the kernel's code cannot be read (lockdown?)".to_owned());
-    }
+    result.map_err(|error| format!("the program that reads the kernel's code did not run: {error}"))?;
     let map = ebpf.map("TEXT").ok_or("the eBPF object lacks the map TEXT")?;
     let map: Array<&MapData, [u8; TEXT_LEN]> = map.try_into().map_err(|error| format!("TEXT: {error}"))?;
-    map.get(&0, 0).map(|text| text.to_vec()).map_err(|error| format!("TEXT: {error}"))
+    let text = map.get(&0, 0).map_err(|error| format!("TEXT: {error}"))?;
+    // The helper leaves zeroes where it fails.
+    if text.iter().all(|byte| *byte == 0) {
+        return Err("the kernel's code cannot be read (lockdown?)".to_owned());
+    }
+    Ok(text.to_vec())
 }
 
 /// Whether x86-64 code at `address` calls (or jumps at its end to) the function at `target`.

@@ -26,6 +26,8 @@ pub struct LoggedMemory {
     pub nodes_kb: BTreeMap<String, u64>,
     /// The machine's slab, in pages: nodes do not tell theirs.
     pub slab_pages: BTreeMap<String, u64>,
+    /// Whether the log has gone on to tell of the memory at another time: an allocation failed meanwhile.
+    over: bool,
 }
 
 impl LoggedMemory {
@@ -38,6 +40,10 @@ impl LoggedMemory {
 
     /// Takes a line, if it is about memory.
     pub fn line(&mut self, text: &str) {
+        self.over |= text.starts_with("Mem-Info:") && !self.zones.is_empty();
+        if self.over {
+            return;
+        }
         if let Some(list) = text.strip_prefix("lowmem_reserve[]:") {
             if let Some(zone) = self.zones.last_mut() {
                 zone.reserve_pages = list.split_whitespace().map_while(|word| word.parse().ok()).collect();
