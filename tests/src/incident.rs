@@ -184,14 +184,17 @@ impl Victim {
     }
 }
 
+/// What `missing` says then.
+const NO_LOG: [&str; 3] = ["the kernel log d", "which is not read", "the decision came before"];
+
 impl Incident {
-    /// Whether a field is missing since the kernel log, which has it, was not read or did not say: it tells of ten runs in
-    /// five seconds.
+    /// Whether a field is missing since the kernel log, which has it, did not say (it tells of ten runs in five seconds), or
+    /// was not asked.
     #[must_use]
     pub fn lacks_its_log(&self, field: &str) -> bool {
         let reason = self.fields.missing.get(field).and_then(Value::as_str);
         self.fields.tier.as_deref() == Some("tracepoint")
-            && reason.is_some_and(|reason| reason.contains("kernel log"))
+            && reason.is_some_and(|reason| NO_LOG.iter().any(|words| reason.contains(words)))
     }
 
     /// Reads an incident from its JSON object.
