@@ -59,12 +59,16 @@ fn counted(key: FailureKey) -> Option<(u64, u64)> {
     None
 }
 
-/// An allocation of the current task failed. A global function, which takes five numbers at the most: the flags are in the
+/// An allocation of the current task failed, unless it is dying. A global function, which takes five numbers at the most: the flags are in the
 /// upper half of the second one.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn failed(what: u64, gfp_order: u64, errno: u64) -> u64 {
     let task = current();
+    // A victim of the OOM killer, on its way to its end: fatal_signal_pending().
+    if get!(task, task_pending) & 1 << (SIGKILL - 1) != 0 {
+        return 0;
+    }
     let pid = get!(task, task_tgid as u32);
     let began = get!(get!(task, task_group_leader), task_start_boottime);
     let Some((first_ns, total)) = counted([what << 32 | u64::from(pid), began]) else { return 0 };
@@ -92,24 +96,17 @@ extern "C" fn failed(what: u64, gfp_order: u64, errno: u64) -> u64 {
     0
 }
 
-/// `void pagefault_out_of_memory(void)` was entered: a page fault of a process failed for want of memory. A victim of the OOM
-/// killer comes here, too, on its way to its signal: `fatal_signal_pending()`.
-#[inline(always)]
-fn page_fault() {
-    if get!(current(), task_pending) & 1 << (SIGKILL - 1) == 0 {
-        failed(u64::from(failure::PAGE_FAULT), 0, 0);
-    }
-}
-
+/// `void pagefault_out_of_memory(void)` was entered: a page fault of a process failed for want of memory. Victims come here,
+/// too.
 #[fentry]
 fn page_fault_fentry(_: FEntryContext) -> i32 {
-    page_fault();
+    failed(u64::from(failure::PAGE_FAULT), 0, 0);
     0
 }
 
 #[kprobe]
 fn page_fault_kprobe(_: ProbeContext) -> u32 {
-    page_fault();
+    failed(u64::from(failure::PAGE_FAULT), 0, 0);
     0
 }
 
