@@ -39,9 +39,9 @@ pub(super) fn of(
         }
         (None, _) => None,
     };
-    // Those that are computed must come to the kernel's own, where that is known.
+    // Those that are computed must come to the kernel's own: else the figures that go into them are in doubt.
     let astray = ballot.is_some_and(|ballot| ballot.computed)
-        && chosen_points.is_some_and(|points| records.first().is_some_and(|best| best.points != points));
+        && chosen_points != records.first().map(|best| best.points);
     if astray {
         for field in ["ballot", "candidates"] {
             missing.insert(field.to_owned(), ASTRAY.to_owned());

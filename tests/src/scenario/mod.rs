@@ -98,6 +98,8 @@ const SMALL: u64 = 512 * MIB;
 
 /// Every scenario, in the order in which they run.
 pub static ALL: &[Scenario] = &[
+    // It moves the memory controller to another hierarchy and back, which no removed cgroup may be in the way of.
+    oom_disabled::SCENARIO,
     hooks::SCENARIO,
     memcg_self::SCENARIO,
     memcg_other::SCENARIO,
@@ -143,8 +145,6 @@ pub static ALL: &[Scenario] = &[
     ring_overflow::SCENARIO,
     reader_stopped::SCENARIO,
     storm::SCENARIO,
-    // It moves the memory controller to another hierarchy and back.
-    oom_disabled::SCENARIO,
 ];
 
 impl Needs {

@@ -93,6 +93,10 @@ fn shared(incident: &Incident, base: &Cgroup) -> Value {
     if let Some(object) = json.as_object_mut() {
         object.retain(|key, _| !OWN.contains(&key.as_str()));
     }
+    if let Some(object) = json.as_object_mut() {
+        // Each reads the clock for itself, and looks at the machine's memory after the other, which moves meanwhile.
+        object.retain(|key, _| !["decision_ns", "zones", "host_memory"].contains(&key.as_str()));
+    }
     // Each reads the clock for itself at both ends of a round.
     json.pointer_mut("/stall").and_then(Value::as_object_mut).map(|stall| stall.remove("duration_ns"));
     for victim in json.pointer_mut("/victims").and_then(Value::as_array_mut).into_iter().flatten() {
