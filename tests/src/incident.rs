@@ -185,7 +185,8 @@ impl Victim {
 }
 
 /// What `missing` says then.
-const NO_LOG: [&str; 3] = ["the kernel log d", "which is not read", "the decision came before"];
+const NO_LOG: [&str; 4] =
+    ["the kernel log d", "which is not read", "the decision came before", "is not known in this tier"];
 
 impl Incident {
     /// Whether a field is missing since the kernel log, which has it, did not say (it tells of ten runs in five seconds), or

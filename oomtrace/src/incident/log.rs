@@ -68,6 +68,7 @@ pub(super) struct Kill {
 #[derive(Debug)]
 struct Marked {
     tid: Option<u32>,
+    pid: Option<u32>,
     comm: Option<String>,
     total_vm_kb: Option<u64>,
     boot_ns: u64,
@@ -162,7 +163,7 @@ impl Log {
 
 impl Marked {
     fn new(victim: &Task, total_vm_kb: Option<u64>, boot_ns: u64) -> Self {
-        Self { tid: victim.tid, comm: victim.comm.clone(), total_vm_kb, boot_ns }
+        Self { tid: victim.tid, pid: victim.pid, comm: victim.comm.clone(), total_vm_kb, boot_ns }
     }
 }
 
@@ -170,7 +171,7 @@ impl Kill {
     fn is_of(&self, marked: &Marked) -> bool {
         let apart_ns = self.boot_ns.abs_diff(marked.boot_ns);
         let sizes = marked.total_vm_kb.zip(self.killed.total_vm_kb);
-        marked.tid == Some(self.killed.pid)
+        marked.tid.or(marked.pid) == Some(self.killed.pid)
             && marked.comm.as_ref().is_none_or(|comm| *comm == self.killed.comm)
             && (apart_ns <= JOIN_NS
                 || (apart_ns <= LATEST_NS && sizes.is_none_or(|(marked, logged)| marked == logged)))

@@ -41,7 +41,7 @@ pub(super) fn check(checks: &mut Checks, case: &Case<'_>) {
 
 impl Case<'_> {
     /// Whether some of the machine's nodes have run out.
-    fn is_of_nodes(&self) -> bool {
+    pub(super) fn is_of_nodes(&self) -> bool {
         let constraint = self.logged.decision.as_ref().map(|decision| decision.constraint.as_str());
         matches!(constraint, Some("CONSTRAINT_CPUSET" | "CONSTRAINT_MEMORY_POLICY"))
     }

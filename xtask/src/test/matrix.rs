@@ -218,7 +218,9 @@ pub fn fields(built: &Built) -> Result<Fields> {
         .context("oomtrace cannot be started")?;
     let here: serde_json::Value = serde_json::from_slice(&here.stdout).unwrap_or_default();
     if let (Some(tier), Some(kernel)) = (here["tier"].as_str(), here["kernel"].as_str()) {
-        fields.add(tier, kernel, &read(&folder.join(LIVE_RESULTS)));
+        // As the others are named: by its series.
+        let series: Vec<_> = kernel.split('.').take(2).collect();
+        fields.add(tier, &series.join("."), &read(&folder.join(LIVE_RESULTS)));
     }
     for plan in &PLANS {
         for tier in plan.tiers {
