@@ -873,8 +873,10 @@ impl Assembler {
         // The kernel's own score where a hook shows it: of the one that it chose.
         let decided = run.decision.as_ref().filter(|decision| first && decision.chosen.pid == task.pid);
         let scored = || {
-            let candidate =
-                run.candidates.iter().find(|candidate| first && Some(candidate.pid) == task.pid)?;
+            let candidate = run
+                .candidates
+                .iter()
+                .find(|candidate| first && !candidate.computed && Some(candidate.pid) == task.pid)?;
             Some(candidate.points)
         };
         let points = decided.and_then(|decision| decision.chosen_points).or_else(scored).or(computed);
