@@ -39,3 +39,29 @@ pub enum Source {
     /// The kernel log alone: the programs in the kernel did not see it.
     Kmsg,
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Of a small machine with nothing amiss.
+    pub fn sample(tier: Tier) -> Session {
+        Session {
+            host: Host {
+                name: "host".to_owned(),
+                boot_id: Some("01234567-89ab".to_owned()),
+                kernel: "6.12".to_owned(),
+                page_bytes: 4096,
+                cpus_possible: 2,
+                cpus_online: 2,
+                memory_bytes: Some(1 << 30),
+                swap_bytes: Some(0),
+            },
+            tier,
+            rss_counters: Some(RssCounters::PerCpu),
+            kernel_rss: KernelRss::Count,
+            missing: BTreeMap::new(),
+            kmsg: false,
+        }
+    }
+}

@@ -6,7 +6,6 @@
 
 use std::{collections::BTreeMap, fs::File, io, path::Path, rc::Rc, time::Duration};
 
-use bytes::Bytes;
 use tokio::{io::unix::AsyncFd, time::Instant};
 
 use super::{ring::watch, shown::Shown};
@@ -15,7 +14,7 @@ use crate::{
     incident::Assembler,
     kernel::roles::RoleStatus,
     kmsg::{self, Reader},
-    record::{Frame, KernelLog, Recorder, encode_kernel_log},
+    record::{KernelLog, Recorder, encode_kernel_log},
     say::say,
 };
 
@@ -76,11 +75,7 @@ impl Log {
     ) -> io::Result<()> {
         let (boot_ns, wall_clock_offset_ns) = (host::boot_ns(), host::wall_clock_offset_ns());
         let hand_over = |log: &KernelLog, assembler: &mut Assembler, shown: &mut Shown| {
-            let bytes = Bytes::from(encode_kernel_log(log, boot_ns));
-            if let Some(recorder) = recorder {
-                recorder.send(Frame::Record { wall_clock_offset_ns, bytes: bytes.clone() });
-            }
-            shown.record(assembler, &bytes, boot_ns, wall_clock_offset_ns);
+            shown.take(assembler, recorder, encode_kernel_log(log, boot_ns), boot_ns, wall_clock_offset_ns);
         };
         let batch = self.reader.read(|logged| {
             let log = KernelLog { seq: logged.seq, usec: logged.usec, text: logged.text };

@@ -4,7 +4,6 @@ use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 
 use anyhow::Context as _;
 use aya::maps::{Array, MapData, RingBuf};
-use bytes::Bytes;
 use oomtrace_ebpf::RecordKind;
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -68,11 +67,7 @@ impl Ring {
             self.missed.enter(&mut bytes);
             self.untold.hear(&bytes);
             privacy::mask(&mut bytes);
-            let bytes = Bytes::from(bytes);
-            if let Some(recorder) = recorder {
-                recorder.send(Frame::Record { wall_clock_offset_ns, bytes: bytes.clone() });
-            }
-            shown.record(assembler, &bytes, host::boot_ns(), wall_clock_offset_ns);
+            shown.take(assembler, recorder, bytes, host::boot_ns(), wall_clock_offset_ns);
         }
         let lost = self.newly_lost();
         if !lost.is_empty() {
@@ -103,11 +98,7 @@ impl Ring {
     ) {
         let wall_clock_offset_ns = host::wall_clock_offset_ns();
         for bytes in self.untold.due(now_ns) {
-            let bytes = Bytes::from(bytes);
-            if let Some(recorder) = recorder {
-                recorder.send(Frame::Record { wall_clock_offset_ns, bytes: bytes.clone() });
-            }
-            shown.record(assembler, &bytes, host::boot_ns(), wall_clock_offset_ns);
+            shown.take(assembler, recorder, bytes, host::boot_ns(), wall_clock_offset_ns);
         }
     }
 

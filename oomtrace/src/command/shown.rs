@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use jiff::tz::TimeZone;
 use oomtrace_ebpf::RecordKind;
 
@@ -18,7 +19,7 @@ use crate::{
     incident::{Assembler, Event, Loss, LossTag, SchemaName, Status, StatusState, StatusTag},
     kernel::limits::LimitsCheck,
     output::{Closed, Filter, Format, Human, Json, LAST_WORDS, Message, Queue},
-    record::{DecodeError, decode},
+    record::{DecodeError, Frame, Recorder, decode},
     say::say,
 };
 
@@ -84,6 +85,22 @@ impl Shown {
             stirred: false,
             counts: Counts::default(),
         })
+    }
+
+    /// Takes a record in as it comes: it is recorded, if it is to be, and then as by [`Self::record`].
+    pub fn take(
+        &mut self,
+        assembler: &mut Assembler,
+        recorder: Option<&Recorder>,
+        bytes: Vec<u8>,
+        boot_ns: u64,
+        wall_clock_offset_ns: i64,
+    ) {
+        let bytes = Bytes::from(bytes);
+        if let Some(recorder) = recorder {
+            recorder.send(Frame::Record { wall_clock_offset_ns, bytes: bytes.clone() });
+        }
+        self.record(assembler, &bytes, boot_ns, wall_clock_offset_ns);
     }
 
     /// Takes a record: decodes, assembles, shows.

@@ -6,15 +6,15 @@ use jiff::tz::TimeZone;
 
 use super::*;
 use crate::{
-    host::Host,
     incident::{
         chain::tests::level,
         failure::FailureKind,
         types::{Cause, ScopeKind},
     },
-    kernel::{hooks::Tier, layout::RssCounters, text::KernelRss},
+    kernel::hooks::Tier,
     output::{Format as _, Human, Message},
     record::{After, Ceiling, CgroupId, Mm, Reclaim},
+    session::tests::sample,
 };
 
 const APP: u64 = 9;
@@ -22,23 +22,10 @@ const ROOT: u64 = 1;
 
 fn session(tier: Tier) -> Session {
     Session {
-        host: Host {
-            name: "host".to_owned(),
-            boot_id: Some("01234567-89ab".to_owned()),
-            kernel: "6.12".to_owned(),
-            page_bytes: 4096,
-            cpus_possible: 2,
-            cpus_online: 2,
-            memory_bytes: Some(1 << 30),
-            swap_bytes: Some(0),
-        },
-        tier,
-        rss_counters: Some(RssCounters::PerCpu),
-        kernel_rss: KernelRss::Count,
         missing: [TRIGGER_CMDLINE, VICTIMS_CMDLINE]
             .map(|field| (field.to_owned(), NO_CMDLINE.to_owned()))
             .into(),
-        kmsg: false,
+        ..sample(tier)
     }
 }
 

@@ -256,29 +256,10 @@ fn told(zone: &record::Zone, at: usize, session: &Session, missing: &mut BTreeMa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        host::Host,
-        kernel::{hooks::Tier, text::KernelRss},
-    };
+    use crate::{kernel::hooks::Tier, session::tests::sample};
 
     fn session() -> Session {
-        Session {
-            host: Host {
-                name: "host".to_owned(),
-                boot_id: None,
-                kernel: "6.12".to_owned(),
-                page_bytes: 4096,
-                cpus_possible: 2,
-                cpus_online: 2,
-                memory_bytes: Some(1 << 30),
-                swap_bytes: Some(0),
-            },
-            tier: Tier::Trampoline,
-            rss_counters: None,
-            kernel_rss: KernelRss::Count,
-            kmsg: false,
-            missing: BTreeMap::new(),
-        }
+        sample(Tier::Trampoline)
     }
 
     fn zone() -> record::Zone {

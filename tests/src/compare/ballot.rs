@@ -10,7 +10,7 @@ use crate::incident::{Ballot, Candidate};
 use crate::witness::comm::same_name;
 use crate::witness::klog::TaskRow;
 
-/// What a process that runs (oomtrace, for one) may take or give back between its score and the decision, in bytes.
+/// What oomtrace, which runs, may take or give back between its own score and the decision, in bytes.
 const GROWS: u64 = 1 << 20;
 /// Candidates that are reported at most.
 const MOST: usize = 16;
@@ -208,13 +208,15 @@ impl Figures<'_> {
 
     /// Checks the score against one that is recomputed from oomtrace's own figures and the page tables by the task
     /// table: equal for one that moves nothing; of one whose threads go on, different by what these may move; of one
-    /// that nothing is known of, and that may run, by what it may grow in so short a time.
+    /// that nothing is known of, by no more than the page tables make, in so short a time, or oomtrace itself may grow.
     fn score(&self, checks: &mut Checks, row: &TaskRow) {
         let candidate = self.candidate;
         let figures = candidate.rss_bytes.zip(candidate.swap_bytes).zip(candidate.oom_score_adj);
         let Some(((rss, swap), adj)) = figures else { return };
         let moved = candidate.pid.and_then(|pid| self.case.moved_bytes(pid));
-        let bound = moved.unwrap_or(row.pgtables_bytes.max(GROWS)) / self.case.machine.page_bytes;
+        let tracer = candidate.comm.as_deref() == Some("oomtrace");
+        let unknown = if tracer { row.pgtables_bytes.max(GROWS) } else { row.pgtables_bytes };
+        let bound = moved.unwrap_or(unknown) / self.case.machine.page_bytes;
         let score = self.case.score(rss + swap, row.pgtables_bytes, adj);
         checks.that(
             candidate.points.zip(score).is_some_and(|(ours, score)| ours.abs_diff(score) <= bound),

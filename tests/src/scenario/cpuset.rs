@@ -2,13 +2,12 @@
 
 use anyhow::Result;
 
-use super::{Needs, Scenario};
-use crate::compare::Expected;
-use crate::eat::{Eat, word};
+use super::{Needs, Scenario, nodes};
+use crate::eat::Eat;
 use crate::stage::Stage;
 
 /// Guards the scope: neither the machine nor a limit of the cgroup, but the node that its cpuset leaves it. With
-/// tracepoints only it looks like the machine's, as is documented.
+/// tracepoints only the kernel log tells it from the machine's, as is documented.
 pub const SCENARIO: Scenario = Scenario {
     name: "cpuset",
     guards: "the one NUMA node that a cpuset allows is full: the scope is the cpuset, its capacity that of the node",
@@ -24,17 +23,6 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     tree.base().delegate("cpuset")?;
     group.set_mems("1")?;
     let eat = Eat { anon: 2 * stage.machine.memory_bytes, ..Eat::default() };
-    let mut eater = stage.eater("pinned-eater", &eat, Some(&group))?;
-
-    let watch = stage.watch(&[])?;
-    eater.order(word::FILL)?;
-    eater.killed(stage.deadline)?;
-    let expected = [Expected::machine_wide(&eater.facts, "allocation")];
-    let seen = stage.finish(watch, &expected)?;
-
-    stage.judge(&seen, &expected, &[&eater.facts]);
-    let decision = seen.logged(eater.pid()).and_then(|oom| oom.decision.as_ref());
-    let constraint = decision.map(|decision| decision.constraint.as_str());
-    stage.checks.equal("the log's constraint", constraint, Some("CONSTRAINT_CPUSET"), "the scenario");
-    Ok(())
+    let eater = stage.eater("pinned-eater", &eat, Some(&group))?;
+    nodes::fill(stage, eater, "CONSTRAINT_CPUSET")
 }

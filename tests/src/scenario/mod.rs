@@ -28,6 +28,7 @@ mod mempolicy;
 mod mm_shared;
 pub mod mutated_btf;
 mod nested_limit;
+mod nodes;
 mod oom_disabled;
 mod order2;
 mod pidns;
