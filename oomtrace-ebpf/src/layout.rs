@@ -82,6 +82,8 @@ layout! {
     pid_level: 4 = "pid"."level";
     /// The number in the first of these, the initial one.
     pid_numbers: 4 = "pid"."numbers[0].nr";
+    /// The nodes that the task's cpuset allows: the first 64.
+    task_mems_allowed: 8 = "task_struct"."mems_allowed.bits[0]";
     /// Signals that wait for this thread alone, one bit each.
     task_pending: 8 = "task_struct"."pending.signal.sig[0]";
     /// v1: the memory cgroup at whose limit the task waits, once its page fault has ended; NULL otherwise.
@@ -150,6 +152,8 @@ layout! {
     memcg_memsw_max: 8 = "mem_cgroup"."memsw.max";
     /// Zones to allocate from; NULL unless a node ran out.
     oc_zonelist: 8 = "oom_control"."zonelist";
+    /// The nodes that a memory policy confines the request to; NULL unless one does.
+    oc_nodemask: 8 = "oom_control"."nodemask";
     /// The memory cgroup at its limit; NULL unless one was.
     oc_memcg: 8 = "oom_control"."memcg";
     /// Allocation flags.
@@ -166,8 +170,10 @@ layout! {
     oc_constraint: 4 = "oom_control"."constraint";
     /// The first zone to allocate from.
     zonelist_zone: 8 = "zonelist"."_zonerefs[0].zone";
-    /// The second: the difference is the stride.
+    /// The second: the difference is the stride. Each is in a `struct zoneref`, …
     zonelist_zone_next: 8 = "zonelist"."_zonerefs[1].zone";
+    /// … at this place.
+    zoneref_zone: 8 = "zoneref"."zone";
     /// The node that a zone belongs to.
     zone_pgdat: 8 = "zone"."zone_pgdat";
     /// Its name.
@@ -230,10 +236,14 @@ pub struct Params {
     pub cpus: u32,
     /// Which argument of `mm_vmscan_memcg_reclaim_begin` is the memory cgroup, or [`NO_ARGUMENT`].
     pub reclaim_memcg_arg: u32,
+    /// Which argument of `mm_vmscan_direct_reclaim_begin` are the allocation flags, or [`NO_ARGUMENT`].
+    pub reclaim_gfp_arg: u32,
     /// The size of a page is 2 to the power of this, bytes.
     pub page_shift: u32,
     /// Orders of free blocks (`NR_PAGE_ORDERS`), at most [`crate::MAX_ORDERS`]; 0 where they cannot be read.
     pub orders: u32,
+    /// Words of 64 nodes in a `nodemask_t`, at most [`crate::NODE_WORDS`]; 0 where they cannot be read.
+    pub node_words: u32,
 }
 
 impl Params {
@@ -247,7 +257,9 @@ impl Params {
         node_counters: [ABSENT; NODE_COUNTERS.len()],
         cpus: 0,
         reclaim_memcg_arg: NO_ARGUMENT,
+        reclaim_gfp_arg: NO_ARGUMENT,
         page_shift: 0,
         orders: 0,
+        node_words: 0,
     };
 }

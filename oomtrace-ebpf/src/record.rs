@@ -30,11 +30,13 @@ pub enum RecordKind {
     Kin = 12,
     /// [`AllocFailure`]: an allocation failed, and nobody was killed.
     AllocFailure = 13,
+    /// [`Allowed`]: the nodes that the request was confined to.
+    Allowed = 14,
 }
 
 impl RecordKind {
     /// Every kind that the kernel half makes, in the order of the loss counters.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Decision,
         Self::Level,
         Self::Mark,
@@ -47,6 +49,7 @@ impl RecordKind {
         Self::Struck,
         Self::Kin,
         Self::AllocFailure,
+        Self::Allowed,
     ];
     /// Above the value of every kind.
     pub const END: u32 = 16;
@@ -69,6 +72,8 @@ pub const MAX_CANDIDATES: usize = 16;
 pub const NO_LIMIT_PAGES: u64 = i64::MAX as u64 / 65536;
 /// Zones that are sent of a decision at most, in the order in which the request goes through them.
 pub const MAX_ZONES: usize = 16;
+/// Words of 64 nodes that an [`Allowed`] has room for: no kernel has more than 1024 (`NODES_SHIFT` is 10 at the most).
+pub const NODE_WORDS: usize = 16;
 /// Orders of free blocks that a [`Zone`] has room for. x86-64 has 11 (`NR_PAGE_ORDERS`), arm64 with large pages up to 14.
 pub const MAX_ORDERS: usize = 14;
 /// Bytes of kernel text that are read at once.
@@ -650,6 +655,22 @@ record! {
         /// slightly negative.
         pub counters: [i64; 14],
     } size 152
+}
+
+record! {
+    /// The nodes whose memory the request could have been served from, where it was confined to some of them: by a memory
+    /// policy (`oom_control.nodemask`) or by the trigger's cpuset (`task_struct.mems_allowed`), as `constrained_alloc()`
+    /// (mm/oom_kill.c) looks at them.
+    pub struct Allowed {
+        /// Kind [`RecordKind::Allowed`].
+        pub header: Header,
+        /// Whether `nodes` was read: 1, or 0.
+        pub present: u32,
+        /// How many words of `nodes` this kernel has.
+        pub words: u32,
+        /// A bit for each node, the first in the lowest bit of the first word.
+        pub nodes: [u64; 16],
+    } size 168
 }
 
 record! {

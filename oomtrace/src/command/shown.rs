@@ -355,6 +355,7 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::Kin) => "kin",
         Some(RecordKind::Zone) => "zone",
         Some(RecordKind::Node) => "node",
+        Some(RecordKind::Allowed) => "allowed",
         Some(RecordKind::KernelLog) => "kernel_log",
         Some(RecordKind::AllocFailure) => "alloc_failure",
         None => "unknown",

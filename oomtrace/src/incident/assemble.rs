@@ -28,6 +28,7 @@ use super::{
 use oomtrace_ebpf::{MAX_CANDIDATES, MAX_LEVELS, MAX_ZONES};
 
 use crate::{
+    kernel::hooks::Tier,
     record::{
         self, Candidate, Close, Cmdline, Decision, KernelLog, Key, Level, Mark, Record, Struck, Task, Tie,
         Whose,
@@ -139,6 +140,8 @@ struct Run {
     struck: Vec<Struck>,
     zones: Vec<record::Zone>,
     nodes: Vec<record::Node>,
+    /// The nodes that its request was confined to.
+    allowed: Option<record::Allowed>,
     close: Option<Close>,
     /// When it ended, ns since boot.
     closed_ns: Option<u64>,
@@ -573,7 +576,12 @@ impl Assembler {
         // group belong together.
         let undecided = run.decision.is_none() && !matches!(record, Record::Decision(..) | Record::Close(..));
         // But nothing is reclaimed between them: then the OOM killer ran once more.
-        let reclaimed = matches!(record, Record::Mark(_, mark) if mark.stall.is_some());
+        let reclaimed = match record {
+            Record::Mark(_, mark) => mark.stall.is_some(),
+            // They are sent once for what was reclaimed.
+            Record::Zone(..) | Record::Node(..) => true,
+            _ => false,
+        };
         !(undecided && run.is_group() && !reclaimed)
     }
 
@@ -634,6 +642,7 @@ impl Assembler {
         });
         let evidence = Evidence {
             decision: run.decision.as_ref(),
+            allowed: run.allowed.as_ref(),
             mark,
             victim,
             trigger: trigger_chain,
@@ -670,7 +679,16 @@ impl Assembler {
                 missing.entry(field.to_owned()).or_insert_with(|| UNTIMED.to_owned());
             }
         }
-        let seen = zones::Seen { zones: &run.zones, nodes: &run.nodes, decided: run.decision.is_some() };
+        let seen = zones::Seen {
+            zones: &run.zones,
+            nodes: &run.nodes,
+            none: match (&run.decision, session.tier) {
+                (Some(_), _) => zones::NONE_SEEN,
+                (None, Tier::Tracepoint) => zones::NOT_RECLAIMED,
+                (None, _) => zones::NO_DECISION_SEEN,
+            },
+            allowed: scope.nodes.as_deref(),
+        };
         let (zones, host_memory) =
             seen.told(run.doubt.as_ref().map(|doubt| doubt.reason.as_str()), session, &mut missing);
         let outcome = match (&run.decision, victims.is_empty()) {
@@ -716,7 +734,7 @@ impl Assembler {
         missing: &mut BTreeMap<String, String>,
     ) -> Trigger {
         let decision = run.decision.as_ref();
-        if self.session.tier > crate::kernel::hooks::Tier::Tracepoint && decision.is_none() {
+        if self.session.tier > Tier::Tracepoint && decision.is_none() {
             let reason = if run.marks.iter().any(|(_, mark)| mark.killed) {
                 "the decision came before the hook that shows it was in place"
             } else {
@@ -958,6 +976,7 @@ impl Run {
             struck: Vec::new(),
             zones: Vec::new(),
             nodes: Vec::new(),
+            allowed: None,
             close: None,
             closed_ns: None,
             records: 0,
@@ -1012,6 +1031,7 @@ impl Run {
             }
             Record::Zone(_, zone) if self.zones.len() < MAX_ZONES => self.zones.push(*zone),
             Record::Node(_, node) if self.nodes.len() < MAX_ZONES => self.nodes.push(*node),
+            Record::Allowed(_, allowed) => self.allowed = Some(allowed),
             Record::Zone(..) | Record::Node(..) => self.records = self.records.saturating_sub(1),
         }
     }

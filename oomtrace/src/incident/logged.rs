@@ -48,6 +48,7 @@ impl Evidence<'_> {
             ("scope.cause", inferred.cause.is_some(), scope.cause.is_some(), inferred.cause == scope.cause),
             ("scope.constraint", false, scope.constraint.is_some(), false),
             ("scope.memcg", inferred.memcg.is_some(), scope.memcg.is_some(), inferred.memcg == scope.memcg),
+            ("scope.nodes", false, scope.nodes.is_some(), false),
             (
                 "scope.capacity_bytes",
                 inferred.capacity_bytes.is_some(),
@@ -95,6 +96,16 @@ impl Evidence<'_> {
         if *kind != ScopeKind::Memcg {
             missing.remove("scope.memcg");
         }
+        let confined = match kind {
+            ScopeKind::Cpuset => Some(decided.and_then(|decided| decided.mems_allowed.clone())),
+            ScopeKind::Mempolicy => Some(decided.and_then(|decided| decided.nodemask.clone())),
+            ScopeKind::Global | ScopeKind::Memcg => None,
+        };
+        if confined == Some(None) {
+            let reason = "the kernel log's line leaves open which nodes were allowed";
+            missing.insert("scope.nodes".to_owned(), reason.to_owned());
+        }
+        scope.nodes = confined.flatten();
         scope.kind = Some(*kind);
         scope.constraint = Some(name);
         scope.cause = self.logged_cause(report, *number, id).or(scope.cause);

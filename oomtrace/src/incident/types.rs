@@ -201,6 +201,9 @@ pub struct Scope {
     /// The memory cgroup at its limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memcg: Option<Cgroup>,
+    /// The nodes that the request was confined to, by a cpuset or by a memory policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<Vec<u32>>,
     /// Capacity of the scope with its swap: `oom_control.totalpages`. Never a process's size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity_bytes: Option<u64>,

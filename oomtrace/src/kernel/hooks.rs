@@ -212,6 +212,16 @@ const DIRECT_RECLAIM: Hook =
 const MEMCG_RECLAIM: Hook =
     hook("memcg_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_memcg_reclaim_begin");
 
+const BY_RECLAIM: &str = "the trigger is the task that marks the victim; the scope follows from what it reclaimed last and \
+                          from the limits of its memory cgroups, and the zones are those at the kill";
+const UNDECIDED: [Loss; 4] = [
+    ("scope.constraint", NO_DECISION),
+    ("trigger.gfp_mask", NO_DECISION),
+    ("trigger.gfp_flags", NO_DECISION),
+    ("trigger.order", NO_DECISION),
+];
+const NO_ZONES: &str = "no hook shows the zones of a request in this tier";
+
 /// What a report is best with. Attached last: what it builds upon is there when the first decision is seen.
 pub const DECISION: Role = Role {
     name: "decision",
@@ -220,19 +230,25 @@ pub const DECISION: Role = Role {
         choice(&[hook("decision_fentry", Kind::Fentry, "oom_kill_process")]),
         choice(&[hook("decision_kprobe", Kind::Kprobe, "oom_kill_process")]),
         Choice {
-            hooks: &[DIRECT_RECLAIM, MEMCG_RECLAIM],
-            offered: None,
-            shared: false,
+            losses: &UNDECIDED,
+            note: BY_RECLAIM,
+            ..choice(&[
+                DIRECT_RECLAIM,
+                MEMCG_RECLAIM,
+                hook("retry_zone_raw_tp", Kind::RawTracepoint, "reclaim_retry_zone"),
+            ])
+        },
+        Choice {
             losses: &[
-                ("scope.constraint", NO_DECISION),
-                ("trigger.gfp_mask", NO_DECISION),
-                ("trigger.gfp_flags", NO_DECISION),
-                ("trigger.order", NO_DECISION),
-                ("zones", NO_DECISION),
-                ("host_memory", NO_DECISION),
+                UNDECIDED[0],
+                UNDECIDED[1],
+                UNDECIDED[2],
+                UNDECIDED[3],
+                ("zones", NO_ZONES),
+                ("host_memory", NO_ZONES),
             ],
-            note: "the trigger is the task that marks the victim; the scope follows from what it reclaimed \
-                   last and from the limits of its memory cgroups",
+            note: BY_RECLAIM,
+            ..choice(&[DIRECT_RECLAIM, MEMCG_RECLAIM])
         },
     ],
 };

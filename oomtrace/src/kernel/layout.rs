@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use oomtrace_ebpf::{
-    ABSENT, Field, Layout, MAX_ORDERS, NO_ARGUMENT, NODE_COUNTERS, Params, RSS_ANON, RSS_FILE, RSS_SHMEM,
-    RSS_SWAP,
+    ABSENT, Field, Layout, MAX_ORDERS, NO_ARGUMENT, NODE_COUNTERS, NODE_WORDS, Params, RSS_ANON, RSS_FILE,
+    RSS_SHMEM, RSS_SWAP,
 };
 
 use super::btf::{Btf, TypeShape};
@@ -117,8 +117,10 @@ pub fn resolve(btf: &Btf, cpus: u32) -> Resolved {
         node_counters: NODE_COUNTERS.map(|name| element("node_stat_item", name, layout.pgdat_stat)),
         cpus: if can_sum { cpus } else { 0 },
         reclaim_memcg_arg: reclaim_memcg_arg(btf),
+        reclaim_gfp_arg: reclaim_gfp_arg(btf),
         page_shift: crate::host::page_bytes().trailing_zeros(),
         orders: orders(btf, &layout),
+        node_words: node_words(btf),
     };
     Resolved { layout, params, rss_counters, missing }
 }
@@ -196,6 +198,25 @@ fn reclaim_memcg_arg(btf: &Btf) -> u32 {
         .and_then(|position| u32::try_from(position).ok())
         .filter(|position| *position <= 2)
         .unwrap_or(NO_ARGUMENT)
+}
+
+/// `gfp_t` is unsigned, and so is nothing else there.
+fn reclaim_gfp_arg(btf: &Btf) -> u32 {
+    let Ok(prototype) = btf.typedef_prototype("btf_trace_mm_vmscan_direct_reclaim_begin") else {
+        return NO_ARGUMENT;
+    };
+    let unsigned = |shape: &TypeShape| matches!(shape, TypeShape::Int { signed: false });
+    let position = prototype.params.iter().skip(1).position(|parameter| unsigned(&parameter.type_));
+    position
+        .and_then(|position| u32::try_from(position).ok())
+        .filter(|position| *position <= 1)
+        .unwrap_or(NO_ARGUMENT)
+}
+
+/// How large a `nodemask_t` is, in words of 64 nodes; 0 where that is more than there is room for, or something else.
+fn node_words(btf: &Btf) -> u32 {
+    let words = btf.member("task_struct", "mems_allowed").map_or(0, |mask| mask.size / 8);
+    if words as usize <= NODE_WORDS { words } else { 0 }
 }
 
 fn points_to(shape: &TypeShape, name: &str) -> bool {

@@ -100,6 +100,7 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
             | Record::Candidate(..)
             | Record::Zone(..)
             | Record::Node(..)
+            | Record::Allowed(..)
             | Record::Relief(..)
             | Record::Struck(..)
             | Record::AllocFailure(..)

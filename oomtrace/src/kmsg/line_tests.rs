@@ -118,11 +118,20 @@ fn decisions() {
          task=x,pid=7,uid=0",
     );
     assert_eq!((decided.oom_memcg, decided.task_memcg.as_deref()), (None, Some("/")));
+    assert_eq!((decided.nodemask, decided.mems_allowed), (None, Some(vec![0, 1, 3])));
     let decided = decision(
         "oom-kill:constraint=CONSTRAINT_MEMORY_POLICY,nodemask=1,3-4,cpuset=/,mems_allowed=0-4,global_oom,\
          task_memcg=/user.slice,task=x,pid=7,uid=0",
     );
     assert_eq!((decided.constraint.as_str(), decided.pid), ("CONSTRAINT_MEMORY_POLICY", Some(7)));
+    assert_eq!((decided.nodemask, decided.mems_allowed), (Some(vec![1, 3, 4]), Some(vec![0, 1, 2, 3, 4])));
+    for nonsense in ["9-1", "1,1", "0-5000", "", "x"] {
+        let decided = decision(&format!(
+            "oom-kill:constraint=CONSTRAINT_MEMORY_POLICY,nodemask={nonsense},cpuset=/,mems_allowed={nonsense},\
+             global_oom,task_memcg=/,task=x,pid=7,uid=0"
+        ));
+        assert_eq!((decided.nodemask, decided.mems_allowed), (None, None), "{nonsense}");
+    }
     // Without memory cgroups in the kernel.
     let decided = decision(
         "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,task=x,pid=7,uid=0",

@@ -8,8 +8,8 @@ use zerocopy::FromBytes;
 
 use super::kernel_log;
 use super::types::{
-    After, AllocFailure, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing, Key, Kin,
-    Level, Mark, Mm, Node, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Zone,
+    After, AllocFailure, Allowed, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing,
+    Key, Kin, Level, Mark, Mm, Node, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Zone,
 };
 use crate::text;
 
@@ -86,6 +86,10 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         RecordKind::Node => {
             let raw: abi::Node = exactly(kind, bytes)?;
             Record::Node(key(&raw.header), Box::new(node(&raw)))
+        }
+        RecordKind::Allowed => {
+            let raw: abi::Allowed = exactly(kind, bytes)?;
+            Record::Allowed(key(&raw.header), allowed(&raw))
         }
         RecordKind::AllocFailure => {
             let raw: abi::AllocFailure = exactly(kind, bytes)?;
@@ -271,6 +275,16 @@ fn node(raw: &abi::Node) -> Node {
     }
 }
 
+fn allowed(raw: &abi::Allowed) -> Allowed {
+    let words = usize::try_from(raw.words).ok().and_then(|words| raw.nodes.get(..words)).unwrap_or(&[]);
+    let numbers = (0_u32..).step_by(64).zip(words).flat_map(|(first, word)| {
+        (0..64).filter(move |bit| word >> bit & 1 != 0).map(move |bit| first + bit)
+    });
+    // Nobody is confined to nothing.
+    let nodes = known(raw.present, 1, numbers.collect::<Vec<_>>()).filter(|nodes| !nodes.is_empty());
+    Allowed { nodes }
+}
+
 /// Of three sizes, so that a short one takes little of the ring.
 fn cmdline(bytes: &[u8]) -> Result<Cmdline, DecodeError> {
     let wrong = DecodeError::Size {
@@ -413,6 +427,23 @@ mod tests {
         assert_eq!(mark.victim, Task { tid: Some(42), oom_score_adj: Some(-1000), ..Task::default() });
         assert_eq!(mark.mm, Mm::default());
         assert_eq!(mark.reclaim, None);
+    }
+
+    /// Guards the nodes that a request was confined to: each bit is one, and what was not read, or has none, is not known.
+    #[test]
+    fn allowed_nodes_are_counted_by_bits() {
+        let mut raw = abi::Allowed::new_zeroed();
+        raw.header.kind = RecordKind::Allowed as u16;
+        (raw.present, raw.words) = (1, 2);
+        (raw.nodes[0], raw.nodes[1], raw.nodes[2]) = (1 << 63 | 0b10, 1, 1);
+        let told = |raw: &abi::Allowed| {
+            let Ok(Record::Allowed(_, allowed)) = decode(raw.as_bytes()) else { panic!("no nodes") };
+            allowed.nodes
+        };
+        assert_eq!(told(&raw), Some(vec![1, 63, 64]));
+        assert_eq!(told(&abi::Allowed { present: 0, ..raw }), None);
+        assert_eq!(told(&abi::Allowed { words: 17, ..raw }), None);
+        assert_eq!(told(&abi::Allowed { nodes: [0; 16], ..raw }), None);
     }
 
     /// Guards kin: ids that cannot be, or are another's, are none; nobody is above the idle task, nor above one unread.

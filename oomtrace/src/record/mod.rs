@@ -12,7 +12,7 @@ pub use file::{FileError, Frame, Reader, Writer};
 pub use kernel_log::encode as encode_kernel_log;
 pub use recorder::{Recorder, create};
 pub use types::{
-    After, AllocFailure, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing,
+    After, AllocFailure, Allowed, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing,
     KernelLog, Key, Kin, Level, Mark, Mm, Node, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose,
     Zone,
 };

@@ -312,6 +312,13 @@ pub struct AllocFailure {
     pub remainder: bool,
 }
 
+/// The nodes whose memory a request could have been served from, where it was confined to some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// Their numbers, lowest first.
+    pub nodes: Option<Vec<u32>>,
+}
+
 /// What happens to a victim later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
@@ -399,6 +406,8 @@ pub enum Record {
     Zone(Key, Box<Zone>),
     /// The memory of a node.
     Node(Key, Box<Node>),
+    /// The nodes that the request was confined to.
+    Allowed(Key, Allowed),
     /// Something happened to a victim. Its key is no run's.
     Relief(Key, Relief),
     /// The command line of a process. Its key is no run's.
@@ -425,6 +434,7 @@ impl Record {
             | Self::Candidate(key, _)
             | Self::Zone(key, _)
             | Self::Node(key, _)
+            | Self::Allowed(key, _)
             | Self::Relief(key, _)
             | Self::Cmdline(key, _)
             | Self::Struck(key, _)
