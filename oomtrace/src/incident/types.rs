@@ -85,6 +85,11 @@ impl WallTime {
     pub fn from_ns(ns: i128) -> Self {
         Self(Timestamp::from_nanosecond(ns).unwrap_or(Timestamp::UNIX_EPOCH))
     }
+
+    /// From nanoseconds since boot, and how far the wall clock is ahead of these.
+    pub(super) fn at(boot_ns: u64, wall_clock_offset_ns: i64) -> Self {
+        Self::from_ns(i128::from(boot_ns) + i128::from(wall_clock_offset_ns))
+    }
 }
 
 impl Serialize for WallTime {
