@@ -279,7 +279,7 @@ impl Evidence<'_> {
     fn cgroup(&self, id: CgroupId) -> Cgroup {
         let path =
             [self.victim, self.trigger].into_iter().find_map(|chain| chain.path(chain.depth_of(id)?).ok());
-        Cgroup { path, id: id.id, hierarchy: id.hierarchy }
+        Cgroup { path, id: Some(id.id), hierarchy: Some(id.hierarchy) }
     }
 
     fn bytes(&self, pages: u64) -> u64 {

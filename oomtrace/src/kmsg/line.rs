@@ -39,6 +39,16 @@ pub enum Line {
     },
     /// `Out of memory and no killable processes...`.
     NothingKillable,
+    /// `CPU: 0 PID: 42 Comm: x …`: the thread that a report is about, and many others that the kernel complains of.
+    Thread {
+        /// Thread id.
+        pid: u32,
+    },
+    /// `Memory cgroup stats for /path:`: the memory cgroup at its limit.
+    Stats {
+        /// The cgroup's path.
+        path: String,
+    },
     /// `oom_reaper: reaped process …`.
     Reaped {
         /// Thread id.
@@ -115,6 +125,8 @@ impl Line {
             .or_else(|| already_exiting(text))
             .or_else(|| reaped(text))
             .or_else(|| nothing_killable(text))
+            .or_else(|| thread(text))
+            .or_else(|| stats(text))
     }
 }
 
@@ -260,7 +272,7 @@ fn nodes(text: &[u8]) -> Option<Vec<u32>> {
     for range in str::from_utf8(text).ok()?.split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-        if last >= 1024 || nodes.last().is_some_and(|before| *before >= first) {
+        if last < first || last >= 1024 || nodes.last().is_some_and(|before| *before >= first) {
             return None;
         }
         nodes.extend(first..=last);
@@ -305,6 +317,23 @@ fn reaped(text: &[u8]) -> Option<Line> {
 
 fn nothing_killable(text: &[u8]) -> Option<Line> {
     text.starts_with(b"Out of memory and no killable processes").then_some(Line::NothingKillable)
+}
+
+/// `dump_stack_print_info()` (lib/dump_stack.c), with `UID: 0` before the PID since 6.12.
+fn thread(text: &[u8]) -> Option<Line> {
+    let (_cpu, rest) = number(text.strip_prefix(b"CPU: ")?)?;
+    let rest = match rest.strip_prefix(b" UID: ") {
+        Some(rest) => number(rest)?.1,
+        None => rest,
+    };
+    let (pid, rest) = number(rest.strip_prefix(b" PID: ")?)?;
+    rest.starts_with(b" Comm: ").then_some(Line::Thread { pid })
+}
+
+/// `mem_cgroup_print_oom_meminfo()` (mm/memcontrol.c). Before 5.3 figures follow in the same line.
+fn stats(text: &[u8]) -> Option<Line> {
+    let path = text.strip_prefix(b"Memory cgroup stats for ")?.strip_suffix(b":")?;
+    path.starts_with(b"/").then(|| Line::Stats { path: from_kernel(path) })
 }
 
 /// A name in parentheses, and what follows: the kernel writes no parenthesis behind it.

@@ -144,6 +144,24 @@ fn decisions() {
     assert_eq!((decided.constraint.as_str(), decided.pid), ("CONSTRAINT_MEMCG", None));
 }
 
+/// Guards what a report says of the one who asked: 5.10 and 7.2 wrote these.
+#[test]
+fn reports_name_their_thread_and_cgroup() {
+    for (text, pid) in [
+        ("CPU: 1 PID: 115 Comm: small-asker Not tainted 5.10.0-32-cloud-amd64 #1 Debian 5.10.223-1", 115),
+        ("CPU: 0 UID: 1001 PID: 137 Comm: x Tainted: G                T   7.2.13+deb14-cloud-amd64", 137),
+    ] {
+        assert_eq!(parse(text), Line::Thread { pid });
+    }
+    let stats = parse("Memory cgroup stats for /oomtrace-103-memcg_other/sha:red:");
+    assert_eq!(stats, Line::Stats { path: "/oomtrace-103-memcg_other/sha:red".to_owned() });
+    for other in
+        ["CPU: 1 PID: x Comm: y", "CPU0: PID: 1 Comm: y", "Memory cgroup stats for /a: cache:0KB rss:4KB"]
+    {
+        assert_eq!(Line::parse(other.as_bytes()), None, "{other}");
+    }
+}
+
 /// Guards cgroups whose names are made of the kernel's words: read right, or not at all.
 #[test]
 fn hostile_cgroups() {

@@ -5,7 +5,7 @@ use super::{line::Line, record::LogRecord};
 /// Longest message, bytes: paths are at most `PATH_MAX` long.
 const LONGEST: usize = 8192;
 /// The kernel writes these piece by piece (`pr_cont()`); another CPU's message may come in between.
-const IN_PIECES: [&[u8]; 2] = [b"oom-kill:", b"Tasks in "];
+const IN_PIECES: [&[u8]; 3] = [b"oom-kill:", b"Tasks in ", b"Memory cgroup stats for "];
 
 /// A message of the OOM killer's.
 #[derive(Clone, Debug, PartialEq, Eq)]
