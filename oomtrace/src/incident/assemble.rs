@@ -59,6 +59,9 @@ pub struct Assembler {
     seq: u64,
 }
 
+/// Why the cgroup of one who died with a victim is not known.
+const ELSEWHERE: &str = "it was in another memory cgroup than the victim, whose path is not sent";
+
 impl Assembler {
     /// Assembles a stream.
     #[must_use]
@@ -245,7 +248,7 @@ impl Assembler {
         } else {
             let mut facts = tell::companion(&struck, &self.session);
             facts.kinship = self.kins.of(&struck.task, "collateral", &mut BTreeMap::new());
-            self.reliefs.struck(struck.victim, facts);
+            self.reliefs.struck(struck.victim, facts, struck.task.memcg);
         }
     }
 
@@ -333,7 +336,17 @@ impl Assembler {
         let (id, common) =
             (followed.id.clone(), self.common(followed.seq, followed.last_ns, followed.offset_ns));
         let collateral = std::mem::take(&mut followed.collateral);
-        let (victims, missing) = followed.told(end);
+        let (victims, mut missing) = followed.told(end);
+        for (index, victim) in collateral.iter().enumerate() {
+            for (field, lacks, reason) in [
+                ("cgroup", victim.place.cgroup.is_none(), ELSEWHERE),
+                ("cmdline", true, "it is read of triggers and victims alone"),
+            ] {
+                if lacks {
+                    missing.insert(format!("collateral[{index}].{field}"), reason.to_owned());
+                }
+            }
+        }
         Event::Relieved(Box::new(Relief {
             schema: SchemaName::V1,
             r#type: ReliefTag::Relief,

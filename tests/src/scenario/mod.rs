@@ -31,6 +31,7 @@ mod nested_limit;
 mod nodes;
 mod oom_disabled;
 mod order2;
+mod other_kills;
 mod pidns;
 mod reader_stopped;
 mod record_replay;
@@ -129,6 +130,7 @@ pub static ALL: &[Scenario] = &[
     pidns::SCENARIO,
     all_unkillable::SCENARIO,
     exiting::SCENARIO,
+    other_kills::SCENARIO,
     relief::SCENARIO,
     stuck::SCENARIO,
     limit_lowered::SCENARIO,

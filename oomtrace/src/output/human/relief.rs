@@ -21,7 +21,8 @@ pub(super) fn after(relief: &Relief) -> String {
         let freed = victims.iter().filter(|victim| victim.freed_ns.is_some()).count();
         let of =
             if victims.len() > 1 { format!(" of {freed} of {}", victims.len()) } else { " not".to_owned() };
-        let reason = relief.missing.values().next().map_or("", String::as_str);
+        let of_victims = |(field, _): &(&String, &String)| field.starts_with("victims");
+        let reason = relief.missing.iter().find(of_victims).map_or("", |(_, reason)| reason.as_str());
         parts.push(format!("memory{of} back: {reason}"));
         if let Some(ns) = last(|victim| victim.exited_ns) {
             parts.push(format!("ended after {}", duration(ns)));
