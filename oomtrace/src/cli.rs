@@ -155,6 +155,18 @@ pub struct FilterArgs {
     /// Victims with at least this much resident memory, such as 10M or 1.5G
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub min_rss: Option<u64>,
+    /// Only these: OOM kills (and allocations that failed), or forks that failed
+    #[arg(long, value_enum, value_name = "KIND", value_delimiter = ',')]
+    pub kind: Vec<Kind>,
+}
+
+/// What can be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Runs of the OOM killer, and allocations that failed without one
+    Oom,
+    /// Forks that failed
+    Fork,
 }
 
 /// Options of `replay`.

@@ -53,6 +53,8 @@ pub struct Counts {
     pub incidents: u64,
     /// Victims in them.
     pub victims: u64,
+    /// Forks that failed.
+    pub forks: u64,
     /// Incidents left out.
     pub filtered: u64,
     /// Records lost, anywhere.
@@ -134,6 +136,15 @@ impl Shown {
                         check.check_failure(failure);
                     }
                     if self.filter.passes_failure(failure) {
+                        self.send(assembler, Message::Incident(event), offset_ns);
+                    } else {
+                        self.counts.filtered += 1;
+                    }
+                    continue;
+                }
+                Event::ForkFailure(failure) => {
+                    if self.filter.passes_fork(failure) {
+                        self.counts.forks = self.counts.forks.saturating_add(failure.count);
                         self.send(assembler, Message::Incident(event), offset_ns);
                     } else {
                         self.counts.filtered += 1;
@@ -356,6 +367,9 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::Zone) => "zone",
         Some(RecordKind::Node) => "node",
         Some(RecordKind::Allowed) => "allowed",
+        Some(RecordKind::ForkFailure) => "fork_failure",
+        Some(RecordKind::PidsLevel) => "pids_level",
+        Some(RecordKind::ForkHost) => "fork_host",
         Some(RecordKind::KernelLog) => "kernel_log",
         Some(RecordKind::AllocFailure) => "alloc_failure",
         None => "unknown",

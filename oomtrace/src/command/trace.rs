@@ -140,10 +140,11 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let counts = shown.finish()?;
     if !broken_pipe {
         say!(
-            "ended after {} s: {} incidents with {} victims{}{}.",
+            "ended after {} s: {} incidents with {} victims{}{}{}.",
             begun.elapsed().as_secs(),
             counts.incidents,
             counts.victims,
+            if counts.forks > 0 { format!(", {} forks that failed", counts.forks) } else { String::new() },
             if counts.filtered > 0 {
                 format!(", {} left out by filters", counts.filtered)
             } else {

@@ -9,9 +9,11 @@ mod kmsg;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::{
+    chain::Chain,
     cmdlines::{self, Cmdlines, TRIGGER_CMDLINE, VICTIMS_CMDLINE},
     event::Event,
     failure::{AllocFailure, Failures},
+    fork::{self, ForkFailure, Forks},
     kin::Kins,
     log::Log,
     relief::{Followed, Reliefs},
@@ -46,6 +48,7 @@ pub struct Assembler {
     reliefs: Reliefs,
     cmdlines: Cmdlines,
     failures: Failures,
+    forks: Forks,
     /// Calls of `out_of_memory()` without a decision when the last incident was told.
     undecided: u32,
     kins: Kins,
@@ -74,6 +77,7 @@ impl Assembler {
             reliefs: Reliefs::default(),
             cmdlines: Cmdlines::default(),
             failures: Failures::default(),
+            forks: Forks::default(),
             undecided: 0,
             kins: Kins::default(),
             log: Log::default(),
@@ -136,6 +140,14 @@ impl Assembler {
         }
         if let Record::AllocFailure(_, failure) = record {
             events.extend(self.failed(&key, &failure, wall_clock_offset_ns));
+            return events;
+        }
+        if let Record::ForkHost(_, host) = record {
+            self.forks.host = Some(*host);
+            return events;
+        }
+        if let Record::ForkFailure(_, failure) = record {
+            events.extend(self.fork_failed(&key, &failure, wall_clock_offset_ns));
             return events;
         }
         if let Record::Kin(_, kin) = record {
@@ -208,18 +220,7 @@ impl Assembler {
         failure: &record::AllocFailure,
         wall_clock_offset_ns: i64,
     ) -> Option<Event> {
-        let own = |run: &Run| {
-            run.opened_ns == key.opened_ns
-                && run.decision.is_none()
-                && run.marks.is_empty()
-                && run.close.is_none()
-        };
-        let run = if self.open.get(&key.trigger_tid).is_some_and(own) {
-            self.open.remove(&key.trigger_tid)
-        } else {
-            None
-        };
-        let chains = run.map(|run| run.chains).unwrap_or_default();
+        let chains = self.run_of_failure(key).map(|run| run.chains).unwrap_or_default();
         let seq = self.seq + 1;
         let common = self.common(seq, key.boot_ns, wall_clock_offset_ns);
         let mut missing = BTreeMap::new();
@@ -230,6 +231,48 @@ impl Assembler {
         self.next_seq();
         let lost_records = u64::from(key.lost);
         Some(Event::AllocFailure(Box::new(AllocFailure { lost_records, ..line })))
+    }
+
+    /// The run that a failure has of its own: it has nothing but cgroups.
+    fn run_of_failure(&mut self, key: &Key) -> Option<Run> {
+        let own = |run: &Run| {
+            run.opened_ns == key.opened_ns
+                && run.decision.is_none()
+                && run.marks.is_empty()
+                && run.close.is_none()
+        };
+        self.open.get(&key.trigger_tid).is_some_and(own).then(|| self.open.remove(&key.trigger_tid))?
+    }
+
+    /// A fork failed. The cgroups of its task came just before.
+    fn fork_failed(
+        &mut self,
+        key: &Key,
+        failure: &record::ForkFailure,
+        wall_clock_offset_ns: i64,
+    ) -> Option<Event> {
+        let run = self.run_of_failure(key);
+        let seq = self.seq + 1;
+        let common = self.common(seq, key.boot_ns, wall_clock_offset_ns);
+        let mut missing = BTreeMap::new();
+        let task = &failure.task;
+        let command = self.cmdlines.told(task, "task.cmdline", TRIGGER_CMDLINE, &self.session, &mut missing);
+        let kinship = self.kins.of(task, "task", &mut missing);
+        let no_pids = Chain::EMPTY;
+        let host = &self.session.host;
+        let with = fork::With {
+            memory: run.as_ref().and_then(|run| run.chains.first()),
+            pids: run.as_ref().map_or(&no_pids, |run| &run.pids),
+            command,
+            kinship,
+            page_bytes: host.page_bytes,
+            cpus: host.cpus_online,
+            missing,
+        };
+        let line = self.forks.line(failure, with, common)?;
+        self.next_seq();
+        let lost_records = u64::from(key.lost);
+        Some(Event::ForkFailure(Box::new(ForkFailure { lost_records, ..line })))
     }
 
     /// A process told its command line.

@@ -2,6 +2,7 @@
 
 use super::{
     failure::AllocFailure,
+    fork::ForkFailure,
     types::{Incident, Relief},
 };
 
@@ -16,6 +17,8 @@ pub enum Event {
     Relieved(Box<Relief>),
     /// An allocation failed, and nobody was killed.
     AllocFailure(Box<AllocFailure>),
+    /// A fork failed.
+    ForkFailure(Box<ForkFailure>),
 }
 
 impl Event {
@@ -24,7 +27,7 @@ impl Event {
     pub fn closed(&self) -> Option<&Incident> {
         match self {
             Self::Closed(incident) => Some(incident),
-            Self::Opened(_) | Self::Relieved(_) | Self::AllocFailure(_) => None,
+            Self::Opened(_) | Self::Relieved(_) | Self::AllocFailure(_) | Self::ForkFailure(_) => None,
         }
     }
 }

@@ -53,6 +53,8 @@ pub(super) struct Run {
     pub nodes: Vec<record::Node>,
     /// The nodes that its request was confined to.
     pub allowed: Option<record::Allowed>,
+    /// Of a fork that failed: the cgroups of the pids controller.
+    pub pids: Chain<record::PidsLevel>,
     pub close: Option<Close>,
     /// When it ended, ns since boot.
     pub closed_ns: Option<u64>,
@@ -82,6 +84,7 @@ impl Run {
             zones: Vec::new(),
             nodes: Vec::new(),
             allowed: None,
+            pids: Chain::EMPTY,
             close: None,
             closed_ns: None,
             records: 0,
@@ -125,6 +128,8 @@ impl Run {
             | Record::Struck(..)
             | Record::Kin(..)
             | Record::AllocFailure(..)
+            | Record::ForkFailure(..)
+            | Record::ForkHost(..)
             | Record::KernelLog(..) => {}
             Record::Candidate(_, candidate) => {
                 if self.candidates.len() < MAX_CANDIDATES {
@@ -136,6 +141,7 @@ impl Run {
             }
             Record::Zone(_, zone) if self.zones.len() < MAX_ZONES => self.zones.push(*zone),
             Record::Node(_, node) if self.nodes.len() < MAX_ZONES => self.nodes.push(*node),
+            Record::PidsLevel(_, level) => self.pids.push(*level),
             Record::Allowed(_, allowed) => self.allowed = Some(allowed),
             Record::Zone(..) | Record::Node(..) => self.records = self.records.saturating_sub(1),
         }

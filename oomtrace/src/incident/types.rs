@@ -26,7 +26,7 @@ pub use self::{
     time::WallTime,
     victim::{Rss, RssKernel, Verdict, Victim},
 };
-use super::failure::AllocFailure;
+use super::{failure::AllocFailure, fork::ForkFailure};
 use crate::{kernel::hooks::Tier, session::Source};
 
 /// The format's name and version.
@@ -48,6 +48,8 @@ pub enum Line {
     Relief(Box<Relief>),
     /// An allocation failed, and nobody was killed.
     AllocFailure(Box<AllocFailure>),
+    /// A fork failed for want of something.
+    ForkFailure(Box<ForkFailure>),
     /// Something was lost.
     Loss(Loss),
     /// Tracing began or ended.

@@ -506,8 +506,53 @@ pub const PAGE_ALLOCATION: Role = Role {
     ],
 };
 
+/// `(…, …, …, struct kernel_clone_args *)`: where a program finds what a function returned depends on how many parameters
+/// there are.
+fn forks(btf: &Btf) -> Result<(), String> {
+    let parameters = |function: &str, count: usize| {
+        let prototype = btf.function(function).map_err(|missing| missing.to_string())?;
+        if prototype.params.len() == count {
+            Ok(())
+        } else {
+            Err(format!("{function}() takes {} arguments on this kernel", prototype.params.len()))
+        }
+    };
+    parameters("copy_process", 4)?;
+    parameters("alloc_pid", 3)?;
+    parameters("pids_can_fork", 2)
+}
+
+const NO_ARGUMENTS: &str = "what the call asked for (making, clone_flags) is not at hand where it returns";
+const NO_FORKS: &str =
+    "no hook that costs nothing shows forks in this tier; the kernel log has the first that a cgroup refuses";
+
+/// Forks that fail. Each hook sees every fork, and leaves at once if it succeeded.
+pub const FORK_FAILURE: Role = Role {
+    name: "fork_failure",
+    purpose: "forks that fail for want of something, and what refused them",
+    choices: &[
+        Choice {
+            offered: Some(forks),
+            ..choice(&[
+                hook("fork_pid_fexit", Kind::Fexit, "alloc_pid"),
+                hook("fork_pids_fexit", Kind::Fexit, "pids_can_fork"),
+                hook("fork_fexit", Kind::Fexit, "copy_process"),
+            ])
+        },
+        Choice {
+            note: NO_ARGUMENTS,
+            ..choice(&[
+                hook("fork_pid_kretprobe", Kind::Kretprobe, "alloc_pid"),
+                hook("fork_pids_kretprobe", Kind::Kretprobe, "pids_can_fork"),
+                hook("fork_kretprobe", Kind::Kretprobe, "copy_process"),
+            ])
+        },
+        Choice { note: NO_FORKS, ..choice(&[]) },
+    ],
+};
+
 /// Every role.
-pub const ROLES: [Role; 12] = [
+pub const ROLES: [Role; 13] = [
     VICTIM,
     KILLED,
     RELIEF,
@@ -520,6 +565,7 @@ pub const ROLES: [Role; 12] = [
     ALLOC_FAILURE,
     HUGETLB,
     PAGE_ALLOCATION,
+    FORK_FAILURE,
 ];
 
 const fn choice(hooks: &'static [Hook]) -> Choice {

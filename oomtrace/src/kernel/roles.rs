@@ -15,8 +15,8 @@ use serde::Serialize;
 use super::{
     btf::Btf,
     hooks::{
-        ALLOC_FAILURE, CANDIDATES, CMDLINE, COLLATERAL, Choice, DECISION, HUGETLB, Hook, KILLED, Kind,
-        OUTCOME, PAGE_ALLOCATION, RELIEF, Role, STALL, STAND_IN, Tier, VICTIM,
+        ALLOC_FAILURE, CANDIDATES, CMDLINE, COLLATERAL, Choice, DECISION, FORK_FAILURE, HUGETLB, Hook,
+        KILLED, Kind, OUTCOME, PAGE_ALLOCATION, RELIEF, Role, STALL, STAND_IN, Tier, VICTIM,
     },
     hurt,
     load::{CannotTrace, Options, chain},
@@ -81,7 +81,16 @@ impl Filling<'_> {
         } else {
             [&KILLED, &VICTIM, &RELIEF, &CMDLINE, &COLLATERAL]
         };
-        let rest = [&OUTCOME, &DECISION, &STALL, &CANDIDATES, &ALLOC_FAILURE, &HUGETLB, &PAGE_ALLOCATION];
+        let rest = [
+            &OUTCOME,
+            &DECISION,
+            &STALL,
+            &CANDIDATES,
+            &ALLOC_FAILURE,
+            &HUGETLB,
+            &PAGE_ALLOCATION,
+            &FORK_FAILURE,
+        ];
         // A tier that the user wants may prove not to be had at the last role.
         let needed = match self.options.tier {
             None if stand_in => 1,

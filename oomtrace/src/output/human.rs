@@ -1,6 +1,7 @@
 //! Blocks for people. The first line appears when the victim is marked; the rest when it is known.
 
 mod failure;
+mod fork;
 mod relief;
 mod request;
 mod scope;
@@ -20,12 +21,12 @@ use self::{
     scope::{crowded, of_nodes, scope},
     task::{parents, place, started_as},
     victim::{figures, why},
-    words::{grouped, id, name},
+    words::{duration, grouped, id, name},
     zones::{used, zone},
 };
 use super::{Format, Message};
 use crate::{
-    incident::{AllocFailure, Event, Incident, Loss, Outcome, Place, Relief, Verdict, WallTime},
+    incident::{AllocFailure, Event, ForkFailure, Incident, Loss, Outcome, Place, Relief, Verdict, WallTime},
     text::printable,
 };
 
@@ -207,6 +208,41 @@ impl Human {
         to
     }
 
+    /// A block of its own; of one that happens again, a line.
+    fn fork(&self, failure: &ForkFailure) -> String {
+        let task = &failure.task;
+        let time = self.paint(DIM, &self.time(failure.common.time));
+        let (what, name) = (self.paint(YELLOW, "FORK FAILED"), self.paint(BOLD, &name(task.comm.as_deref())));
+        let place = place(&task.place).map_or_else(String::new, |place| format!("  in {place}"));
+        let again = failure.window_ns > 0;
+        let times = if again {
+            let count = grouped(i64::try_from(failure.count).unwrap_or(i64::MAX));
+            format!(" (×{count} in {})", duration(failure.window_ns))
+        } else {
+            String::new()
+        };
+        let mut to = String::new();
+        let head = format!(
+            "{time}  {what}  {name} (pid {}){place}   {}{times}",
+            id(task.pid),
+            fork::refused(failure)
+        );
+        self.line(&mut to, &head, COLUMN);
+        if again {
+            return to;
+        }
+        if let Some(line) = started_as(&task.command) {
+            self.row(&mut to, "command", &line);
+        }
+        if let Some(line) = parents(&task.kinship) {
+            self.row(&mut to, "parents", &line);
+        }
+        if let Some(advice) = fork::advice(failure) {
+            self.row(&mut to, "do", &advice);
+        }
+        to
+    }
+
     fn loss(&self, loss: &Loss) -> String {
         let counts: Vec<_> = loss.counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         let advice = match loss.place {
@@ -252,6 +288,10 @@ impl Format for Human {
             }
             Message::Incident(Event::AllocFailure(failure)) => {
                 to.extend(self.failure(failure).into_bytes());
+                (self.headed, self.told) = (None, None);
+            }
+            Message::Incident(Event::ForkFailure(failure)) => {
+                to.extend(self.fork(failure).into_bytes());
                 (self.headed, self.told) = (None, None);
             }
             Message::Loss(loss) => {

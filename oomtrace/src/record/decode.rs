@@ -6,11 +6,11 @@ use oomtrace_ebpf::{
 };
 use zerocopy::FromBytes;
 
-use super::kernel_log;
 use super::types::{
     After, AllocFailure, Allowed, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing,
     Key, Kin, Level, Mark, Mm, Node, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Zone,
 };
+use super::{fork, kernel_log};
 use crate::text;
 
 /// No process has a higher id (include/linux/threads.h).
@@ -95,6 +95,18 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
             let raw: abi::AllocFailure = exactly(kind, bytes)?;
             Record::AllocFailure(key(&raw.header), Box::new(alloc_failure(&raw)?))
         }
+        RecordKind::ForkFailure => {
+            let raw: abi::ForkFailure = exactly(kind, bytes)?;
+            Record::ForkFailure(key(&raw.header), Box::new(fork::failure(&raw)?))
+        }
+        RecordKind::PidsLevel => {
+            let raw: abi::PidsLevel = exactly(kind, bytes)?;
+            Record::PidsLevel(key(&raw.header), Box::new(fork::level(&raw)))
+        }
+        RecordKind::ForkHost => {
+            let raw: abi::ForkHost = exactly(kind, bytes)?;
+            Record::ForkHost(key(&raw.header), Box::new(fork::host(&raw)))
+        }
         RecordKind::Cmdline => Record::Cmdline(key(&header), Box::new(cmdline(bytes)?)),
         RecordKind::Kin => {
             let raw: abi::Kin = exactly(kind, bytes)?;
@@ -128,7 +140,7 @@ fn key(header: &Header) -> Key {
 }
 
 /// A value, if its bit says that it was read.
-fn known<T>(present: u32, bit: u32, value: T) -> Option<T> {
+pub(super) fn known<T>(present: u32, bit: u32, value: T) -> Option<T> {
     (present & bit != 0).then_some(value)
 }
 
@@ -136,7 +148,7 @@ fn limit(present: u32, bit: u32, pages: u64) -> Option<Ceiling> {
     known(present, bit, if pages < NO_LIMIT_PAGES { Ceiling::Pages(pages) } else { Ceiling::Unlimited })
 }
 
-fn task(raw: &TaskFacts) -> Task {
+pub(super) fn task(raw: &TaskFacts) -> Task {
     Task {
         pid: known(raw.present, task::PID, raw.pid),
         tid: known(raw.present, task::TID, raw.tid),

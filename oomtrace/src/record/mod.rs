@@ -2,6 +2,7 @@
 
 mod decode;
 mod file;
+mod fork;
 mod kernel_log;
 pub mod privacy;
 mod recorder;
@@ -9,6 +10,7 @@ mod types;
 
 pub use decode::{DecodeError, decode};
 pub use file::{FileError, Frame, Reader, Writer};
+pub use fork::{ForkFailure, ForkHost, PidNamespace, PidsLevel, Site, UserLevel};
 pub use kernel_log::encode as encode_kernel_log;
 pub use recorder::{Recorder, create};
 pub use types::{

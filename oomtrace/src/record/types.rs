@@ -2,6 +2,8 @@
 
 use oomtrace_ebpf::NODE_COUNTERS;
 
+use super::fork::{ForkFailure, ForkHost, PidsLevel};
+
 /// The run of the OOM killer that a record belongs to, and its place in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
@@ -418,6 +420,12 @@ pub enum Record {
     Kin(Key, Box<Kin>),
     /// A message of the kernel log. Its key is no run's.
     KernelLog(Key, Box<KernelLog>),
+    /// A fork failed. Its run is no run of the OOM killer's; a remainder's key is no run's.
+    ForkFailure(Key, Box<ForkFailure>),
+    /// A cgroup of the pids controller, in such a run.
+    PidsLevel(Key, Box<PidsLevel>),
+    /// What the machine has of what forks take. Its key is no run's.
+    ForkHost(Key, Box<ForkHost>),
     /// An allocation failed. Its run is no run of the OOM killer's; a remainder's key is no run's.
     AllocFailure(Key, Box<AllocFailure>),
 }
@@ -435,6 +443,9 @@ impl Record {
             | Self::Zone(key, _)
             | Self::Node(key, _)
             | Self::Allowed(key, _)
+            | Self::ForkFailure(key, _)
+            | Self::PidsLevel(key, _)
+            | Self::ForkHost(key, _)
             | Self::Relief(key, _)
             | Self::Cmdline(key, _)
             | Self::Struck(key, _)
