@@ -6,9 +6,9 @@
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    macros::{fexit, kretprobe, map},
+    macros::{fexit, kretprobe, map, tracepoint},
     maps::{HashMap, LruHashMap},
-    programs::{FExitContext, RetProbeContext},
+    programs::{FExitContext, RetProbeContext, TracePointContext},
 };
 use oomtrace_ebpf::{
     FAILURE_AGAIN_NS, FORK_LEVELS, FailureCount, ForkFailure, ForkKey, RecordKind, chain, fork, forking,
@@ -301,5 +301,42 @@ fn fork_pids_kretprobe(ctx: RetProbeContext) -> u32 {
     if errno != 0 {
         refused(site::PIDS_CAN_FORK, errno, pids::css());
     }
+    0
+}
+
+/// `sys_exit_…(long ret)`: the call returned. What it returned stands where the tracepoint's format says.
+#[inline(always)]
+fn returned(ctx: &TracePointContext) {
+    let place = constant!(PARAMS.syscall_return) as usize;
+    // SAFETY: the helper checks its source and fails on a bad one.
+    if let Ok(value) = unsafe { ctx.read_at::<i64>(place) } {
+        let errno = wanting(value as u64);
+        if errno != 0 {
+            failed(errno, 0, site::SYSCALL);
+        }
+    }
+}
+
+#[tracepoint]
+fn fork_clone_tp(ctx: TracePointContext) -> u32 {
+    returned(&ctx);
+    0
+}
+
+#[tracepoint]
+fn fork_clone3_tp(ctx: TracePointContext) -> u32 {
+    returned(&ctx);
+    0
+}
+
+#[tracepoint]
+fn fork_fork_tp(ctx: TracePointContext) -> u32 {
+    returned(&ctx);
+    0
+}
+
+#[tracepoint]
+fn fork_vfork_tp(ctx: TracePointContext) -> u32 {
+    returned(&ctx);
     0
 }

@@ -304,8 +304,8 @@ pub struct Params {
     pub orders: u32,
     /// Words of 64 nodes in a `nodemask_t`, at most [`crate::NODE_WORDS`]; 0 where they cannot be read.
     pub node_words: u32,
-    /// Keeps the size a multiple of 8.
-    pub reserved: u32,
+    /// Where the record of a system call's end has what that returned.
+    pub syscall_return: u32,
 }
 
 impl Params {
@@ -326,6 +326,6 @@ impl Params {
         page_shift: 0,
         orders: 0,
         node_words: 0,
-        reserved: 0,
+        syscall_return: 16,
     };
 }

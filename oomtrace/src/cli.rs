@@ -45,6 +45,7 @@ pub enum Command {
 
 /// Options of `trace`.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own on the command line")]
 pub struct TraceArgs {
     /// How to look at the kernel.
     #[command(flatten)]
@@ -61,6 +62,10 @@ pub struct TraceArgs {
     /// Leave out what triggers and victims were started with. (Secrets in it are masked in any case.)
     #[arg(long)]
     pub no_cmdline: bool,
+    /// Where neither trampolines nor kprobes are to be had, watch the ends of fork, vfork, clone and clone3 instead. That slows
+    /// every system call of every process by some 50 ns
+    #[arg(long)]
+    pub fork_syscalls: bool,
     /// Size of the ring buffer between kernel and oomtrace, rounded up to a power of two
     #[arg(long, value_name = "SIZE", default_value = "256K", value_parser = parse_ring_size)]
     pub ring_size: u32,

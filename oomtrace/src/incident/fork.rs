@@ -176,6 +176,8 @@ pub struct ForkingTask {
 pub(super) struct Forks {
     /// What the machine had of what forks take, when that was last read.
     pub host: Option<ForkHost>,
+    /// Whether a hook has told of one: then the kernel log says nothing more.
+    pub hooked: bool,
     /// The latest last.
     told: VecDeque<Told>,
 }
@@ -215,6 +217,7 @@ impl Forks {
         with: With<'_>,
         common: Common,
     ) -> Option<ForkFailure> {
+        self.hooked = true;
         let With { memory, pids, command, kinship, page_bytes, cpus, mut missing } = with;
         let name = name(failure);
         let at = self.told.iter().position(|told| told.name == name);
@@ -225,18 +228,17 @@ impl Forks {
             self.told.extend(before);
             return None;
         };
-        let (found, place) = match before.filter(|_| failure.remainder) {
-            Some(told) => (told.found, told.place),
-            None => {
-                let chain = memory.filter(|_| !failure.remainder);
-                let path = chain.map_or_else(|| Err(UNKNOWN.to_owned()), |chain| chain.path(0));
-                if let Err(reason) = &path {
-                    missing.insert("task.cgroup".to_owned(), reason.clone());
-                }
-                let host = self.host.unwrap_or_default();
-                let evidence = Evidence { failure, memory: chain, pids, host, page_bytes, cpus };
-                (evidence.find(), Place::of(path.ok()))
+        let (found, place) = if let Some(told) = before.filter(|_| failure.remainder) {
+            (told.found, told.place)
+        } else {
+            let chain = memory.filter(|_| !failure.remainder);
+            let path = cgroup(chain, pids);
+            if let Err(reason) = &path {
+                missing.insert("task.cgroup".to_owned(), reason.clone());
             }
+            let host = self.host.unwrap_or_default();
+            let evidence = Evidence { failure, memory: chain, pids, host, page_bytes, cpus };
+            (evidence.find(), Place::of(path.ok()))
         };
         missing.extend(found.missing.iter().map(|(field, reason)| ((*field).to_owned(), reason.clone())));
         let task = &failure.task;
@@ -305,6 +307,54 @@ impl Forks {
     }
 }
 
+/// What the kernel log tells of the first fork that a cgroup refused.
+pub(super) fn rejected(path: String, common: Common) -> ForkFailure {
+    const UNHOOKED: &str =
+        "no hook shows forks in this tier; the kernel log has the first that a cgroup refuses";
+    let mut missing = BTreeMap::new();
+    for field in [
+        "errno",
+        "making",
+        "clone_flags",
+        "limit",
+        "usage",
+        "limit_at",
+        "task.pid",
+        "task.tid",
+        "task.ppid",
+        "task.comm",
+        "task.uid",
+        "task.threads",
+        "task.ns_pid",
+        "task.ancestors",
+        "task.cmdline",
+    ] {
+        missing.insert(field.to_owned(), UNHOOKED.to_owned());
+    }
+    ForkFailure {
+        schema: SchemaName::V1,
+        r#type: ForkFailureTag::ForkFailure,
+        common,
+        errno: None,
+        errno_name: None,
+        cause: ForkCause::PidsMax,
+        proof: Proof::Log,
+        making: None,
+        clone_flags: None,
+        limit: None,
+        usage: None,
+        limit_bytes: None,
+        usage_bytes: None,
+        limit_at: None,
+        limit_depth: None,
+        task: ForkingTask { place: Place::of(Some(path)), ..ForkingTask::default() },
+        count: 1,
+        window_ns: 0,
+        missing,
+        lost_records: 0,
+    }
+}
+
 const UNKNOWN: &str = "its chain of cgroups did not come in";
 const UNREAD: &str = "it could not be read in the kernel";
 const NO_ARGUMENTS: &str = "the arguments of the call are not at hand in this tier";
@@ -313,6 +363,13 @@ const NO_ARGUMENTS: &str = "the arguments of the call are not at hand in this ti
 const PF_KTHREAD: u32 = 0x0020_0000;
 /// `CLONE_THREAD` (include/uapi/linux/sched.h).
 const CLONE_THREAD: u64 = 0x0001_0000;
+
+/// The path of the task's cgroup: in version 2 both controllers are of one hierarchy, and either may reach further down.
+fn cgroup(memory: Option<&Chain>, pids: &Chain<PidsLevel>) -> Result<String, String> {
+    let path = memory.map_or_else(|| Err(UNKNOWN.to_owned()), |chain| chain.path(0))?;
+    let of_pids = pids.leaf().filter(|leaf| leaf.hierarchy == 0).and_then(|_| pids.path(0).ok());
+    Ok(of_pids.filter(|lower| lower.starts_with(&path)).unwrap_or(path))
+}
 
 fn making(failure: &record::ForkFailure) -> Option<Making> {
     if failure.task.flags.is_some_and(|flags| flags & PF_KTHREAD != 0) {

@@ -71,6 +71,8 @@ pub(super) enum Told {
     Evicted(Kill),
     /// There was nobody to kill.
     Nobody(Nobody),
+    /// A cgroup refused a fork, for the first time: its path.
+    ForkRejected(String),
 }
 
 /// A kill that the log tells.
@@ -129,6 +131,7 @@ impl Log {
                 let report = report.filter(|report| report.decided.is_none());
                 return Some(Told::Nobody(Nobody { seq, boot_ns, offset_ns, report }));
             }
+            Line::ForkRejected { path } => return Some(Told::ForkRejected(path)),
             Line::Group { .. } => self.group = true,
             Line::Killed(killed) => {
                 self.told += 1;
@@ -304,7 +307,7 @@ mod tests {
             let reports: Vec<_> = told
                 .map(|told| match told {
                     Told::Nobody(nobody) => nobody.report.map(|report| (report.tid, report.memcg)),
-                    Told::Evicted(kill) => panic!("{kill:?}"),
+                    other => panic!("{other:?}"),
                 })
                 .collect();
             reports

@@ -44,6 +44,8 @@ pub enum Kind {
     Kretprobe,
     /// Raw tracepoint.
     RawTracepoint,
+    /// Tracepoint of a system call, by its record.
+    Tracepoint,
 }
 
 impl Kind {
@@ -56,6 +58,7 @@ impl Kind {
             Self::Kprobe => "kprobe",
             Self::Kretprobe => "kretprobe",
             Self::RawTracepoint => "raw_tp",
+            Self::Tracepoint => "tp",
         }
     }
 
@@ -65,7 +68,7 @@ impl Kind {
         match self {
             Self::Fentry | Self::Fexit => Tier::Trampoline,
             Self::Kprobe | Self::Kretprobe => Tier::Kprobe,
-            Self::RawTracepoint => Tier::Tracepoint,
+            Self::RawTracepoint | Self::Tracepoint => Tier::Tracepoint,
         }
     }
 }
@@ -523,6 +526,8 @@ fn forks(btf: &Btf) -> Result<(), String> {
 }
 
 const NO_ARGUMENTS: &str = "what the call asked for (making, clone_flags) is not at hand where it returns";
+const BY_SYSCALLS: &str = "every system call of every process gets slower by some 50 ns (a third of the cheapest one), and the causes \
+                           are inferred";
 const NO_FORKS: &str =
     "no hook that costs nothing shows forks in this tier; the kernel log has the first that a cgroup refuses";
 
@@ -545,6 +550,15 @@ pub const FORK_FAILURE: Role = Role {
                 hook("fork_pid_kretprobe", Kind::Kretprobe, "alloc_pid"),
                 hook("fork_pids_kretprobe", Kind::Kretprobe, "pids_can_fork"),
                 hook("fork_kretprobe", Kind::Kretprobe, "copy_process"),
+            ])
+        },
+        Choice {
+            note: BY_SYSCALLS,
+            ..choice(&[
+                hook("fork_clone_tp", Kind::Tracepoint, "sys_exit_clone"),
+                hook("fork_clone3_tp", Kind::Tracepoint, "sys_exit_clone3"),
+                hook("fork_fork_tp", Kind::Tracepoint, "sys_exit_fork"),
+                hook("fork_vfork_tp", Kind::Tracepoint, "sys_exit_vfork"),
             ])
         },
         Choice { note: NO_FORKS, ..choice(&[]) },
@@ -578,6 +592,7 @@ impl Choice {
         for hook in self.hooks {
             match hook.kind {
                 Kind::RawTracepoint => btf.typedef_prototype(&format!("btf_trace_{}", hook.target)).map(drop),
+                Kind::Tracepoint => Ok(()),
                 Kind::Fentry | Kind::Fexit | Kind::Kprobe | Kind::Kretprobe => {
                     btf.function(hook.target).map(drop)
                 }

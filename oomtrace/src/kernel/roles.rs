@@ -8,7 +8,7 @@ use std::{
 use anyhow::bail;
 use aya::{
     Btf as AyaBtf, Ebpf,
-    programs::{FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint},
+    programs::{FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint, TracePoint},
 };
 use serde::Serialize;
 
@@ -155,6 +155,11 @@ impl Filling<'_> {
                 && choice.hooks.iter().any(|hook| hook.kind.tier() > Tier::Tracepoint)
             {
                 status.refused.push(Refusal { hooks: names(choice), reason: reason.to_owned() });
+                continue;
+            }
+            if !self.options.fork_syscalls && choice.hooks.iter().any(|hook| hook.kind == Kind::Tracepoint) {
+                let reason = "only with --fork-syscalls: every system call gets slower".to_owned();
+                status.refused.push(Refusal { hooks: names(choice), reason });
                 continue;
             }
             if choice.shared && !choice.hooks.iter().all(|hook| self.attached.contains(hook.program)) {
@@ -307,6 +312,7 @@ fn unload(program: &mut Program) {
         Program::FExit(program) => program.unload(),
         Program::KProbe(program) => program.unload(),
         Program::RawTracePoint(program) => program.unload(),
+        Program::TracePoint(program) => program.unload(),
         _ => Ok(()),
     };
 }
@@ -355,6 +361,11 @@ fn attach_program(
                 program.load()?;
             }
             program.attach(hook.target)?;
+        }
+        Kind::Tracepoint => {
+            let program: &mut TracePoint = program.try_into()?;
+            program.load()?;
+            program.attach("syscalls", hook.target)?;
         }
     }
     Ok(())

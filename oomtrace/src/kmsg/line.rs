@@ -44,6 +44,11 @@ pub enum Line {
         /// Thread id.
         pid: u32,
     },
+    /// `cgroup: fork rejected by pids controller in /path`: the first fork that a cgroup refused.
+    ForkRejected {
+        /// The cgroup's path.
+        path: String,
+    },
     /// `Memory cgroup stats for /path:`: the memory cgroup at its limit.
     Stats {
         /// The cgroup's path.
@@ -127,6 +132,7 @@ impl Line {
             .or_else(|| nothing_killable(text))
             .or_else(|| thread(text))
             .or_else(|| stats(text))
+            .or_else(|| fork_rejected(text))
     }
 }
 
@@ -334,6 +340,13 @@ fn thread(text: &[u8]) -> Option<Line> {
 fn stats(text: &[u8]) -> Option<Line> {
     let path = text.strip_prefix(b"Memory cgroup stats for ")?.strip_suffix(b":")?;
     path.starts_with(b"/").then(|| Line::Stats { path: from_kernel(path) })
+}
+
+/// `pids_can_fork()`, from 6.11 on `pids_event()` (kernel/cgroup/pids.c). The cgroup is that of the task; whose limit it is the
+/// line does not say.
+fn fork_rejected(text: &[u8]) -> Option<Line> {
+    let path = text.strip_prefix(b"cgroup: fork rejected by pids controller in ")?;
+    path.starts_with(b"/").then(|| Line::ForkRejected { path: from_kernel(path) })
 }
 
 /// A name in parentheses, and what follows: the kernel writes no parenthesis behind it.

@@ -47,6 +47,10 @@ pub struct UserLevel {
 
 /// A fork failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and any of them may hold beside any other"
+)]
 pub struct ForkFailure {
     /// The task that forked.
     pub task: Task,

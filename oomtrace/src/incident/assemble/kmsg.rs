@@ -5,7 +5,7 @@ use crate::{
     incident::{
         alone,
         event::Event,
-        id,
+        fork, id,
         log::{Kill, Nobody, Told},
         run::Run,
         tally::Tally,
@@ -43,6 +43,7 @@ impl Assembler {
         match self.log.take(key, log, offset_ns) {
             Some(Told::Evicted(kill)) => events.push(self.unseen(&kill)),
             Some(Told::Nobody(nobody)) => events.extend(self.nobody(&nobody)),
+            Some(Told::ForkRejected(path)) => events.extend(self.fork_rejected(key, path, offset_ns)),
             None => {}
         }
         events.extend(self.told());
@@ -145,6 +146,19 @@ impl Assembler {
         let tid = nobody.report.as_ref().and_then(|report| report.tid).unwrap_or(0);
         let id = id::of_log(self.session.host.boot_id.as_deref(), nobody.seq, tid);
         Some(Event::Closed(Box::new(alone::nobody(nobody, common, id))))
+    }
+
+    /// A cgroup refused a fork, where no hook tells.
+    fn fork_rejected(&mut self, key: &Key, path: String, offset_ns: i64) -> Option<Event> {
+        if self.session.tier != Tier::Tracepoint || self.forks.hooked {
+            return None;
+        }
+        let seq = self.next_seq();
+        let mut common = self.common(seq, key.boot_ns, offset_ns);
+        if common.source == Source::Ebpf {
+            common.source = Source::Kmsg;
+        }
+        Some(Event::ForkFailure(Box::new(fork::rejected(path, common))))
     }
 
     /// Kills that the kernel counted and that are accounted for, at the most.

@@ -239,3 +239,7 @@ impl Evidence<'_> {
 
 /// Why there is no level.
 const ERASED: &str = "no level was full any more when it was looked at";
+
+#[cfg(test)]
+#[path = "cause_tests.rs"]
+mod tests;
