@@ -38,8 +38,22 @@ pub struct Machine {
     pub hierarchy: Option<Hierarchy>,
     /// Whether the machine may run out of memory as a whole: it was made for it.
     pub disposable: bool,
+    /// Whether its time passes by the instructions that it executes.
+    pub exact_times: bool,
     /// What any scenario needs and this machine or user lacks.
     pub lacking: Vec<String>,
+}
+
+/// How time passes for a machine's processors, which is to say how far two looks at the clock may be apart that follow
+/// each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// As they work.
+    Real,
+    /// Also while one of them stands still: they are emulated, on a host that has fewer, or other work.
+    Emulated,
+    /// By the instructions that they execute, and not otherwise.
+    Exact,
 }
 
 impl Machine {
@@ -65,6 +79,7 @@ impl Machine {
             zram: Path::new("/sys/block/zram0").exists(),
             hierarchy: Hierarchy::find()?,
             disposable: disposable || IN_MEMORY.contains(&root.f_type),
+            exact_times: false,
             lacking: lacking(),
         })
     }
@@ -98,11 +113,27 @@ impl Machine {
         self.release() < (Some(6), Some(2))
     }
 
+    /// How time passes for its processors.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        match (self.exact_times, self.disposable) {
+            (true, _) => Pace::Exact,
+            (false, true) => Pace::Emulated,
+            (false, false) => Pace::Real,
+        }
+    }
+
     /// Whether programs at tracepoints can be preempted: 7.x guards them by SRCU. While one waits for its processor, it
     /// runs for no other task there.
     #[must_use]
     pub fn preempts_programs(&self) -> bool {
         self.release() >= (Some(7), Some(0))
+    }
+
+    /// Whether an event may go unseen for that reason. Where time is exact a program is done too soon for it.
+    #[must_use]
+    pub fn misses_events(&self) -> bool {
+        self.preempts_programs() && self.pace() != Pace::Exact
     }
 
     /// Whether the kernel can move the memory controller to version 1 and back. 6.1 does so, and warns of counters that
@@ -186,6 +217,7 @@ pub(crate) mod tests {
             zram: false,
             hierarchy: None,
             disposable: false,
+            exact_times: false,
             lacking: Vec::new(),
         }
     }
@@ -203,6 +235,15 @@ pub(crate) mod tests {
             let machine = Machine { kernel: kernel.to_owned(), ..machine() };
             assert_eq!(machine.held_back_bytes(1), held_back * KIB, "{kernel}");
         }
+    }
+
+    /// Guards the excuses for differences in time: a machine that is sure to have none gets none.
+    #[test]
+    fn exact_times_have_no_excuse() {
+        let of = |disposable, exact_times| Machine { disposable, exact_times, ..machine() }.pace();
+        assert_eq!(of(false, false), Pace::Real);
+        assert_eq!(of(true, false), Pace::Emulated);
+        assert_eq!((of(true, true), of(false, true)), (Pace::Exact, Pace::Exact));
     }
 
     /// Guards the count of CPUs and the sizes, from the files' own wording.
