@@ -135,6 +135,9 @@ impl Shown {
                     if let Some(check) = &mut self.check {
                         check.check_failure(failure);
                     }
+                    if let Some(names) = &mut self.names {
+                        names.complete_failed(&mut failure.task);
+                    }
                     if self.filter.passes_failure(failure) {
                         self.send(assembler, Message::Incident(event), offset_ns);
                     } else {
