@@ -11,6 +11,8 @@ use serde_json::json;
 use crate::bench::Bench;
 use crate::eat::{self, Eat};
 use crate::fail::{self, Fail};
+use crate::fork::child::{self, Fork};
+use crate::fork::selftest::SelfTest;
 use crate::machine::Machine;
 use crate::results::Results;
 use crate::runner::Plan;
@@ -46,6 +48,12 @@ enum Command {
     /// Have an allocation fail: the process that a scenario hurts.
     #[command(hide = true)]
     Fail(Fail),
+    /// Make processes and threads, or fail to: the process that a scenario orders about.
+    #[command(hide = true)]
+    Fork(Fork),
+    /// Have forks fail for each cause there is, as root, without oomtrace. Exit status 1 when one could not be brought
+    /// about, or was not counted right.
+    ForkSelftest(SelfTest),
     /// Measure what oomtrace costs.
     #[command(hide = true)]
     Bench(Bench),
@@ -126,6 +134,8 @@ pub fn main() -> ExitCode {
         Command::Storm(storm) => storm.run(),
         Command::Eat(eat) => eat::run(&eat).map(|()| true),
         Command::Fail(fail) => fail::run(&fail).map(|()| true),
+        Command::Fork(fork) => child::run(&fork).map(|()| true),
+        Command::ForkSelftest(test) => test.run(),
         Command::Bench(bench) => bench.run().map(|()| true),
         Command::Tenant(tenant) => tenant::run(&tenant).map(|()| true),
     };

@@ -147,7 +147,7 @@ impl<'a> Event<'a> {
 }
 
 /// tracefs, mounted nowhere, so that nobody's mounts change.
-fn detached() -> rustix::io::Result<OwnedFd> {
+pub(crate) fn detached() -> rustix::io::Result<OwnedFd> {
     let filesystem = fsopen("tracefs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&filesystem)?;
     fsmount(&filesystem, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())

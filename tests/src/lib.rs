@@ -8,6 +8,7 @@
 //! * [`compare`], [`schema`] and [`floor`]: whether the two agree, and whether enough was said.
 //! * [`ftrace`]: the kernel's trace.
 //! * [`eat`], [`kin`], [`hoard`], [`shred`], [`freezer`] and [`fuse`]: what a scenario's processes do, and what they are caught in.
+//! * [`fork`]: forks that fail.
 //! * [`storm`]: very many kills at once, and the books that are kept of them.
 //! * [`btf`]: type information of kernels that there are none of.
 //! * [`refusal`]: oomtrace without rights, files, readers or sense in its arguments.
@@ -25,6 +26,7 @@ pub mod eater;
 pub mod fail;
 pub mod fields;
 pub mod floor;
+pub mod fork;
 pub mod freezer;
 pub mod ftrace;
 pub mod fuse;

@@ -143,6 +143,12 @@ impl Machine {
         self.release() < (Some(6), Some(0))
     }
 
+    /// Whether the kernel is of that release or a later one. For what it can do, not for what it says.
+    #[must_use]
+    pub fn is_at_least(&self, major: u64, minor: u64) -> bool {
+        self.release() >= (Some(major), Some(minor))
+    }
+
     /// The first two numbers of the kernel's release.
     fn release(&self) -> (Option<u64>, Option<u64>) {
         let mut numbers = self.kernel.split('.').map_while(|number| number.parse::<u64>().ok());

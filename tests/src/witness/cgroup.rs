@@ -1,4 +1,4 @@
-//! The memory controller's hierarchy, version 1 or 2, whichever the machine has it in.
+//! A controller's hierarchy, version 1 or 2, whichever the machine has it in: the memory controller's, or another's.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -20,9 +20,10 @@ pub enum Version {
     V2,
 }
 
-/// The hierarchy that has the memory controller.
+/// The hierarchy that has a controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hierarchy {
+    controller: &'static str,
     mount: PathBuf,
     /// The part of the hierarchy that is mounted: "/" unless in a container.
     mounted: String,
@@ -43,30 +44,40 @@ pub struct Cgroup {
 impl Hierarchy {
     /// Finds the memory controller's hierarchy; None when no mount has it.
     pub fn find() -> Result<Option<Self>> {
+        Self::of("memory")
+    }
+
+    /// Finds a controller's hierarchy; None when no mount has it.
+    pub fn of(controller: &'static str) -> Result<Option<Self>> {
         let mounts =
             fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
         let numbers = fs::read_to_string("/proc/cgroups").unwrap_or_default();
-        Ok(Self::choose(&mounts, &numbers, |mount| {
+        Ok(Self::choose(controller, &mounts, &numbers, |mount| {
             fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default()
         }))
     }
 
     /// Chooses it by the texts of mountinfo, /proc/cgroups and, of a version 2 mount, its list of controllers.
-    fn choose(mounts: &str, numbers: &str, controllers: impl Fn(&Path) -> String) -> Option<Self> {
+    fn choose(
+        controller: &'static str,
+        mounts: &str,
+        numbers: &str,
+        controllers: impl Fn(&Path) -> String,
+    ) -> Option<Self> {
         mounts.lines().find_map(|line| {
             let (place, kind) = line.split_once(" - ")?;
             let mut place = place.split(' ').skip(3);
             let (mounted, mount) = (place.next()?.to_owned(), PathBuf::from(place.next()?));
             let mut kind = kind.split(' ');
             let (fs_type, options) = (kind.next()?, kind.nth(1)?);
-            let has_memory = |list: &str, separator| list.split(separator).any(|word| word == "memory");
-            if fs_type == "cgroup" && has_memory(options, ',') {
-                let id = numbers
-                    .lines()
-                    .find_map(|line| line.strip_prefix("memory\t")?.split('\t').next()?.parse().ok());
-                Some(Self { mount, mounted, version: Version::V1, id: id? })
-            } else if fs_type == "cgroup2" && has_memory(controllers(&mount).trim(), ' ') {
-                Some(Self { mount, mounted, version: Version::V2, id: 0 })
+            let has_it = |list: &str, separator| list.split(separator).any(|word| word == controller);
+            if fs_type == "cgroup" && has_it(options, ',') {
+                let id = numbers.lines().find_map(|line| {
+                    line.strip_prefix(controller)?.strip_prefix('\t')?.split('\t').next()?.parse().ok()
+                });
+                Some(Self { controller, mount, mounted, version: Version::V1, id: id? })
+            } else if fs_type == "cgroup2" && has_it(controllers(&mount).trim(), ' ') {
+                Some(Self { controller, mount, mounted, version: Version::V2, id: 0 })
             } else {
                 None
             }
@@ -76,7 +87,7 @@ impl Hierarchy {
     /// A version 2 hierarchy in an ordinary folder, for tests.
     #[cfg(test)]
     pub(crate) fn at(mount: PathBuf) -> Self {
-        Self { mount, mounted: "/".to_owned(), version: Version::V2, id: 0 }
+        Self { controller: "memory", mount, mounted: "/".to_owned(), version: Version::V2, id: 0 }
     }
 
     /// The cgroup at `path`, which need not exist. Only what is below the mounted part can be reached.
@@ -121,6 +132,12 @@ impl Cgroup {
     #[must_use]
     pub fn version(&self) -> Version {
         self.hierarchy.version
+    }
+
+    /// Its hierarchy's number in /proc/cgroups; 0 for version 2.
+    #[must_use]
+    pub fn hierarchy_id(&self) -> u64 {
+        self.hierarchy.id
     }
 
     /// Limits its memory to `bytes`, without swap to evade into.
@@ -183,6 +200,12 @@ impl Cgroup {
         Ok((bytes < UNLIMITED).then_some(bytes))
     }
 
+    /// The memory that is charged to it and its descendants, in bytes.
+    pub fn memory(&self) -> Result<u64> {
+        let file = if self.version() == Version::V1 { "memory.usage_in_bytes" } else { "memory.current" };
+        self.read(file)?.trim().parse().with_context(|| format!("{file} of {} is no number", self.path))
+    }
+
     /// Has all its members killed together.
     pub fn set_oom_group(&self) -> Result<()> {
         self.write("memory.oom.group", "1")
@@ -216,11 +239,12 @@ impl Cgroup {
         Ok(dir.join("cgroup.procs"))
     }
 
-    /// Lets its children have the memory controller (version 2), or be charged to it too (version 1, where before 5.11
-    /// that is a choice, and the top's is left as it is).
+    /// Lets its children have the controller (version 2), or be charged to it too (version 1, where before 5.11 that is a
+    /// choice for memory, and the top's is left as it is).
     pub fn enable_children(&self) -> Result<()> {
         match self.version() {
-            Version::V2 => self.write("cgroup.subtree_control", "+memory"),
+            Version::V2 => self.delegate(self.hierarchy.controller),
+            Version::V1 if self.hierarchy.controller != "memory" => Ok(()),
             Version::V1 if *self == self.hierarchy.top() => Ok(()),
             Version::V1 if self.read("memory.use_hierarchy")?.trim() == "1" => Ok(()),
             Version::V1 => self.write("memory.use_hierarchy", "1"),
@@ -238,13 +262,13 @@ impl Cgroup {
     }
 
     /// Reads one of its files.
-    fn read(&self, file: &str) -> Result<String> {
+    pub(super) fn read(&self, file: &str) -> Result<String> {
         let Some(dir) = self.dir() else { bail!("{} is not in the mounted part", self.path) };
         fs::read_to_string(dir.join(file)).with_context(|| format!("cannot read {file} of {}", self.path))
     }
 
     /// Writes one of its files.
-    fn write(&self, file: &str, value: &str) -> Result<()> {
+    pub(super) fn write(&self, file: &str, value: &str) -> Result<()> {
         let Some(dir) = self.dir() else { bail!("{} is not in the mounted part", self.path) };
         fs::write(dir.join(file), value)
             .with_context(|| format!("cannot write {value} to {file} of {}", self.path))
@@ -259,31 +283,38 @@ mod tests {
         30 25 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
         31 30 0:27 / /sys/fs/cgroup/cpu rw,relatime shared:9 - cgroup cgroup rw,cpu\n\
         34 30 0:30 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
+        35 30 0:31 / /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids\n\
         38 30 0:34 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
 
     /// Guards hybrid machines, where version 2 is mounted too, without the memory controller.
     #[test]
     fn hybrid_machine_has_it_in_version_1() {
-        let numbers = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t1\t1\nmemory\t4\t3\t1\n";
-        let found = Hierarchy::choose(HYBRID, numbers, |_| "hugetlb\n".to_owned()).unwrap();
+        let numbers =
+            "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t1\t1\nmemory\t4\t3\t1\npids\t8\t1\t1\n";
+        let found = Hierarchy::choose("memory", HYBRID, numbers, |_| "hugetlb\n".to_owned()).unwrap();
         assert_eq!((found.version, found.id), (Version::V1, 4));
         assert_eq!(found.cgroup("/a/b").dir().unwrap(), Path::new("/sys/fs/cgroup/memory/a/b"));
+        let found = Hierarchy::choose("pids", HYBRID, numbers, |_| "hugetlb\n".to_owned()).unwrap();
+        assert_eq!(
+            (found.version, found.id, found.mount()),
+            (Version::V1, 8, Path::new("/sys/fs/cgroup/pids"))
+        );
     }
 
     /// Guards version 2, and a machine without the controller anywhere.
     #[test]
     fn unified_machine_and_none() {
         let mounts = "30 25 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
-        let found = Hierarchy::choose(mounts, "", |_| "cpu io memory pids\n".to_owned()).unwrap();
+        let found = Hierarchy::choose("memory", mounts, "", |_| "cpu io memory pids\n".to_owned()).unwrap();
         assert_eq!((found.version, found.id), (Version::V2, 0));
-        assert_eq!(Hierarchy::choose(mounts, "", |_| "cpu\n".to_owned()), None);
+        assert_eq!(Hierarchy::choose("memory", mounts, "", |_| "cpu\n".to_owned()), None);
     }
 
     /// Guards paths where only a part of the hierarchy is mounted, as in a container.
     #[test]
     fn paths_below_a_mounted_part() {
         let mounts = "30 25 0:26 /pod/x /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
-        let found = Hierarchy::choose(mounts, "", |_| "memory".to_owned()).unwrap();
+        let found = Hierarchy::choose("memory", mounts, "", |_| "memory".to_owned()).unwrap();
         assert_eq!(found.top().child("a").path, "/pod/x/a");
         assert_eq!(found.top().child("a").dir().unwrap(), Path::new("/sys/fs/cgroup/a"));
         assert_eq!(found.cgroup("/other").dir(), None);

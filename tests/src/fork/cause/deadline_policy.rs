@@ -1,0 +1,29 @@
+//! A task under `SCHED_DEADLINE`, whose share of time no child can have.
+
+use super::{CALLS, Case, Needs};
+use crate::fork::call::Call;
+use crate::fork::order::Order;
+use crate::fork::truth::Truth;
+
+/// The forker runs under it, and has not asked for children to be reset.
+pub const CASE: Case = Case {
+    name: "deadline_policy",
+    needs: Needs::Root,
+    hidden: &[],
+    provoke: |ground, times| {
+        let mut forker = ground.forker("dl-forker")?;
+        forker.tell(&Order::Deadline(true))?;
+        let mut truths = Vec::new();
+        for call in CALLS {
+            let tally = forker.fail(call, times, libc::EAGAIN)?;
+            truths.push(Truth {
+                cause: Some("deadline_policy"),
+                proof: "it runs under SCHED_DEADLINE, and forks once it does not",
+                ..Truth::of(&forker, call, libc::EAGAIN, &tally)?
+            });
+        }
+        forker.tell(&Order::Deadline(false))?;
+        forker.succeed(Call::Fork)?;
+        Ok(truths)
+    },
+};

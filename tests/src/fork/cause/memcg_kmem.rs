@@ -1,0 +1,109 @@
+//! The memory cgroup refuses the kernel's memory for a new task.
+//!
+//! The cgroup is full, and nobody in it may be killed: the kernel's own request fails then, and comes back from fork as
+//! ENOMEM. The forker joins it for the time of its attempts alone: a pipe's pages are charged too, so that it could not tell
+//! of them from within.
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Case, Needs};
+use crate::eat::Eat;
+use crate::eater::Eater;
+use crate::fork::call::Call;
+use crate::fork::forker::join;
+use crate::fork::ground::Ground;
+use crate::fork::order::Order;
+use crate::fork::truth::{Level, Truth};
+use crate::size::MIB;
+use crate::witness::cgroup::{Cgroup, Version};
+
+/// The limit of the forker's own cgroup.
+pub const OWN: Case = Case {
+    name: "memcg_kmem/own",
+    needs: Needs::Unkillable,
+    hidden: &[],
+    provoke: |ground, times| {
+        let tree = ground.memory()?;
+        let group = tree.group("full")?;
+        provoke(ground, times, &group, &group)
+    },
+};
+
+/// The limit of an ancestor, two levels up.
+pub const ANCESTOR: Case = Case {
+    name: "memcg_kmem/ancestor",
+    needs: Needs::Unkillable,
+    hidden: &[],
+    provoke: |ground, times| {
+        let tree = ground.memory()?;
+        let inner = tree.group("outer/middle/inner")?;
+        let eaters = tree.group("outer/eaters")?;
+        provoke_in(ground, times, (&tree.base().child("outer"), &eaters, &inner))
+    },
+};
+
+/// What the eater eats.
+const EATEN: u64 = 16 * MIB;
+/// How far below that the limit is.
+const BELOW: u64 = MIB;
+
+fn provoke(ground: &Ground<'_>, times: u64, limited: &Cgroup, inside: &Cgroup) -> Result<Vec<Truth>> {
+    provoke_in(ground, times, (limited, inside, inside))
+}
+
+fn provoke_in(
+    ground: &Ground<'_>,
+    times: u64,
+    (limited, eaters, inside): (&Cgroup, &Cgroup, &Cgroup),
+) -> Result<Vec<Truth>> {
+    // Version 1 has a switch, version 2 takes everybody's adjustment.
+    let adj = match limited.version() {
+        Version::V1 => {
+            eaters.disable_oom_killer()?;
+            None
+        }
+        Version::V2 => Some(-1000),
+    };
+    let eat = Eat { anon: EATEN, adj, ..Eat::default() };
+    let mut eater = Eater::start("kmem-eater", &eat, Some(eaters), ground.deadline)?;
+    eater.fill_and_hold(ground.deadline)?;
+    let mut forker = ground.forker("kmem-forker")?;
+    if let Some(adj) = adj {
+        forker.tell(&Order::Write { file: "/proc/self/oom_score_adj".into(), text: adj.to_string() })?;
+    }
+    forker.tell(&Order::Lock)?;
+    let home = limited.chain().last().context("a cgroup has no root")?;
+    let limit = fill_up(limited)?;
+    let mut truths = Vec::new();
+    for call in [Call::Fork, Call::Clone3 { flags: 0 }, Call::Thread { flags: 0 }] {
+        let usage = limited.memory()?;
+        let tally =
+            forker.tell(&Order::All(vec![join(inside)?, Order::Attempt { call, times }, join(&home)?]))?;
+        ensure!(tally.failed(libc::ENOMEM) == times, "all should have failed: {tally:?}");
+        truths.push(Truth {
+            cause: Some("memcg_kmem"),
+            cgroup: Some(inside.path.clone()),
+            level: Level::Cgroup { path: limited.path.clone(), hierarchy: limited.hierarchy_id() },
+            limit: Some(limit),
+            usage: Some(usage),
+            unit: "bytes",
+            proof: "the cgroup is at its limit and nobody in it can be killed; outside the forker forks",
+            ..Truth::of(&forker, call, libc::ENOMEM, &tally)?
+        });
+        forker.succeed(call)?;
+    }
+    ensure!(eater.lives()?, "the eater was killed, and should not have been");
+    Ok(truths)
+}
+
+/// Takes what is left from a cgroup. Gives its limit.
+fn fill_up(limited: &Cgroup) -> Result<u64> {
+    // Version 2 has a limit below what is used already, and version 1 refuses that, but has by then collected what
+    // processors kept in reserve.
+    let lowered = limited.set_limit(EATEN - BELOW);
+    if limited.version() == Version::V2 {
+        return lowered.map(|()| EATEN - BELOW);
+    }
+    let used = limited.memory()?;
+    limited.set_limit(used).map(|()| used)
+}

@@ -1,0 +1,114 @@
+//! RLIMIT_NPROC of a user.
+
+use anyhow::Result;
+
+use super::{CALLS, Case, Needs};
+use crate::fork::call::Call;
+use crate::fork::forker::Forker;
+use crate::fork::order::Order;
+use crate::fork::truth::{Level, Truth, namespace};
+
+/// A user without capabilities.
+pub const USER: Case = Case {
+    name: "rlimit_nproc/user",
+    needs: Needs::Root,
+    hidden: &[],
+    provoke: |ground, times| {
+        let mut forker = ground.forker("nproc-forker")?;
+        let user = ground.user();
+        forker.tell(&Order::Become(user))?;
+        forker.tell(&limit(LIMIT))?;
+        let namespace = namespace(forker.who.pid, "user")?;
+        fail(&mut forker, user, times, namespace)
+    },
+};
+
+/// The same user as root of a user namespace, which counts for nothing: there it has every capability.
+pub const NAMESPACE: Case = Case {
+    name: "rlimit_nproc/user_namespace",
+    needs: Needs::Root,
+    hidden: &[],
+    provoke: |ground, times| {
+        let mut forker = ground.forker("nproc-forker")?;
+        let user = ground.user();
+        let outer = namespace(forker.who.pid, "user")?;
+        forker.tell(&Order::Become(user))?;
+        enter(&mut forker, user)?;
+        forker.tell(&limit(LIMIT))?;
+        let namespace =
+            if ground.machine.is_at_least(5, 14) { namespace(forker.who.pid, "user")? } else { outer };
+        fail(&mut forker, user, times, namespace)
+    },
+};
+
+/// The limit that held for the maker of a user namespace when it made that, where the forker's own is higher: it holds for
+/// the maker's processes, to which all in the namespace count (`set_userns_rlimit_max()`, kernel/user_namespace.c).
+pub const OWNER: Case = Case {
+    name: "rlimit_nproc/namespace_owner",
+    needs: Needs::CountingNamespaces,
+    hidden: &[],
+    provoke: |ground, times| {
+        let mut forker = ground.forker("nproc-forker")?;
+        let user = ground.user();
+        let outer = namespace(forker.who.pid, "user")?;
+        forker.tell(&Order::Become(user))?;
+        forker.tell(&limit(LIMIT))?;
+        enter(&mut forker, user)?;
+        forker.tell(&limit(HARD))?;
+        refuse(
+            &mut forker,
+            user,
+            times,
+            outer,
+            "the forker's own limit is higher; before a namespace is made, this one holds",
+        )
+    },
+};
+
+/// How many processes there may be.
+const LIMIT: u64 = 6;
+/// How many the limit may be raised to.
+const HARD: u64 = 60;
+
+fn limit(soft: u64) -> Order {
+    Order::Limit { resource: libc::RLIMIT_NPROC, soft, hard: HARD }
+}
+
+/// Has the forker be root of a user namespace of its own.
+fn enter(forker: &mut Forker, user: u32) -> Result<()> {
+    let flags = libc::CLONE_NEWUSER.cast_unsigned().into();
+    forker.tell(&Order::Unshare(flags))?;
+    forker.tell(&Order::MapUser { inside: 0, outside: user }).map(drop)
+}
+
+/// Has the forker, whose own limit it is, have all the processes that it may, and fail.
+fn fail(forker: &mut Forker, user: u32, times: u64, namespace: u64) -> Result<Vec<Truth>> {
+    let proof = "the children before fitted below the limit, and one more does when it is raised by one";
+    let truths = refuse(forker, user, times, namespace, proof)?;
+    forker.tell(&limit(LIMIT + 1))?;
+    forker.succeed(Call::Fork)?;
+    Ok(truths)
+}
+
+fn refuse(
+    forker: &mut Forker,
+    user: u32,
+    times: u64,
+    namespace: u64,
+    proof: &'static str,
+) -> Result<Vec<Truth>> {
+    forker.hold(Call::Fork, LIMIT - 1)?;
+    let mut truths = Vec::new();
+    for call in CALLS {
+        let tally = forker.fail(call, times, libc::EAGAIN)?;
+        truths.push(Truth {
+            cause: Some("rlimit_nproc"),
+            level: Level::User { uid: user.into(), namespace },
+            limit: Some(LIMIT),
+            usage: Some(LIMIT),
+            proof,
+            ..Truth::of(forker, call, libc::EAGAIN, &tally)?
+        });
+    }
+    Ok(truths)
+}

@@ -1,0 +1,239 @@
+//! The process that forks: `scenarios fork`, started by [`crate::fork::forker::Forker`].
+//!
+//! It does what standard input tells it, one [`Order`] a line, says what came of each, and ends when standard input does.
+//! Whatever it makes ends with it.
+
+use std::ffi::{CString, OsString};
+use std::fs;
+use std::io::{BufRead, Write, stdin, stdout};
+use std::os::unix::ffi::OsStringExt;
+use std::process::exit;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use clap::Args;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, set_parent_process_death_signal, waitpid};
+use rustix::thread::{UnshareFlags, set_name, unshare_unsafe};
+
+use crate::fork::call::{Bed, Call};
+use crate::fork::execution::Execution;
+use crate::fork::order::{Answer, Order, Tally};
+use crate::fork::state;
+use crate::watch::Clocks;
+
+/// What to be.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Fork {
+    /// The comm to take; any bytes but NUL.
+    #[arg(long)]
+    name: Option<OsString>,
+    /// Fork from a thread that is not the process's first.
+    #[arg(long)]
+    thread: bool,
+}
+
+/// How long threads that were told to end may take.
+const END: Duration = Duration::from_secs(10);
+
+/// What it has made and must undo.
+#[derive(Debug, Default)]
+struct Works {
+    bed: Option<Bed>,
+    /// Children that sleep in it, and are no threads.
+    held: Vec<i32>,
+    execution: Option<Execution>,
+}
+
+/// Runs the forker until its standard input ends.
+pub fn run(fork: &Fork) -> Result<()> {
+    let name = fork.name.clone();
+    let work = move || {
+        if let Some(name) = name {
+            let name = CString::new(name.into_vec()).context("a name cannot hold a NUL")?;
+            set_name(&name).context("cannot set the name")?;
+        }
+        Works::default().obey()
+    };
+    if fork.thread {
+        thread::spawn(work).join().map_err(|_| anyhow!("the forking thread panicked"))?
+    } else {
+        work()
+    }
+}
+
+impl Works {
+    /// Carries out one order after the other.
+    fn obey(&mut self) -> Result<()> {
+        let mut line = String::new();
+        // One at a time is sent, so that none is in the buffer when this process is doubled.
+        while stdin().lock().read_line(&mut line).context("cannot read standard input")? > 0 {
+            let order = serde_json::from_str(&line).context("an order does not have the known form")?;
+            let done = self.carry_out(order);
+            let mut answer = who()?;
+            match done {
+                Ok(tally) => answer.tally = tally,
+                Err(error) => answer.error = Some(format!("{error:#}")),
+            }
+            let text = serde_json::to_string(&answer).context("cannot write an answer")?;
+            let mut out = stdout().lock();
+            writeln!(out, "{text}").and_then(|()| out.flush()).context("nobody listens any more")?;
+            line.clear();
+        }
+        self.release()
+    }
+
+    /// Carries out one order. Gives what came of its calls, if there were any.
+    fn carry_out(&mut self, order: Order) -> Result<Option<Tally>> {
+        match order {
+            Order::Write { file, text } => fs::write(&file, &text)
+                .with_context(|| format!("cannot write {text:?} to {}", file.display()))?,
+            Order::Become(uid) => state::become_user(uid)?,
+            Order::Limit { resource, soft, hard } => state::limit(resource, soft, hard)?,
+            Order::Descriptor(number) => state::descriptor(number)?,
+            Order::Unshare(flags) => leave_namespaces(flags)?,
+            Order::Enter(flags) => self.enter(flags)?,
+            Order::MapUser { inside, outside } => state::map_user(inside, outside)?,
+            Order::Map { bytes, pieces, touch } => state::map(bytes, pieces, touch)?,
+            Order::Lock => state::lock()?,
+            Order::Deadline(on) => state::deadline(on)?,
+            Order::Filter(error) => state::filter(error)?,
+            Order::Heed(signal) => state::heed(signal)?,
+            Order::Execute => self.execution = Some(Execution::begin()?),
+            Order::ExecuteNoMore => self.execution.take().context("nothing is executed")?.end()?,
+            Order::Hold { call, count } => return self.hold(call, count).map(Some),
+            Order::Release => self.release()?,
+            Order::Attempt { call, times } => {
+                return attempt(call, |done| done < times).map(Some);
+            }
+            Order::Storm { call, millis } => {
+                let end = Instant::now() + Duration::from_millis(millis);
+                return attempt(call, |_| Instant::now() < end).map(Some);
+            }
+            Order::All(orders) => {
+                let mut all = Tally::default();
+                // The rest is done whatever fails: it may be what sets this process free again.
+                let mut failed = Ok(());
+                for order in orders {
+                    match self.carry_out(order) {
+                        Ok(tally) => all.add(&tally.unwrap_or_default()),
+                        Err(error) => failed = failed.and(Err(error)),
+                    }
+                }
+                return failed.map(|()| Some(all));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes sleeping children.
+    fn hold(&mut self, call: Call, count: u64) -> Result<Tally> {
+        ensure!(call != Call::Vfork, "a child of vfork that sleeps would hold up its parent for good");
+        let bed = match &mut self.bed {
+            Some(bed) => bed,
+            none => none.insert(Bed::make()?),
+        };
+        let mut tally = begun();
+        while tally.attempts < count {
+            let made = call.make(Some(bed));
+            tally.count(&made);
+            match made {
+                Ok(id) if !call.makes_thread() => self.held.push(id),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        tally.ended_ns = Clocks::now().boot_ns;
+        Ok(tally)
+    }
+
+    /// Lets the sleeping children end, and waits until they are gone.
+    fn release(&mut self) -> Result<()> {
+        self.bed = None;
+        for id in self.held.drain(..) {
+            reap(id)?;
+        }
+        // Nobody is told of a thread's end.
+        let end = Instant::now() + END;
+        while fs::read_dir("/proc/self/task").context("cannot list the threads")?.count()
+            > 1 + usize::from(self.execution.is_some())
+        {
+            ensure!(Instant::now() < end, "threads do not end");
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Goes on in new namespaces, as the first process in them. This one waits for its end.
+    fn enter(&mut self, flags: u64) -> Result<()> {
+        leave_namespaces(flags)?;
+        // SAFETY: there is no other thread, so that the child may do what this process may.
+        match unsafe { libc::fork() } {
+            -1 => Err(std::io::Error::last_os_error()).context("cannot make a first process"),
+            0 => {
+                set_parent_process_death_signal(Some(Signal::KILL))?;
+                *self = Self::default();
+                Ok(())
+            }
+            child => {
+                let mut status = 0;
+                // SAFETY: the status is a number of ours.
+                while unsafe { libc::waitpid(child, &raw mut status, 0) } == -1 {}
+                exit(if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 1 })
+            }
+        }
+    }
+}
+
+/// A count that begins now.
+fn begun() -> Tally {
+    Tally { begun_ns: Clocks::now().boot_ns, ..Tally::default() }
+}
+
+/// Makes children that end at once, while `more` of the number of attempts holds.
+fn attempt(call: Call, more: impl Fn(u64) -> bool) -> Result<Tally> {
+    let mut tally = begun();
+    while more(tally.attempts) {
+        let made = call.make(None);
+        tally.count(&made);
+        if let (Ok(id), false) = (made, call.makes_thread()) {
+            reap(id)?;
+        }
+    }
+    tally.ended_ns = Clocks::now().boot_ns;
+    Ok(tally)
+}
+
+/// Waits for the end of a child, however it was made.
+fn reap(id: i32) -> Result<()> {
+    let all = WaitOptions::from_bits_retain(libc::__WALL.cast_unsigned());
+    loop {
+        match waitpid(Pid::from_raw(id), all) {
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot wait for the child {id}")),
+        }
+    }
+}
+
+/// Leaves namespaces for new ones.
+fn leave_namespaces(flags: u64) -> Result<()> {
+    let flags = UnshareFlags::from_bits_retain(u32::try_from(flags).context("flags out of range")?);
+    // SAFETY: namespaces are all that is unshared; descriptors stay as they are.
+    unsafe { unshare_unsafe(flags) }.context("cannot leave a namespace")
+}
+
+/// Who this is.
+fn who() -> Result<Answer> {
+    let status = fs::read_to_string("/proc/thread-self/status").context("cannot read /proc; mount it")?;
+    let numbers = |key: &str| {
+        let values = status.lines().find_map(|line| line.strip_prefix(key));
+        let values = values.map(|values| values.split_whitespace().filter_map(|value| value.parse().ok()));
+        values.map(Iterator::collect::<Vec<u64>>).with_context(|| format!("/proc/PID/status has no {key}"))
+    };
+    let (Some(&pid), Some(&tid)) = (numbers("Tgid:")?.first(), numbers("Pid:")?.first()) else {
+        bail!("/proc/PID/status does not say which process it is of")
+    };
+    Ok(Answer { pid, tid, ns_pids: numbers("NSpid:")?, ..Answer::default() })
+}

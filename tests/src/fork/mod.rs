@@ -1,0 +1,20 @@
+//! Forks that fail: what brings each cause about knows the truth of it, and has no part in oomtrace.
+//!
+//! * [`child`], [`call`], [`state`] and [`execution`]: the process that forks, from inside.
+//! * [`forker`] and [`order`]: the same process from outside, and what passes between.
+//! * [`cause`], [`ground`], [`setting`] and [`truth`]: how each cause is brought about, and what is known then.
+//! * [`witness`]: what the kernel's functions returned.
+//! * [`selftest`]: all of it without oomtrace.
+
+pub mod call;
+pub mod cause;
+pub mod child;
+pub mod execution;
+pub mod forker;
+pub mod ground;
+pub mod order;
+pub mod selftest;
+pub mod setting;
+pub mod state;
+pub mod truth;
+pub mod witness;

@@ -1,0 +1,128 @@
+//! What a forker can be made to be.
+
+use std::fs;
+use std::io::Error;
+use std::mem::offset_of;
+use std::num::TryFromIntError;
+use std::ptr;
+
+use anyhow::{Context, Result, ensure};
+use rustix::mm::{MapFlags, MlockAllFlags, ProtFlags, mlockall, mmap_anonymous};
+use rustix::process::{
+    DumpableBehavior, Gid, Signal, Uid, set_dumpable_behavior, set_parent_process_death_signal,
+};
+use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
+
+/// Time that a task under `SCHED_DEADLINE` gets, in ns of each period: little enough for any machine.
+const RUNTIME: u64 = 10_000_000;
+const PERIOD: u64 = 100_000_000;
+
+/// Becomes a user, with none of root's capabilities unless it is root. What this process is to die of, and that it may
+/// write its own files in /proc, is forgotten over it.
+pub fn become_user(uid: u32) -> Result<()> {
+    set_thread_groups(&[]).context("cannot leave all groups")?;
+    set_thread_gid(Gid::from_raw(uid)).context("cannot become another group")?;
+    set_thread_uid(Uid::from_raw(uid)).context("cannot become another user")?;
+    set_parent_process_death_signal(Some(Signal::KILL)).context("cannot choose what to die of")?;
+    set_dumpable_behavior(DumpableBehavior::Dumpable).context("cannot become dumpable")
+}
+
+/// Sets a limit of this process's.
+pub fn limit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: the limit is read, and nothing else.
+    let result = unsafe { libc::setrlimit(resource, &raw const limit) };
+    ensure!(result == 0, "the limit {resource} cannot be {soft} of {hard}: {}", Error::last_os_error());
+    Ok(())
+}
+
+/// Has a descriptor of this number, of what standard input is.
+pub fn descriptor(number: i32) -> Result<()> {
+    // SAFETY: the number is not one of a descriptor that is in use: it is far beyond those.
+    let result = unsafe { libc::dup2(libc::STDIN_FILENO, number) };
+    ensure!(result == number, "no descriptor {number} can be had: {}", Error::last_os_error());
+    Ok(())
+}
+
+/// Maps the user `inside` of this process's user namespace, and the group, to those outside.
+pub fn map_user(inside: u32, outside: u32) -> Result<()> {
+    set_dumpable_behavior(DumpableBehavior::Dumpable).context("cannot become dumpable")?;
+    fs::write("/proc/self/uid_map", format!("{inside} {outside} 1")).context("cannot map a user")?;
+    // Who has no rights outside must give this up first.
+    fs::write("/proc/self/setgroups", "deny").context("cannot forgo setgroups")?;
+    fs::write("/proc/self/gid_map", format!("{inside} {outside} 1")).context("cannot map a group")
+}
+
+/// Maps private memory in so many pieces, of which the kernel makes one mapping each since every second cannot be written
+/// to.
+pub fn map(bytes: u64, pieces: u64, touch: bool) -> Result<()> {
+    let length = usize::try_from(bytes).context("more memory than can be addressed")?;
+    let populate = if touch { MapFlags::POPULATE } else { MapFlags::empty() };
+    for piece in 0..pieces {
+        let write = if piece % 2 == 0 { ProtFlags::WRITE } else { ProtFlags::empty() };
+        let (access, flags) = (ProtFlags::READ | write, MapFlags::PRIVATE | populate);
+        // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
+        unsafe { mmap_anonymous(ptr::null_mut(), length, access, flags) }
+            .with_context(|| format!("cannot map {bytes} bytes"))?;
+    }
+    Ok(())
+}
+
+/// Locks all memory that there is.
+pub fn lock() -> Result<()> {
+    mlockall(MlockAllFlags::CURRENT).context("cannot lock the forker's memory")
+}
+
+/// Runs under `SCHED_DEADLINE`, whose children would have no share of time of their own, or not.
+pub fn deadline(on: bool) -> Result<()> {
+    // SAFETY: numbers may be zeroes.
+    let mut attributes = unsafe { std::mem::zeroed::<libc::sched_attr>() };
+    attributes.size = u32::try_from(offset_of!(libc::sched_attr, sched_period) + size_of::<u64>())?;
+    if on {
+        attributes.sched_policy = u32::try_from(libc::SCHED_DEADLINE)?;
+        attributes.sched_runtime = RUNTIME;
+        (attributes.sched_deadline, attributes.sched_period) = (PERIOD, PERIOD);
+    }
+    // SAFETY: the attributes are read, and nothing else.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    ensure!(result == 0, "the scheduling policy cannot be changed: {}", Error::last_os_error());
+    Ok(())
+}
+
+/// Takes a signal from now on, and does nothing about it.
+pub fn heed(signal: i32) -> Result<()> {
+    extern "C" fn nothing(_: i32) {}
+    // SAFETY: the handler does nothing.
+    let result = unsafe { libc::signal(signal, nothing as *const () as libc::sighandler_t) };
+    ensure!(result != libc::SIG_ERR, "the signal {signal} cannot be heeded: {}", Error::last_os_error());
+    Ok(())
+}
+
+/// Has all system calls that make a process or a thread return an error, for good.
+pub fn filter(error: i32) -> Result<()> {
+    let calls = [libc::SYS_fork, libc::SYS_vfork, libc::SYS_clone, libc::SYS_clone3];
+    let step = |code: u32, jt, k| {
+        Ok::<_, TryFromIntError>(libc::sock_filter { code: code.try_into()?, jt, jf: 0, k })
+    };
+    let mut program = vec![step(
+        libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
+        0,
+        offset_of!(libc::seccomp_data, nr).try_into()?,
+    )?];
+    // Each jumps over those after it and the return that allows.
+    for (after, call) in (1..=4).rev().zip(calls) {
+        program.push(step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, after, call.try_into()?)?);
+    }
+    let answers = [libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_ERRNO | u32::try_from(error)?];
+    for answer in answers {
+        program.push(step(libc::BPF_RET | libc::BPF_K, 0, answer)?);
+    }
+    let told = libc::sock_fprog { len: u16::try_from(program.len())?, filter: program.as_mut_ptr() };
+    // SAFETY: the program is read, and lives until the call has returned.
+    let result = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            | libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const told)
+    };
+    ensure!(result == 0, "system calls cannot be filtered: {}", Error::last_os_error());
+    Ok(())
+}

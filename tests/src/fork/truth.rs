@@ -1,0 +1,114 @@
+//! What is known of a failure from how it was brought about, without oomtrace and without asking the kernel why.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::fork::call::Call;
+use crate::fork::forker::Forker;
+use crate::fork::order::Tally;
+
+/// A number of failures of one task, for one cause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Truth {
+    /// What wanted for it; None where nothing did, so that nothing is to be told.
+    pub cause: Option<&'static str>,
+    /// The error that the task got; None where it was dead by then.
+    pub errno: Option<i32>,
+    /// How often.
+    pub count: u64,
+    /// The system call.
+    pub call: &'static str,
+    /// The task's process, where /proc is mounted.
+    pub pid: u64,
+    /// Its thread.
+    pub tid: u64,
+    /// Its process in its own PID namespace.
+    pub ns_pid: u64,
+    /// Its name.
+    pub comm: String,
+    /// Its real uid, outside all namespaces.
+    pub uid: u64,
+    /// The cgroup that it was in, as the hierarchy concerned has it.
+    pub cgroup: Option<String>,
+    /// Whether the kernel's `copy_process()` came to it at all.
+    pub reached: bool,
+    /// Where the limit is.
+    pub level: Level,
+    /// The limit, in `unit`s.
+    pub limit: Option<u64>,
+    /// What was in use of it, without what was refused.
+    pub usage: Option<u64>,
+    /// What both count.
+    pub unit: &'static str,
+    /// Why it must have been this and nothing else.
+    pub proof: &'static str,
+    /// `CLOCK_BOOTTIME` before the first and after the last, in ns.
+    pub window_ns: (u64, u64),
+}
+
+/// Where a limit is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// The whole machine.
+    Machine,
+    /// A cgroup.
+    Cgroup {
+        /// Its path in its hierarchy.
+        path: String,
+        /// The hierarchy's number in /proc/cgroups; 0 for version 2.
+        hierarchy: u64,
+    },
+    /// A PID namespace.
+    PidNamespace {
+        /// How deep it is: 0 is the first.
+        level: u64,
+        /// Its number, where it can be known.
+        inode: Option<u64>,
+    },
+    /// A user, as a user namespace counts.
+    User {
+        /// The user, outside all namespaces.
+        uid: u64,
+        /// The user namespace's number.
+        namespace: u64,
+    },
+    /// The task itself.
+    Task,
+}
+
+impl Truth {
+    /// The truth of what `tally` counts of a forker that still lives: an error that it got by `call`, for want of nothing so
+    /// far.
+    pub fn of(forker: &Forker, call: Call, errno: i32, tally: &Tally) -> Result<Self> {
+        let who = &forker.who;
+        Ok(Self {
+            cause: None,
+            errno: Some(errno),
+            count: tally.failed(errno),
+            call: call.name(),
+            pid: who.pid,
+            tid: who.tid,
+            ns_pid: who.ns_pids.last().copied().unwrap_or(who.pid),
+            comm: forker.name.clone(),
+            uid: forker.uid()?,
+            cgroup: None,
+            reached: true,
+            level: Level::Task,
+            limit: None,
+            usage: None,
+            unit: "tasks",
+            proof: "",
+            window_ns: (tally.begun_ns, tally.ended_ns),
+        })
+    }
+}
+
+/// The number of a namespace of process `pid`: `user`, `pid`, or `pid_for_children`.
+pub fn namespace(pid: u64, kind: &str) -> Result<u64> {
+    let file = format!("/proc/{pid}/ns/{kind}");
+    Ok(fs::metadata(&file).with_context(|| format!("cannot look at {file}"))?.ino())
+}
