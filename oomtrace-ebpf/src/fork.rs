@@ -6,9 +6,9 @@
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    macros::{fexit, kretprobe, map, tracepoint},
+    macros::{fexit, kretprobe, map, raw_tracepoint},
     maps::{HashMap, LruHashMap},
-    programs::{FExitContext, RetProbeContext, TracePointContext},
+    programs::{FExitContext, RawTracePointContext, RetProbeContext},
 };
 use oomtrace_ebpf::{
     FAILURE_AGAIN_NS, FORK_LEVELS, FailureCount, ForkFailure, ForkKey, RecordKind, chain, fork, forking,
@@ -304,39 +304,19 @@ fn fork_pids_kretprobe(ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// `sys_exit_…(long ret)`: the call returned. What it returned stands where the tracepoint's format says.
-#[inline(always)]
-fn returned(ctx: &TracePointContext) {
-    let place = constant!(PARAMS.syscall_return) as usize;
-    // SAFETY: the helper checks its source and fails on a bad one.
-    if let Ok(value) = unsafe { ctx.read_at::<i64>(place) } {
-        let errno = wanting(value as u64);
-        if errno != 0 {
+/// Numbers of the calls that make tasks (arch/x86/entry/syscalls/syscall_64.tbl). Those of 32-bit programs are others'
+/// numbers here.
+const CALLS: [u64; 4] = [56, 57, 58, 435];
+
+/// `sys_exit(struct pt_regs *regs, long ret)`: every system call passes here, so all that return no such error leave at once.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+fn fork_syscall_raw_tp(ctx: RawTracePointContext) -> i32 {
+    let errno = wanting(ctx.arg(1));
+    if errno != 0 {
+        let call = get!(ctx.arg::<u64>(0), regs_call);
+        if CALLS.contains(&call) {
             failed(errno, 0, site::SYSCALL);
         }
     }
-}
-
-#[tracepoint]
-fn fork_clone_tp(ctx: TracePointContext) -> u32 {
-    returned(&ctx);
-    0
-}
-
-#[tracepoint]
-fn fork_clone3_tp(ctx: TracePointContext) -> u32 {
-    returned(&ctx);
-    0
-}
-
-#[tracepoint]
-fn fork_fork_tp(ctx: TracePointContext) -> u32 {
-    returned(&ctx);
-    0
-}
-
-#[tracepoint]
-fn fork_vfork_tp(ctx: TracePointContext) -> u32 {
-    returned(&ctx);
     0
 }

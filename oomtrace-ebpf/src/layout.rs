@@ -134,6 +134,8 @@ layout! {
     mm_data_vm: 8 = "mm_struct"."data_vm";
     /// Stacks, pages.
     mm_stack_vm: 8 = "mm_struct"."stack_vm";
+    /// The number of a system call, among a task's registers as it made it (x86-64).
+    regs_call: 8 = "pt_regs"."orig_ax";
     /// What a clone asked for.
     clone_args_flags: 8 = "kernel_clone_args"."flags";
     /// Real user id in the initial user namespace.
@@ -304,8 +306,8 @@ pub struct Params {
     pub orders: u32,
     /// Words of 64 nodes in a `nodemask_t`, at most [`crate::NODE_WORDS`]; 0 where they cannot be read.
     pub node_words: u32,
-    /// Where the record of a system call's end has what that returned.
-    pub syscall_return: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
 }
 
 impl Params {
@@ -326,6 +328,6 @@ impl Params {
         page_shift: 0,
         orders: 0,
         node_words: 0,
-        syscall_return: 16,
+        reserved: 0,
     };
 }

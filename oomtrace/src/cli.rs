@@ -62,8 +62,8 @@ pub struct TraceArgs {
     /// Leave out what triggers and victims were started with. (Secrets in it are masked in any case.)
     #[arg(long)]
     pub no_cmdline: bool,
-    /// Where neither trampolines nor kprobes are to be had, watch the ends of fork, vfork, clone and clone3 instead. That slows
-    /// every system call of every process by some 50 ns
+    /// Where neither trampolines nor kprobes are to be had, watch the ends of system calls for forks that fail. That slows every
+    /// system call of every process
     #[arg(long)]
     pub fork_syscalls: bool,
     /// Size of the ring buffer between kernel and oomtrace, rounded up to a power of two

@@ -107,6 +107,8 @@ pub enum ForkCause {
     NamespaceLimit,
     /// The task was killed while it forked: nothing was wanting.
     FatalSignal,
+    /// No file descriptor is left for it, or for a copy of those that there are (EMFILE), or for anyone (ENFILE).
+    FdLimit,
     /// It is scheduled by deadlines, which children cannot be.
     DeadlinePolicy,
     /// Another task that shares its file system information was in an exec.

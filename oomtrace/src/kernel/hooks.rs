@@ -44,8 +44,6 @@ pub enum Kind {
     Kretprobe,
     /// Raw tracepoint.
     RawTracepoint,
-    /// Tracepoint of a system call, by its record.
-    Tracepoint,
 }
 
 impl Kind {
@@ -58,7 +56,6 @@ impl Kind {
             Self::Kprobe => "kprobe",
             Self::Kretprobe => "kretprobe",
             Self::RawTracepoint => "raw_tp",
-            Self::Tracepoint => "tp",
         }
     }
 
@@ -68,7 +65,7 @@ impl Kind {
         match self {
             Self::Fentry | Self::Fexit => Tier::Trampoline,
             Self::Kprobe | Self::Kretprobe => Tier::Kprobe,
-            Self::RawTracepoint | Self::Tracepoint => Tier::Tracepoint,
+            Self::RawTracepoint => Tier::Tracepoint,
         }
     }
 }
@@ -525,7 +522,14 @@ fn forks(btf: &Btf) -> Result<(), String> {
     parameters("pids_can_fork", 2)
 }
 
+/// Where a system call's number stands.
+fn has_system_calls(btf: &Btf) -> Result<(), String> {
+    btf.member("pt_regs", "orig_ax").map(drop).map_err(|missing| missing.to_string())
+}
+
 const NO_ARGUMENTS: &str = "what the call asked for (making, clone_flags) is not at hand where it returns";
+/// The tracepoint that every system call passes once it is hooked.
+pub const SYSCALLS: &str = "sys_exit";
 const BY_SYSCALLS: &str = "every system call of every process gets slower by some 50 ns (a third of the cheapest one), and the causes \
                            are inferred";
 const NO_FORKS: &str =
@@ -553,13 +557,9 @@ pub const FORK_FAILURE: Role = Role {
             ])
         },
         Choice {
+            offered: Some(has_system_calls),
             note: BY_SYSCALLS,
-            ..choice(&[
-                hook("fork_clone_tp", Kind::Tracepoint, "sys_exit_clone"),
-                hook("fork_clone3_tp", Kind::Tracepoint, "sys_exit_clone3"),
-                hook("fork_fork_tp", Kind::Tracepoint, "sys_exit_fork"),
-                hook("fork_vfork_tp", Kind::Tracepoint, "sys_exit_vfork"),
-            ])
+            ..choice(&[hook("fork_syscall_raw_tp", Kind::RawTracepoint, SYSCALLS)])
         },
         Choice { note: NO_FORKS, ..choice(&[]) },
     ],
@@ -592,7 +592,6 @@ impl Choice {
         for hook in self.hooks {
             match hook.kind {
                 Kind::RawTracepoint => btf.typedef_prototype(&format!("btf_trace_{}", hook.target)).map(drop),
-                Kind::Tracepoint => Ok(()),
                 Kind::Fentry | Kind::Fexit | Kind::Kprobe | Kind::Kretprobe => {
                     btf.function(hook.target).map(drop)
                 }

@@ -1,6 +1,6 @@
 //! Resolves the fields that the programs read from a kernel's BTF.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::collections::BTreeMap;
 
 use oomtrace_ebpf::{
     ABSENT, Field, Layout, MAX_ORDERS, NO_ARGUMENT, NODE_COUNTERS, NODE_WORDS, Params, RSS_ANON, RSS_FILE,
@@ -130,7 +130,7 @@ pub fn resolve(btf: &Btf, cpus: u32) -> Resolved {
         page_shift: crate::host::page_bytes().trailing_zeros(),
         orders: orders(btf, &layout),
         node_words: node_words(btf),
-        syscall_return: syscall_return(Path::new("/sys/kernel/tracing")),
+        reserved: 0,
     };
     Resolved { layout, params, rss_counters, missing }
 }
@@ -242,18 +242,6 @@ fn reclaim_gfp_arg(btf: &Btf) -> u32 {
         .and_then(|position| u32::try_from(position).ok())
         .filter(|position| *position <= 1)
         .unwrap_or(NO_ARGUMENT)
-}
-
-/// Where the record of a system call's end has what that returned: behind the number of the call, where no format can be read
-/// (`struct syscall_tp_t`, kernel/trace/trace_syscalls.c). RHEL 9 has a larger head.
-fn syscall_return(tracefs: &Path) -> u32 {
-    const USUAL: u32 = 16;
-    let Ok(format) = fs::read_to_string(tracefs.join("events/syscalls/sys_exit_clone/format")) else {
-        return USUAL;
-    };
-    let of_ret = format.lines().find_map(|line| line.trim().strip_prefix("field:long ret;"));
-    let offset = of_ret.and_then(|rest| rest.trim().strip_prefix("offset:")?.split(';').next()?.parse().ok());
-    offset.filter(|offset| *offset <= 64).unwrap_or(USUAL)
 }
 
 /// How large a `nodemask_t` is, in words of 64 nodes; 0 where that is more than there is room for, or something else.

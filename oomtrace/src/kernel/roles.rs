@@ -8,7 +8,7 @@ use std::{
 use anyhow::bail;
 use aya::{
     Btf as AyaBtf, Ebpf,
-    programs::{FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint, TracePoint},
+    programs::{FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint},
 };
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ use super::{
     btf::Btf,
     hooks::{
         ALLOC_FAILURE, CANDIDATES, CMDLINE, COLLATERAL, Choice, DECISION, FORK_FAILURE, HUGETLB, Hook,
-        KILLED, Kind, OUTCOME, PAGE_ALLOCATION, RELIEF, Role, STALL, STAND_IN, Tier, VICTIM,
+        KILLED, Kind, OUTCOME, PAGE_ALLOCATION, RELIEF, Role, STALL, STAND_IN, SYSCALLS, Tier, VICTIM,
     },
     hurt,
     load::{CannotTrace, Options, chain},
@@ -157,7 +157,7 @@ impl Filling<'_> {
                 status.refused.push(Refusal { hooks: names(choice), reason: reason.to_owned() });
                 continue;
             }
-            if !self.options.fork_syscalls && choice.hooks.iter().any(|hook| hook.kind == Kind::Tracepoint) {
+            if !self.options.fork_syscalls && choice.hooks.iter().any(|hook| hook.target == SYSCALLS) {
                 let reason = "only with --fork-syscalls: every system call gets slower".to_owned();
                 status.refused.push(Refusal { hooks: names(choice), reason });
                 continue;
@@ -312,7 +312,6 @@ fn unload(program: &mut Program) {
         Program::FExit(program) => program.unload(),
         Program::KProbe(program) => program.unload(),
         Program::RawTracePoint(program) => program.unload(),
-        Program::TracePoint(program) => program.unload(),
         _ => Ok(()),
     };
 }
@@ -361,11 +360,6 @@ fn attach_program(
                 program.load()?;
             }
             program.attach(hook.target)?;
-        }
-        Kind::Tracepoint => {
-            let program: &mut TracePoint = program.try_into()?;
-            program.load()?;
-            program.attach("syscalls", hook.target)?;
         }
     }
     Ok(())

@@ -12,6 +12,7 @@ mod early;
 mod exhaust;
 mod exiting;
 mod filters;
+mod forks;
 mod global;
 mod global_mlock;
 mod global_slab;
@@ -131,6 +132,7 @@ pub static ALL: &[Scenario] = &[
     all_unkillable::SCENARIO,
     exiting::SCENARIO,
     other_kills::SCENARIO,
+    forks::SCENARIO,
     relief::SCENARIO,
     stuck::SCENARIO,
     limit_lowered::SCENARIO,

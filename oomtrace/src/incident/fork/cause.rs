@@ -37,6 +37,8 @@ pub(super) struct Found {
 const EINTR: u32 = 4;
 const EAGAIN: u32 = 11;
 const ENOMEM: u32 = 12;
+const ENFILE: u32 = 23;
+const EMFILE: u32 = 24;
 const ENOSPC: u32 = 28;
 /// `CLONE_VM` (include/uapi/linux/sched.h): nothing is copied.
 const CLONE_VM: u64 = 0x100;
@@ -99,7 +101,10 @@ impl Evidence<'_> {
             (Site::CopyProcess, EAGAIN) => self.again(),
             (Site::Syscall, EAGAIN) => self.again_anywhere(),
             (_, ENOMEM) => self.memory(),
-            (_, ENOSPC) => Found::new(ForkCause::NamespaceLimit, Proof::State),
+            (_, EMFILE | ENFILE) => {
+                Found::new(ForkCause::FdLimit, Proof::State).without("limits of descriptors are not read")
+            }
+            (_, ENOSPC) => Found::new(ForkCause::NamespaceLimit, Proof::State).without(NOT_READ),
             _ => Found::new(ForkCause::Other, Proof::State),
         }
     }
@@ -167,14 +172,20 @@ impl Evidence<'_> {
         found
     }
 
+    /// The PID namespace that has the fewest ids left, if it can be full at all. alloc_pid() (kernel/pid.c) begins with the
+    /// innermost, and each id there takes one in all around it.
     fn pid_max(&self, mut found: Found) -> Option<Found> {
-        let namespaces = self.failure.pid_namespaces.iter().zip(0_u32..);
-        let (namespace, depth, limit, usage) = namespaces
+        let (namespace, depth, limit, usage) = self
+            .failure
+            .pid_namespaces
+            .iter()
+            .zip(0_u32..)
             .filter_map(|(namespace, depth)| {
                 let limit = namespace.pid_max.map(u64::from).or(self.host.pid_max)?;
                 Some((namespace, depth, limit, u64::from(namespace.allocated?)))
             })
-            .find(|(.., limit, usage)| usage.saturating_add(RESERVED_PIDS) >= *limit)?;
+            .filter(|(.., limit, usage)| usage.saturating_add(RESERVED_PIDS) >= *limit)
+            .min_by_key(|(.., limit, usage)| limit.saturating_sub(*usage))?;
         (found.limit, found.usage, found.depth) = (Some(limit), Some(usage), Some(depth));
         found.at = namespace.inum.map(|inum| format!("PID namespace {inum}"));
         Some(found)
@@ -237,6 +248,8 @@ impl Evidence<'_> {
     }
 }
 
+/// Why there is no limit.
+const NOT_READ: &str = "how many namespaces there may be is not read";
 /// Why there is no level.
 const ERASED: &str = "no level was full any more when it was looked at";
 

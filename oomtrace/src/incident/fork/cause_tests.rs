@@ -86,6 +86,12 @@ fn the_function_that_refused_decides() {
     full.pid_namespaces[0].allocated = Some(100);
     let namespace = (ForkCause::PidMax, Proof::Hook, Some(400), Some(100), Some("PID namespace 7"), Some(0));
     assert_eq!(told(&find(&full, idle())), namespace, "the lowest 300 ids are not given out again");
+    // Each id within takes one around it: the one that is fuller refused.
+    full.pid_namespaces[0].allocated = Some(310);
+    full.pid_namespaces[1] = PidNamespace { inum: Some(6), allocated: Some(311), pid_max: Some(400) };
+    let found = find(&full, idle());
+    assert_eq!((found.at.as_deref(), found.usage), (Some("PID namespace 6"), Some(311)));
+    full.pid_namespaces[1].allocated = Some(99);
     full.pid_namespaces[0].allocated = Some(99);
     let found = find(&full, idle());
     assert_eq!((found.cause, found.limit, found.missing.len()), (ForkCause::PidMax, None, 3), "a race");
@@ -180,5 +186,5 @@ fn the_dying_are_told_apart() {
         assert_eq!(find(&dying, idle()).cause, ForkCause::FatalSignal, "{errno}");
     }
     assert_eq!(find(&failure(ENOSPC), idle()).cause, ForkCause::NamespaceLimit);
-    assert_eq!(find(&failure(24), idle()).cause, ForkCause::Other);
+    assert_eq!(find(&failure(EMFILE), idle()).cause, ForkCause::FdLimit);
 }

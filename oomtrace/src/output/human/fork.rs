@@ -34,6 +34,7 @@ pub(super) fn refused(failure: &ForkFailure) -> String {
             _ => "a memory cgroup's limit reached".to_owned(),
         },
         ForkCause::NamespaceLimit => "as many namespaces as may be".to_owned(),
+        ForkCause::FdLimit => "no file descriptor is left".to_owned(),
         ForkCause::FatalSignal => "it was killed while it forked".to_owned(),
         ForkCause::DeadlinePolicy => "SCHED_DEADLINE cannot be inherited".to_owned(),
         ForkCause::ExecInProgress => "another task that shares its root folder is in an exec".to_owned(),
@@ -78,6 +79,9 @@ pub(super) fn advice(failure: &ForkFailure) -> Option<String> {
         }
         ForkCause::MemcgKmem => "raise that memory limit, or free memory within it".to_owned(),
         ForkCause::NamespaceLimit => "raise user.max_*_namespaces, or nest fewer".to_owned(),
+        ForkCause::FdLimit => {
+            "raise the limit of open files (ulimit -n, LimitNOFILE=, fs.nr_open)".to_owned()
+        }
         ForkCause::DeadlinePolicy => "set SCHED_FLAG_RESET_ON_FORK for the task".to_owned(),
         ForkCause::ExecInProgress | ForkCause::FatalSignal | ForkCause::Other => return None,
     })
