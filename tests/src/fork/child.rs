@@ -4,9 +4,11 @@
 //! Whatever it makes ends with it.
 
 use std::ffi::{CString, OsString};
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, Write, stdin, stdout};
+use std::mem;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::process::exit;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -44,16 +46,19 @@ struct Works {
     /// Children that sleep in it, and are no threads.
     held: Vec<i32>,
     execution: Option<Execution>,
+    /// The way into a cgroup and back.
+    gate: Option<(File, File)>,
+    /// Whether the child has ended as which it went on for a while.
+    resumed: bool,
+    /// Whether it is such a child, and is to end.
+    leaves: bool,
 }
 
 /// Runs the forker until its standard input ends.
 pub fn run(fork: &Fork) -> Result<()> {
     let name = fork.name.clone();
     let work = move || {
-        if let Some(name) = name {
-            let name = CString::new(name.into_vec()).context("a name cannot hold a NUL")?;
-            set_name(&name).context("cannot set the name")?;
-        }
+        name.map_or(Ok(()), take_name)?;
         Works::default().obey()
     };
     if fork.thread {
@@ -71,6 +76,11 @@ impl Works {
         while stdin().lock().read_line(&mut line).context("cannot read standard input")? > 0 {
             let order = serde_json::from_str(&line).context("an order does not have the known form")?;
             let done = self.carry_out(order);
+            if mem::take(&mut self.resumed) {
+                // The child has answered.
+                line.clear();
+                continue;
+            }
             let mut answer = who()?;
             match done {
                 Ok(tally) => answer.tally = tally,
@@ -79,6 +89,9 @@ impl Works {
             let text = serde_json::to_string(&answer).context("cannot write an answer")?;
             let mut out = stdout().lock();
             writeln!(out, "{text}").and_then(|()| out.flush()).context("nobody listens any more")?;
+            if self.leaves {
+                exit(0);
+            }
             line.clear();
         }
         self.release()
@@ -87,6 +100,7 @@ impl Works {
     /// Carries out one order. Gives what came of its calls, if there were any.
     fn carry_out(&mut self, order: Order) -> Result<Option<Tally>> {
         match order {
+            Order::Name(name) => take_name(name.into())?,
             Order::Write { file, text } => fs::write(&file, &text)
                 .with_context(|| format!("cannot write {text:?} to {}", file.display()))?,
             Order::Become(uid) => state::become_user(uid)?,
@@ -94,11 +108,17 @@ impl Works {
             Order::Descriptor(number) => state::descriptor(number)?,
             Order::Unshare(flags) => leave_namespaces(flags)?,
             Order::Enter(flags) => self.enter(flags)?,
+            Order::Leave => {
+                self.execution.take().map_or(Ok(()), Execution::end)?;
+                self.release()?;
+                self.leaves = true;
+            }
             Order::MapUser { inside, outside } => state::map_user(inside, outside)?,
             Order::Map { bytes, pieces, touch } => state::map(bytes, pieces, touch)?,
             Order::Lock => state::lock()?,
-            Order::Deadline(on) => state::deadline(on)?,
+            Order::Schedule(policy) => state::schedule(0, policy)?,
             Order::Filter(error) => state::filter(error)?,
+            Order::Dawdle => state::dawdle()?,
             Order::Heed(signal) => state::heed(signal)?,
             Order::Execute => self.execution = Some(Execution::begin()?),
             Order::ExecuteNoMore => self.execution.take().context("nothing is executed")?.end()?,
@@ -111,20 +131,37 @@ impl Works {
                 let end = Instant::now() + Duration::from_millis(millis);
                 return attempt(call, |_| Instant::now() < end).map(Some);
             }
-            Order::All(orders) => {
-                let mut all = Tally::default();
-                // The rest is done whatever fails: it may be what sets this process free again.
-                let mut failed = Ok(());
-                for order in orders {
-                    match self.carry_out(order) {
-                        Ok(tally) => all.add(&tally.unwrap_or_default()),
-                        Err(error) => failed = failed.and(Err(error)),
-                    }
-                }
-                return failed.map(|()| Some(all));
+            Order::Gate { there, back } => {
+                let open = |file: &Path| {
+                    let opened = OpenOptions::new().write(true).open(file);
+                    opened.with_context(|| format!("cannot open {}", file.display()))
+                };
+                self.gate = Some((open(&there)?, open(&back)?));
             }
+            Order::Within(orders) => {
+                let (mut there, mut back) = self.gate.take().context("there is no gate")?;
+                there.write_all(b"0").context("cannot join a cgroup")?;
+                let done = self.carry_out_all(orders);
+                back.write_all(b"0").context("cannot go back to a cgroup")?;
+                self.gate = Some((there, back));
+                return done.map(Some);
+            }
+            Order::All(orders) => return self.carry_out_all(orders).map(Some),
         }
         Ok(None)
+    }
+
+    /// Carries out one after the other, whatever fails. Gives the sum of what came of their calls.
+    fn carry_out_all(&mut self, orders: Vec<Order>) -> Result<Tally> {
+        let mut all = Tally::default();
+        let mut failed = Ok(());
+        for order in orders {
+            match self.carry_out(order) {
+                Ok(tally) => all.add(&tally.unwrap_or_default()),
+                Err(error) => failed = failed.and(Err(error)),
+            }
+        }
+        failed.map(|()| all)
     }
 
     /// Makes sleeping children.
@@ -165,12 +202,12 @@ impl Works {
         Ok(())
     }
 
-    /// Goes on in new namespaces, as the first process in them. This one waits for its end.
+    /// Goes on in new namespaces as a child. This process waits for its end, and goes on itself if that was wanted.
     fn enter(&mut self, flags: u64) -> Result<()> {
         leave_namespaces(flags)?;
         // SAFETY: there is no other thread, so that the child may do what this process may.
         match unsafe { libc::fork() } {
-            -1 => Err(std::io::Error::last_os_error()).context("cannot make a first process"),
+            -1 => Err(std::io::Error::last_os_error()).context("cannot make a child"),
             0 => {
                 set_parent_process_death_signal(Some(Signal::KILL))?;
                 *self = Self::default();
@@ -180,10 +217,20 @@ impl Works {
                 let mut status = 0;
                 // SAFETY: the status is a number of ours.
                 while unsafe { libc::waitpid(child, &raw mut status, 0) } == -1 {}
-                exit(if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 1 })
+                if status != 0 {
+                    exit(1)
+                }
+                self.resumed = true;
+                Ok(())
             }
         }
     }
+}
+
+/// Takes a name.
+fn take_name(name: OsString) -> Result<()> {
+    let name = CString::new(name.into_vec()).context("a name cannot hold a NUL")?;
+    set_name(&name).context("cannot set the name")
 }
 
 /// A count that begins now.

@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::fork::call::Call;
+use crate::fork::state::Policy;
 
 /// One thing to do. Each is answered by one [`Answer`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
+    /// Take this name.
+    Name(String),
     /// Write `text` to `file`: to join a cgroup, to change a setting of the kernel's.
     Write {
         /// Where.
@@ -33,8 +36,10 @@ pub enum Order {
     Descriptor(i32),
     /// Leave the namespaces of these `CLONE_NEW*` flags for new ones.
     Unshare(u64),
-    /// As before, and go on as the first process in them: for PID namespaces.
+    /// As before, and go on as a child: for PID namespaces, whose first process that is, and for changes that are not to last.
     Enter(u64),
+    /// Answer, and end as that child: its parent goes on.
+    Leave,
     /// Take a new user namespace's first user's place: map it to the user outside.
     MapUser {
         /// Who it is inside.
@@ -53,10 +58,12 @@ pub enum Order {
     },
     /// Lock all memory that there is of this process.
     Lock,
-    /// Run under `SCHED_DEADLINE`, or under the usual policy again.
-    Deadline(bool),
+    /// Run under a policy.
+    Schedule(Policy),
     /// Have all system calls that make a process or a thread return this error from now on, by a filter.
     Filter(i32),
+    /// Have all system calls begin late, by filters that take their time.
+    Dawdle,
     /// Take this signal from now on, and do nothing about it.
     Heed(i32),
     /// Have another thread execute a file that cannot be opened for a while, until [`Order::ExecuteNoMore`].
@@ -86,6 +93,17 @@ pub enum Order {
         /// How long.
         millis: u64,
     },
+    /// Keep a way open into a cgroup and back: who has no rights later can go it still, and where there is no memory even to open
+    /// a file.
+    Gate {
+        /// The cgroup.procs file of the cgroup to join.
+        there: PathBuf,
+        /// That of the cgroup to go back to.
+        back: PathBuf,
+    },
+    /// Go through the gate, carry out these whatever fails, and go back: a cgroup may be so full that there is no memory to answer
+    /// with.
+    Within(Vec<Order>),
     /// Carry out all of these, whatever fails, and answer once. The counts are added up.
     All(Vec<Order>),
 }
@@ -134,6 +152,9 @@ impl Tally {
 
     /// Adds another's counts to its own.
     pub fn add(&mut self, other: &Self) {
+        if other.attempts == 0 {
+            return;
+        }
         if self.attempts == 0 {
             self.begun_ns = other.begun_ns;
         }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Error;
 use std::mem::offset_of;
-use std::num::TryFromIntError;
 use std::ptr;
 
 use anyhow::{Context, Result, ensure};
@@ -12,10 +11,23 @@ use rustix::process::{
     DumpableBehavior, Gid, Signal, Uid, set_dumpable_behavior, set_parent_process_death_signal,
 };
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
+use serde::{Deserialize, Serialize};
 
-/// Time that a task under `SCHED_DEADLINE` gets, in ns of each period: little enough for any machine.
-const RUNTIME: u64 = 10_000_000;
+/// Time that a task under `SCHED_DEADLINE` gets, in ns of each period.
+const RUNTIME: u64 = 50_000_000;
 const PERIOD: u64 = 100_000_000;
+
+/// A scheduling policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// The usual one.
+    Usual,
+    /// `SCHED_DEADLINE`, in which no child can have a share of time.
+    Deadline,
+    /// The same, but children begin with the usual one.
+    DeadlineReset,
+}
 
 /// Becomes a user, with none of root's capabilities unless it is root. What this process is to die of, and that it may
 /// write its own files in /proc, is forgotten over it.
@@ -73,18 +85,21 @@ pub fn lock() -> Result<()> {
     mlockall(MlockAllFlags::CURRENT).context("cannot lock the forker's memory")
 }
 
-/// Runs under `SCHED_DEADLINE`, whose children would have no share of time of their own, or not.
-pub fn deadline(on: bool) -> Result<()> {
+/// Has a task, or the caller for 0, run under a policy.
+pub fn schedule(task: i32, policy: Policy) -> Result<()> {
     // SAFETY: numbers may be zeroes.
     let mut attributes = unsafe { std::mem::zeroed::<libc::sched_attr>() };
     attributes.size = u32::try_from(offset_of!(libc::sched_attr, sched_period) + size_of::<u64>())?;
-    if on {
+    if policy != Policy::Usual {
         attributes.sched_policy = u32::try_from(libc::SCHED_DEADLINE)?;
         attributes.sched_runtime = RUNTIME;
         (attributes.sched_deadline, attributes.sched_period) = (PERIOD, PERIOD);
     }
+    if policy == Policy::DeadlineReset {
+        attributes.sched_flags = u64::try_from(libc::SCHED_FLAG_RESET_ON_FORK)?;
+    }
     // SAFETY: the attributes are read, and nothing else.
-    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, task, &raw const attributes, 0) };
     ensure!(result == 0, "the scheduling policy cannot be changed: {}", Error::last_os_error());
     Ok(())
 }
@@ -101,22 +116,45 @@ pub fn heed(signal: i32) -> Result<()> {
 /// Has all system calls that make a process or a thread return an error, for good.
 pub fn filter(error: i32) -> Result<()> {
     let calls = [libc::SYS_fork, libc::SYS_vfork, libc::SYS_clone, libc::SYS_clone3];
-    let step = |code: u32, jt, k| {
-        Ok::<_, TryFromIntError>(libc::sock_filter { code: code.try_into()?, jt, jf: 0, k })
-    };
-    let mut program = vec![step(
-        libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
-        0,
-        offset_of!(libc::seccomp_data, nr).try_into()?,
-    )?];
+    let mut program = vec![load(offset_of!(libc::seccomp_data, nr))?];
     // Each jumps over those after it and the return that allows.
     for (after, call) in (1..=4).rev().zip(calls) {
         program.push(step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, after, call.try_into()?)?);
     }
-    let answers = [libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_ERRNO | u32::try_from(error)?];
-    for answer in answers {
-        program.push(step(libc::BPF_RET | libc::BPF_K, 0, answer)?);
+    program.push(answer(libc::SECCOMP_RET_ALLOW)?);
+    program.push(answer(libc::SECCOMP_RET_ERRNO | u32::try_from(error)?)?);
+    install(program)
+}
+
+/// Has all system calls begin late, for good.
+pub fn dawdle() -> Result<()> {
+    // What depends on an argument is done every time. The kernel takes so many steps of all filters together
+    // (`MAX_INSNS_PER_PATH`, kernel/seccomp.c), and of each `BPF_MAXINSNS`.
+    for _ in 0..7 {
+        let mut program = vec![load(offset_of!(libc::seccomp_data, args))?; 4095];
+        program.push(answer(libc::SECCOMP_RET_ALLOW)?);
+        install(program)?;
     }
+    Ok(())
+}
+
+/// A step of a filter.
+fn step(code: u32, jump: u8, value: u32) -> Result<libc::sock_filter> {
+    Ok(libc::sock_filter { code: code.try_into()?, jt: jump, jf: 0, k: value })
+}
+
+/// The step that loads what is there in a system call's description.
+fn load(offset: usize) -> Result<libc::sock_filter> {
+    step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, offset.try_into()?)
+}
+
+/// The step that ends with an answer.
+fn answer(answer: u32) -> Result<libc::sock_filter> {
+    step(libc::BPF_RET | libc::BPF_K, 0, answer)
+}
+
+/// Installs a filter of system calls.
+fn install(mut program: Vec<libc::sock_filter>) -> Result<()> {
     let told = libc::sock_fprog { len: u16::try_from(program.len())?, filter: program.as_mut_ptr() };
     // SAFETY: the program is read, and lives until the call has returned.
     let result = unsafe {

@@ -3,6 +3,7 @@
 use super::{CALLS, Case, Needs};
 use crate::fork::call::Call;
 use crate::fork::order::Order;
+use crate::fork::state::Policy;
 use crate::fork::truth::Truth;
 
 /// The forker runs under it, and has not asked for children to be reset.
@@ -12,17 +13,17 @@ pub const CASE: Case = Case {
     hidden: &[],
     provoke: |ground, times| {
         let mut forker = ground.forker("dl-forker")?;
-        forker.tell(&Order::Deadline(true))?;
+        forker.tell(&Order::Schedule(Policy::Deadline))?;
         let mut truths = Vec::new();
         for call in CALLS {
             let tally = forker.fail(call, times, libc::EAGAIN)?;
             truths.push(Truth {
                 cause: Some("deadline_policy"),
-                proof: "it runs under SCHED_DEADLINE, and forks once it does not",
+                proof: "it runs under SCHED_DEADLINE, and forks once children are reset",
                 ..Truth::of(&forker, call, libc::EAGAIN, &tally)?
             });
         }
-        forker.tell(&Order::Deadline(false))?;
+        forker.tell(&Order::Schedule(Policy::DeadlineReset))?;
         forker.succeed(Call::Fork)?;
         Ok(truths)
     },

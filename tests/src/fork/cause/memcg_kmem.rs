@@ -4,13 +4,16 @@
 //! ENOMEM. The forker joins it for the time of its attempts alone: a pipe's pages are charged too, so that it could not tell
 //! of them from within.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 
 use super::{Case, Needs};
+use crate::deadline::Deadline;
 use crate::eat::Eat;
 use crate::eater::Eater;
 use crate::fork::call::Call;
-use crate::fork::forker::join;
 use crate::fork::ground::Ground;
 use crate::fork::order::Order;
 use crate::fork::truth::{Level, Truth};
@@ -46,6 +49,8 @@ pub const ANCESTOR: Case = Case {
 const EATEN: u64 = 16 * MIB;
 /// How far below that the limit is.
 const BELOW: u64 = MIB;
+/// How long the use of a cgroup must have stayed the same.
+const SETTLED: Duration = Duration::from_millis(100);
 
 fn provoke(ground: &Ground<'_>, times: u64, limited: &Cgroup, inside: &Cgroup) -> Result<Vec<Truth>> {
     provoke_in(ground, times, (limited, inside, inside))
@@ -59,7 +64,7 @@ fn provoke_in(
     // Version 1 has a switch, version 2 takes everybody's adjustment.
     let adj = match limited.version() {
         Version::V1 => {
-            eaters.disable_oom_killer()?;
+            limited.disable_oom_killer()?;
             None
         }
         Version::V2 => Some(-1000),
@@ -73,12 +78,13 @@ fn provoke_in(
     }
     forker.tell(&Order::Lock)?;
     let home = limited.chain().last().context("a cgroup has no root")?;
-    let limit = fill_up(limited)?;
+    forker.tell(&Order::Gate { there: inside.procs_file()?, back: home.procs_file()? })?;
+    let limit = fill_up(limited, ground.deadline)?;
     let mut truths = Vec::new();
     for call in [Call::Fork, Call::Clone3 { flags: 0 }, Call::Thread { flags: 0 }] {
         let usage = limited.memory()?;
-        let tally =
-            forker.tell(&Order::All(vec![join(inside)?, Order::Attempt { call, times }, join(&home)?]))?;
+        let orders = vec![Order::Attempt { call, times }];
+        let tally = forker.tell(&Order::Within(orders))?;
         ensure!(tally.failed(libc::ENOMEM) == times, "all should have failed: {tally:?}");
         truths.push(Truth {
             cause: Some("memcg_kmem"),
@@ -97,13 +103,19 @@ fn provoke_in(
 }
 
 /// Takes what is left from a cgroup. Gives its limit.
-fn fill_up(limited: &Cgroup) -> Result<u64> {
-    // Version 2 has a limit below what is used already, and version 1 refuses that, but has by then collected what
-    // processors kept in reserve.
+fn fill_up(limited: &Cgroup, deadline: Deadline) -> Result<u64> {
+    // Version 2 has a limit below what is used already. Version 1 refuses that, but has by then told the processors to give
+    // back what they keep in reserve.
     let lowered = limited.set_limit(EATEN - BELOW);
     if limited.version() == Version::V2 {
         return lowered.map(|()| EATEN - BELOW);
     }
-    let used = limited.memory()?;
-    limited.set_limit(used).map(|()| used)
+    loop {
+        deadline.left("a cgroup to be full")?;
+        let used = limited.memory()?;
+        sleep(SETTLED);
+        if limited.memory()? == used && limited.set_limit(used).is_ok() {
+            return Ok(used);
+        }
+    }
 }

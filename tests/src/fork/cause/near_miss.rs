@@ -79,10 +79,11 @@ pub const SIGNALS: Case = Case {
     provoke: |ground, _| {
         let mut forker = ground.forker("alarmed-forker")?;
         forker.tell(&Order::Heed(libc::SIGUSR1))?;
-        let storm = Order::Storm { call: Call::Fork, millis: STORM_MILLIS };
+        // So that many a signal comes between a system call's entry and the kernel's look at signals.
+        forker.tell(&Order::Dawdle)?;
+        let storm = Order::Storm { call: Call::Clone { flags: libc::CLONE_VM as u64 }, millis: STORM_MILLIS };
         forker.send(&storm)?;
         let tally = pester(&mut forker, &storm)?;
-        eprintln!("{tally:?}");
         ensure!(tally.successes > 0 && tally.failures.is_empty(), "children should come about: {tally:?}");
         Ok(Vec::new())
     },
