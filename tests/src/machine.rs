@@ -100,6 +100,15 @@ impl Machine {
         if self.counts_by_thread() { self.held_back_bytes(threads) } else { by_cpu * self.page_bytes }
     }
 
+    /// What the kernel's own reading of one such counter, for its scores and its log, may be off from the exact sum, in
+    /// bytes. From 6.2 on it leaves out what CPUs hold back (`get_mm_counter`), and from 7.0 on it adds that up again
+    /// (`get_mm_counter_sum`, include/linux/mm.h); before, there is nothing to add.
+    #[must_use]
+    pub fn read_error_bytes(&self) -> u64 {
+        let adds_up = self.counts_by_thread() || self.release() >= (Some(7), Some(0));
+        if adds_up { 0 } else { self.counter_error_bytes(1) }
+    }
+
     /// What the threads of a process may hold back from one of its rss counters up to 6.1, in bytes: the page faults
     /// 0 to 64 since the last addition, and the one that brings the next (`check_sync_rss_stat` and
     /// `TASK_RSS_EVENTS_THRESH`, mm/memory.c), of one page each. Later kernels hold back by CPU: 0.

@@ -167,10 +167,7 @@ impl Needs {
                 "such a machine with a Linux before 7: there, memory that is free in single pages alone was not had reliably"
             }
             Self::Numa => "a machine made for these tests, with two NUMA nodes and the version 2 hierarchy",
-            Self::Swap => {
-                "a machine made for these tests, with zram and the version 2 hierarchy, whose kernel (unlike 6.12) counts swap \
-                 exactly in its log"
-            }
+            Self::Swap => "a machine made for these tests, with zram and the version 2 hierarchy",
             Self::LegacyMemcg => {
                 "a machine made for these tests, with Linux 5.x: later ones cannot well move the controller to version 1"
             }
@@ -189,13 +186,7 @@ impl Needs {
                 Self::SmallDisposable.unmet(machine).is_none() && !machine.kernel.starts_with("7.")
             }
             Self::Numa => machine.disposable && machine.unified() && machine.nodes > 1,
-            // From 6.2 until 7.0 the OOM killer's own figures of swap lack what CPUs hold back.
-            Self::Swap => {
-                machine.disposable
-                    && machine.unified()
-                    && machine.zram
-                    && !machine.kernel.starts_with("6.12.")
-            }
+            Self::Swap => machine.disposable && machine.unified() && machine.zram,
         };
         (!met).then(|| format!("it can run on {}", self.describe()))
     }
