@@ -46,6 +46,8 @@ struct Refusal {
 /// make no sense and what is not permitted are no want; nor is a signal that makes the kernel begin anew (ERESTARTNOINTR).
 const WANTING: u64 = 1 << 4 | 1 << 11 | 1 << 12 | 1 << 23 | 1 << 24 | 1 << 28;
 
+const EAGAIN: u32 = 11;
+
 /// The error in what a function of the kernel returned, a number or a pointer (`IS_ERR()`, include/linux/err.h), if it says
 /// that something is wanting; else 0.
 #[inline(always)]
@@ -88,12 +90,13 @@ extern "C" fn fork_failed(what: u64, args: u64, css: u64) -> u64 {
     let (errno, at) = (what as u32, (what >> 32) as u32);
     let task = current();
     let state = state(task);
-    let by_pids = at == site::PIDS_CAN_FORK || at == site::SYSCALL;
+    let by_pids = at == site::PIDS_CAN_FORK || (at == site::SYSCALL && errno == EAGAIN);
     let cgroup_id = memcg::id(if by_pids { css } else { task::memory_css(task) });
     let key = [
         u64::from(errno) | u64::from(state) << 32 | u64::from(at) << 56,
         cgroup_id,
-        u64::from(get!(get!(task, task_real_cred), cred_uid as u32)),
+        u64::from(get!(get!(task, task_real_cred), cred_uid as u32))
+            | u64::from(get!(get!(get!(task, task_nsproxy), nsproxy_pid_ns), pid_ns_inum as u32)) << 32,
         number::<u64>(task, constant!(LAYOUT.task_comm)),
         number::<u64>(task, constant!(LAYOUT.task_comm).wrapping_add(8)),
     ];

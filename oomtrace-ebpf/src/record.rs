@@ -944,5 +944,5 @@ record! {
 }
 
 /// What names identical failures in the map of counts: the errno in the lower half and, above it, the state and, from bit 56
-/// on, the site; the cgroup; the user id; the name of the thread.
+/// on, the site; the cgroup; the user id and, above it, the number of the PID namespace; the name of the thread.
 pub type ForkKey = [u64; 5];

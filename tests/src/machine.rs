@@ -1,12 +1,13 @@
 //! The machine that the scenarios run on: what it can be made to do, and what the comparisons need to know.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rustix::fs::statfs;
 use rustix::process::geteuid;
 
+use crate::process::on_path;
 use crate::size::KIB;
 use crate::witness::cgroup::{Hierarchy, Version};
 
@@ -34,6 +35,8 @@ pub struct Machine {
     pub nodes: usize,
     /// Whether there is a zram device to swap to.
     pub zram: bool,
+    /// Podman, if it is installed.
+    pub podman: Option<PathBuf>,
     /// Where the memory controller is.
     pub hierarchy: Option<Hierarchy>,
     /// Whether the machine may run out of memory as a whole: it was made for it.
@@ -77,6 +80,7 @@ impl Machine {
             swap_bytes: meminfo_bytes(&meminfo, "SwapTotal:").context("/proc/meminfo has no SwapTotal")?,
             nodes: nodes(&fs::read_to_string("/sys/devices/system/node/has_memory").unwrap_or_default()),
             zram: Path::new("/sys/block/zram0").exists(),
+            podman: on_path("podman"),
             hierarchy: Hierarchy::find()?,
             disposable: disposable || IN_MEMORY.contains(&root.f_type),
             exact_times: false,
@@ -230,6 +234,7 @@ pub(crate) mod tests {
             swap_bytes: 0,
             nodes: 1,
             zram: false,
+            podman: None,
             hierarchy: None,
             disposable: false,
             exact_times: false,

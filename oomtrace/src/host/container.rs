@@ -270,6 +270,8 @@ mod tests {
             ("USER/app.slice/web.service/libpod-payload-ID", Some(Podman), ID),
             ("/lxc.payload.web", Some(Lxc), "web"),
             ("/lxc.payload.my.box-1/init.scope", Some(Lxc), "my.box-1"),
+            // Incus 6.0.4: an instance of the project `shop`.
+            ("/lxc.payload.shop_cart", Some(Lxc), "shop_cart"),
             // LXC before 4.0.
             ("/lxc/web/system.slice/nginx.service", Some(Lxc), "web"),
             ("/machine.slice/systemd-nspawn@web.box.service/payload", Some(SystemdNspawn), "web.box"),

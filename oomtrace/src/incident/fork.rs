@@ -185,7 +185,7 @@ pub(super) struct Forks {
 }
 
 /// Names identical failures: what the kernel half counts together.
-type Name = (u32, record::Site, [bool; 5], u64, Option<u32>, Option<String>);
+type Name = (u32, record::Site, [bool; 5], u64, Option<u32>, Option<u32>, Option<String>);
 
 #[derive(Debug)]
 struct Told {
@@ -384,7 +384,8 @@ fn making(failure: &record::ForkFailure) -> Option<Making> {
 fn name(failure: &record::ForkFailure) -> Name {
     let Task { uid, comm, .. } = &failure.task;
     let state = [failure.fatal, failure.namespace_dead, failure.deadline, failure.in_exec, failure.crowded];
-    (failure.errno, failure.site, state, failure.cgroup_id, *uid, comm.clone())
+    let namespace = failure.pid_namespaces.first().and_then(|namespace| namespace.inum);
+    (failure.errno, failure.site, state, failure.cgroup_id, *uid, namespace, comm.clone())
 }
 
 /// Names of the errors that a fork can fail with (include/uapi/asm-generic/errno-base.h).

@@ -70,7 +70,8 @@ impl Counted for ForkFailure {
             u64::from_ne_bytes(bytes.unwrap_or_default())
         };
         let what = u64::from(self.errno) | u64::from(self.state) << 32 | u64::from(self.site) << 56;
-        [what, self.cgroup_id, u64::from(self.task.uid), word(0), word(8)]
+        let namespace = self.pid_namespaces.first().map_or(0, |namespace| u64::from(namespace.inum));
+        [what, self.cgroup_id, u64::from(self.task.uid) | namespace << 32, word(0), word(8)]
     }
 
     fn header(&mut self) -> &mut Header {
@@ -182,9 +183,10 @@ mod tests {
         let mut fork = ForkFailure::new_zeroed();
         (fork.errno, fork.state, fork.site, fork.cgroup_id) = (11, 3, 2, 77);
         fork.task.uid = 1000;
+        fork.pid_namespaces[0].inum = 5;
         fork.task.comm = *b"forker-of-all\0\0\0";
         let name = u64::from_ne_bytes(*b"forker-o");
         let rest = u64::from_ne_bytes(*b"f-all\0\0\0");
-        assert_eq!(fork.key(), [0xb | 3 << 32 | 2 << 56, 77, 1000, name, rest]);
+        assert_eq!(fork.key(), [0xb | 3 << 32 | 2 << 56, 77, 1000 | 5 << 32, name, rest]);
     }
 }

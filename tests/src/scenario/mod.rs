@@ -34,6 +34,7 @@ mod oom_disabled;
 mod order2;
 mod other_kills;
 mod pidns;
+mod podman;
 mod reader_stopped;
 mod record_replay;
 mod refusals;
@@ -82,6 +83,8 @@ pub enum Needs {
     Memcg,
     /// Where the memory controller is in the version 2 hierarchy.
     Unified,
+    /// Where Podman is installed.
+    Podman,
     /// On a machine made for it, since the whole of it is concerned.
     Disposable,
     /// On such a machine with little memory, which fills soon.
@@ -116,6 +119,7 @@ pub static ALL: &[Scenario] = &[
     two_cgroups::SCENARIO,
     container::SCENARIO,
     runtime::SCENARIO,
+    podman::SCENARIO,
     hostile_name::SCENARIO,
     record_replay::SCENARIO,
     filters::SCENARIO,
@@ -159,6 +163,7 @@ impl Needs {
         match self {
             Self::Memcg => "any machine with a memory controller, version 1 or 2",
             Self::Unified => "a machine with the memory controller in the version 2 hierarchy",
+            Self::Podman => "a machine on which Podman is installed",
             Self::Disposable => {
                 "a machine made for these tests: one that runs from an initramfs, or --disposable"
             }
@@ -179,6 +184,7 @@ impl Needs {
         let met = match self {
             Self::Memcg => machine.hierarchy.is_some(),
             Self::Unified => machine.unified(),
+            Self::Podman => machine.hierarchy.is_some() && machine.podman.is_some(),
             Self::Disposable => machine.disposable,
             Self::LegacyMemcg => machine.disposable && machine.moves_memcg(),
             Self::SmallDisposable => machine.disposable && machine.memory_bytes <= SMALL,
