@@ -187,6 +187,6 @@ mod tests {
         fork.task.comm = *b"forker-of-all\0\0\0";
         let name = u64::from_ne_bytes(*b"forker-o");
         let rest = u64::from_ne_bytes(*b"f-all\0\0\0");
-        assert_eq!(fork.key(), [0xb | 3 << 32 | 2 << 56, 77, 1000 | 5 << 32, name, rest]);
+        assert_eq!(fork.key(), [0xb | 3 << 32 | 2 << 56, 77, 0x3e8 | 5 << 32, name, rest]);
     }
 }
