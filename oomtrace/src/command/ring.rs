@@ -14,7 +14,12 @@ use super::shown::Shown;
 use crate::{
     host,
     incident::Assembler,
-    kernel::{load::Attached, missed::Missed, untold::Untold},
+    kernel::{
+        hooks::{FORK_FAILURE, STALL},
+        load::Attached,
+        missed::Missed,
+        untold::Untold,
+    },
     record::{Frame, Recorder, privacy},
     say::say,
 };
@@ -27,6 +32,7 @@ pub struct Ring {
     /// Marks that found no room.
     pub lost_marks: u64,
     missed: Missed,
+    missed_forks: Missed,
     untold: Untold<AllocFailure>,
     untold_forks: Untold<ForkFailure>,
 }
@@ -46,7 +52,8 @@ impl Ring {
             lost,
             reported: [0; _],
             lost_marks: 0,
-            missed: Missed::of(&attached.ebpf),
+            missed: Missed::of(&attached.ebpf, &STALL),
+            missed_forks: Missed::of(&attached.ebpf, &FORK_FAILURE),
             untold,
             untold_forks,
         })
@@ -77,6 +84,7 @@ impl Ring {
                 let boot_ns = host::boot_ns();
                 let host = host::forking::record(Path::new("/proc"), boot_ns);
                 shown.take(assembler, recorder, host, boot_ns, wall_clock_offset_ns);
+                shown.unseen_forks(assembler, self.missed_forks.more(), boot_ns, wall_clock_offset_ns);
             }
             privacy::mask(&mut bytes);
             shown.take(assembler, recorder, bytes, host::boot_ns(), wall_clock_offset_ns);
@@ -110,7 +118,11 @@ impl Ring {
         now_ns: u64,
     ) {
         let wall_clock_offset_ns = host::wall_clock_offset_ns();
-        for bytes in self.untold.due(now_ns).into_iter().chain(self.untold_forks.due(now_ns)) {
+        let forks = self.untold_forks.due(now_ns);
+        if !forks.is_empty() {
+            shown.unseen_forks(assembler, self.missed_forks.more(), host::boot_ns(), wall_clock_offset_ns);
+        }
+        for bytes in self.untold.due(now_ns).into_iter().chain(forks) {
             shown.take(assembler, recorder, bytes, host::boot_ns(), wall_clock_offset_ns);
         }
     }

@@ -127,6 +127,9 @@ impl Shown {
                 Event::Opened(incident) | Event::Closed(incident) => incident,
                 Event::Relieved(relief) => {
                     if !left_out.contains(&relief.common.seq) {
+                        if let Some(names) = &mut self.names {
+                            names.complete_victims(&mut relief.collateral);
+                        }
                         self.send(assembler, Message::Incident(event), offset_ns);
                     }
                     continue;
@@ -136,7 +139,7 @@ impl Shown {
                         check.check_failure(failure);
                     }
                     if let Some(names) = &mut self.names {
-                        names.complete_failed(&mut failure.task);
+                        names.complete_task(&mut failure.task.place, None);
                     }
                     if self.filter.passes_failure(failure) {
                         self.send(assembler, Message::Incident(event), offset_ns);
@@ -146,6 +149,9 @@ impl Shown {
                     continue;
                 }
                 Event::ForkFailure(failure) => {
+                    if let Some(names) = &mut self.names {
+                        names.complete_task(&mut failure.task.place, Some(&failure.task.kinship));
+                    }
                     if self.filter.passes_fork(failure) {
                         self.counts.forks = self.counts.forks.saturating_add(failure.count);
                         self.send(assembler, Message::Incident(event), offset_ns);
@@ -196,6 +202,16 @@ impl Shown {
     pub fn uncounted(&mut self, assembler: &mut Assembler, count: u64, boot_ns: u64, offset_ns: i64) {
         say!("The kernel counted {count} kills more than were seen.");
         self.loss(assembler, "vmstat", BTreeMap::from([("kill", count)]), boot_ns, offset_ns);
+    }
+
+    /// Says that so many forks went by while the programs were at work for others: some of them may have failed.
+    pub fn unseen_forks(&mut self, assembler: &mut Assembler, count: u64, boot_ns: u64, offset_ns: i64) {
+        if count > 0 {
+            say!(
+                "{count} forks went by while the programs were at work for others: some of them may have failed."
+            );
+            self.loss(assembler, "programs", BTreeMap::from([("fork", count)]), boot_ns, offset_ns);
+        }
     }
 
     fn undecoded(&mut self, assembler: &mut Assembler, error: &DecodeError, boot_ns: u64, offset_ns: i64) {

@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::container::{self, Runtime, is_id};
-use crate::incident::{Ancestor, FailedTask, Incident, Place};
+use crate::incident::{Ancestor, Incident, Kinship, Place, Victim};
 use files::Files;
 
 /// Containers of which is kept what was found. Those not asked for the longest go first.
@@ -86,16 +86,21 @@ impl Names {
 
     /// Completes the containers of an incident.
     pub fn complete(&mut self, incident: &mut Incident) {
-        let victims = incident.victims.iter_mut().map(|victim| (&mut victim.place, &victim.kinship));
-        let trigger = (&mut incident.trigger.place, &incident.trigger.kinship);
-        for (place, kinship) in victims.chain([trigger]) {
-            self.name(place, kinship.ancestors.as_deref().unwrap_or_default());
+        self.complete_victims(&mut incident.victims);
+        self.complete_task(&mut incident.trigger.place, Some(&incident.trigger.kinship));
+    }
+
+    /// Completes the containers of victims.
+    pub fn complete_victims(&mut self, victims: &mut [Victim]) {
+        for victim in victims {
+            self.complete_task(&mut victim.place, Some(&victim.kinship));
         }
     }
 
-    /// Completes the container of the task of a failed allocation, of whose ancestors nothing is told.
-    pub fn complete_failed(&mut self, task: &mut FailedTask) {
-        self.name(&mut task.place, &[]);
+    /// Completes the container of a task, of whose ancestors something may be known.
+    pub fn complete_task(&mut self, place: &mut Place, kinship: Option<&Kinship>) {
+        let ancestors = kinship.and_then(|kinship| kinship.ancestors.as_deref());
+        self.name(place, ancestors.unwrap_or_default());
     }
 
     fn name(&mut self, place: &mut Place, ancestors: &[Ancestor]) {

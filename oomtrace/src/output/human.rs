@@ -249,6 +249,7 @@ impl Human {
             "ring" => "the ring buffer was full: use a larger --ring-size",
             "decode" => "they could not be understood",
             "kmsg" => "they were overwritten in the kernel log before they could be read",
+            "programs" => "they went by while programs were at work for others; some may have failed",
             "vmstat" => "the kernel counted them, and nobody saw them",
             _ => "the reader of the output is too slow",
         };

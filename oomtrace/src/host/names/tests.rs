@@ -247,13 +247,23 @@ fn the_kubelets_logs_are_understood() {
     ]);
 }
 
-/// Guards the task of a failed allocation, which has a container as a victim has.
+/// Guards each way in: a victim's, one without anything known of its ancestors, and one with them.
 #[test]
-fn who_failed_is_named_too() {
-    let root = Root::new("failed", &[(DOCKER, r#"{"Name":"/web"}"#)]);
-    let mut task = FailedTask { place: place(false), ..FailedTask::default() };
-    Names::new(&root.0).complete_failed(&mut task);
-    assert_eq!(task.place.container.unwrap().name.as_deref(), Some("web"));
+fn whoever_it_is_is_named() {
+    let root = Root::new("whoever", &[(DOCKER, r#"{"Name":"/web"}"#)]);
+    let mut names = Names::new(&root.0);
+    let mut victims = [Victim { place: place(false), ..Victim::default() }];
+    names.complete_victims(&mut victims);
+    let [Victim { place: victims, .. }] = victims;
+    let (mut failed, mut forked) = (place(false), place(false));
+    names.complete_task(&mut failed, None);
+    names.complete_task(
+        &mut forked,
+        Some(&Kinship { ancestors: Some(vec![conmon(41)]), ..Kinship::default() }),
+    );
+    for place in [victims, failed, forked] {
+        assert_eq!(place.container.unwrap().name.as_deref(), Some("web"));
+    }
 }
 
 /// Guards several sources that know a part each: the first to know counts.
