@@ -162,6 +162,13 @@ impl Machine {
         self.release() >= (Some(major), Some(minor))
     }
 
+    /// Whether a victim passes for done before its locked memory is given back, so that another may be killed meanwhile: up to
+    /// 5.19 `exit_mmap` lets the OOM killer go on as soon as it has reaped what is not locked (`MMF_OOM_SKIP`).
+    #[must_use]
+    pub fn forgets_locked_memory(&self) -> bool {
+        self.release() < (Some(6), Some(0))
+    }
+
     /// The first two numbers of the kernel's release.
     fn release(&self) -> (Option<u64>, Option<u64>) {
         let mut numbers = self.kernel.split('.').map_while(|number| number.parse::<u64>().ok());

@@ -89,8 +89,6 @@ pub enum Needs {
     Disposable,
     /// On such a machine with little memory, which fills soon.
     SmallDisposable,
-    /// On such a machine whose memory can be had in single pages alone.
-    Shreddable,
     /// On such a machine with two NUMA nodes.
     Numa,
     /// On such a machine with a device to swap to.
@@ -168,9 +166,6 @@ impl Needs {
                 "a machine made for these tests: one that runs from an initramfs, or --disposable"
             }
             Self::SmallDisposable => "a machine made for these tests, with at most 512 MiB of memory",
-            Self::Shreddable => {
-                "such a machine with a Linux before 7: there, memory that is free in single pages alone was not had reliably"
-            }
             Self::Numa => "a machine made for these tests, with two NUMA nodes and the version 2 hierarchy",
             Self::Swap => "a machine made for these tests, with zram and the version 2 hierarchy",
             Self::LegacyMemcg => {
@@ -188,9 +183,6 @@ impl Needs {
             Self::Disposable => machine.disposable,
             Self::LegacyMemcg => machine.disposable && machine.moves_memcg(),
             Self::SmallDisposable => machine.disposable && machine.memory_bytes <= SMALL,
-            Self::Shreddable => {
-                Self::SmallDisposable.unmet(machine).is_none() && !machine.kernel.starts_with("7.")
-            }
             Self::Numa => machine.disposable && machine.unified() && machine.nodes > 1,
             Self::Swap => machine.disposable && machine.unified() && machine.zram,
         };

@@ -36,7 +36,7 @@ const APART_EACH_NS: u64 = 1_000_000;
 /// source's look at the clock and the other's. A round takes about as long there.
 const APART_EMULATED_NS: u64 = 1_000_000;
 
-/// How far they may be apart where time is exact, in ns. 18 rounds were at most 7,000 apart, of 700,000 and more; the
+/// How far they may be apart where time is exact, in ns. 18 rounds were at most 8,000 apart, of 700,000 and more; the
 /// kernel's trace has microseconds, and an interrupt may come in between.
 const APART_EXACT_NS: u64 = 100_000;
 
