@@ -31,7 +31,7 @@ const TIMES: u64 = 10;
 /// The same where each takes a process of its own with thousands of mappings.
 const TIMES_LARGE: u64 = 4;
 /// After this, what was counted and not told is told.
-const SETTLED: Duration = Duration::from_millis(2600);
+pub const SETTLED: Duration = Duration::from_millis(2600);
 /// By how much a count of the machine's threads may have moved until it was looked at.
 const THREADS_MOVE: u64 = 16;
 /// The same of memory that is charged or promised by others, in bytes.

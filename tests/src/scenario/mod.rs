@@ -12,6 +12,7 @@ mod early;
 mod exhaust;
 mod exiting;
 mod filters;
+mod fork_storm;
 mod forks;
 mod global;
 mod global_mlock;
@@ -135,6 +136,7 @@ pub static ALL: &[Scenario] = &[
     exiting::SCENARIO,
     other_kills::SCENARIO,
     forks::SCENARIO,
+    fork_storm::SCENARIO,
     relief::SCENARIO,
     stuck::SCENARIO,
     limit_lowered::SCENARIO,
