@@ -75,6 +75,9 @@ impl Teller {
             What::Relief(relief) => Record::Relief(key, relief.relief()),
             What::Cmdline(cmdline) => Record::Cmdline(key, Box::new(cmdline.cmdline())),
             What::Struck(struck) => Record::Struck(key, Box::new(struck.struck())),
+            What::ForkFailure(failure) => Record::ForkFailure(key, Box::new(failure.failure())),
+            What::PidsLevel(level) => Record::PidsLevel(key, Box::new(level.level())),
+            What::ForkHost(host) => Record::ForkHost(key, Box::new(host.host())),
             What::AllocFailure(failure) => Record::AllocFailure(key, Box::new(failure.failure())),
             What::Candidate(candidate) => Record::Candidate(key, Box::new(candidate.candidate())),
             What::Zone(zone) => Record::Zone(key, Box::new(zone.zone())),
@@ -129,6 +132,7 @@ impl Teller {
                     incident.victims.first().and_then(|victim| victim.pid)
                 }
                 Event::AllocFailure(failure) => failure.task.pid,
+                Event::ForkFailure(failure) => failure.task.pid,
                 Event::Relieved(relief) => relief.victims.first().map(|victim| victim.pid),
             };
             if first.is_none_or(|pid| pid < STRANGERS.start) {

@@ -90,6 +90,10 @@ impl Ledger {
             Event::Opened(incident) => self.opened(incident),
             Event::Closed(incident) => self.complete(incident),
             Event::Relieved(relief) => self.relieved(relief),
+            Event::ForkFailure(failure) => {
+                self.failures += 1;
+                assert_eq!(failure.common.seq, (self.closed + self.failures) as u64, "numbered without a gap");
+            }
             Event::AllocFailure(failure) => {
                 self.failures += 1;
                 assert_eq!(failure.common.seq, (self.closed + self.failures) as u64, "numbered without a gap");

@@ -14,7 +14,7 @@ pub struct Shown {
 
 impl Default for Shown {
     fn default() -> Self {
-        Self { human: Human::new(false, TimeZone::UTC), json: Json }
+        Self { human: Human::new(false, TimeZone::UTC, None), json: Json }
     }
 }
 
@@ -33,6 +33,12 @@ impl Shown {
                 assert_eq!(object["type"], "alloc_failure");
                 assert_eq!(object["seq"], failure.common.seq);
                 assert!(failure.count > 0, "a failure that did not happen");
+            }
+            Event::ForkFailure(failure) => {
+                let object: serde_json::Value = serde_json::from_slice(&line).expect("the line is JSON");
+                assert_eq!(object["type"], "fork_failure");
+                assert_eq!(object["seq"], failure.common.seq);
+                assert!(failure.count > 0, "a fork that did not fail");
             }
             Event::Opened(_) => assert!(line.is_empty(), "a line is written once, at the end"),
             Event::Closed(incident) => {
@@ -57,6 +63,7 @@ fn block(text: &str, event: &Event) {
     match event {
         Event::Opened(_) => assert!(headlines == 1 && text.lines().count() == 1, "{text:?}"),
         Event::AllocFailure(_) => assert!(headlines == 1 && text.lines().count() <= 2, "{text:?}"),
+        Event::ForkFailure(_) => assert!(headlines == 1 && text.lines().count() <= 4, "{text:?}"),
         Event::Relieved(_) => assert!(headlines <= 1 && text.lines().count() == 1, "{text:?}"),
         Event::Closed(_) => assert!(headlines <= 1 && text.lines().count() >= 1, "{text:?}"),
     }

@@ -2,7 +2,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use oomtrace::record::{
-    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Node, Zone, AllocFailure, Failing,
+    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Node, Zone, AllocFailure, Failing, ForkFailure, ForkHost, PidNamespace, PidsLevel, Site, UserLevel,
 };
 
 use crate::session::{AnySession, figure, name};
@@ -84,6 +84,9 @@ pub enum What {
     Struck(Box<AnyStruck>),
     /// An allocation that failed.
     AllocFailure(Box<AnyFailure>),
+    ForkFailure(Box<AnyFork>),
+    PidsLevel(Box<AnyPids>),
+    ForkHost(AnyForkHost),
 }
 
 /// Which run of the OOM killer a record belongs to, and when it was made.
@@ -434,6 +437,10 @@ impl AnyZone {
             present_pages: self.managed,
             reserve_pages: self.reserve,
             blocks: self.blocks.map(|blocks| blocks.to_vec()),
+        }
+    }
+}
+
 /// An allocation that failed, of the set of [`AnyTask`].
 #[derive(Arbitrary, Debug)]
 pub struct AnyFailure {
@@ -467,6 +474,130 @@ impl AnyFailure {
             total: self.total,
             waits: self.waits.map(|id| cgroup(u64::from(id % 4))),
             remainder: self.remainder,
+        }
+    }
+}
+
+/// A fork that failed, of the set of [`AnyTask`].
+#[derive(Arbitrary, Debug)]
+pub struct AnyFork {
+    task: AnyTask,
+    errno: u8,
+    site: u8,
+    state: [bool; 5],
+    clone_flags: Option<u64>,
+    capabilities: Option<u64>,
+    nproc_limit: Option<u64>,
+    user_processes: Option<u32>,
+    data_pages: Option<u64>,
+    cgroup: u8,
+    first: u8,
+    total: u64,
+    namespaces: [(Option<u8>, Option<u32>, Option<u32>); 2],
+    users: [(Option<u8>, Option<u64>, Option<u64>); 2],
+    levels: u8,
+    remainder: bool,
+}
+
+impl AnyFork {
+    /// The record's content.
+    #[must_use]
+    pub fn failure(&self) -> ForkFailure {
+        let levels = usize::from(self.levels % 3);
+        let [fatal, namespace_dead, deadline, in_exec, crowded] = self.state;
+        ForkFailure {
+            task: self.task.task(None, None),
+            errno: [4, 11, 12, 24, 28, u32::from(self.errno)][usize::from(self.errno % 6)],
+            site: match self.site % 4 {
+                0 => Site::CopyProcess,
+                1 => Site::AllocPid,
+                2 => Site::PidsCanFork,
+                _ => Site::Syscall,
+            },
+            fatal,
+            namespace_dead,
+            deadline,
+            in_exec,
+            crowded,
+            clone_flags: self.clone_flags,
+            capabilities: self.capabilities,
+            nproc_limit: self.nproc_limit,
+            user_processes: self.user_processes,
+            user_namespace: self.user_processes,
+            data_pages: self.data_pages,
+            cgroup_id: u64::from(self.cgroup % 4),
+            // Mostly the same series.
+            first_ns: u64::from(self.first % 2),
+            total: self.total,
+            pid_namespaces: self.namespaces[..levels]
+                .iter()
+                .map(|(inum, allocated, pid_max)| PidNamespace {
+                    inum: inum.map(u32::from),
+                    allocated: *allocated,
+                    pid_max: *pid_max,
+                })
+                .collect(),
+            users: self.users[..levels]
+                .iter()
+                .map(|(inum, count, max)| UserLevel {
+                    inum: inum.map(u32::from),
+                    uid: 7,
+                    count: *count,
+                    max: *max,
+                })
+                .collect(),
+            remainder: self.remainder,
+        }
+    }
+}
+
+/// A cgroup of the pids controller.
+#[derive(Arbitrary, Debug)]
+pub struct AnyPids {
+    depth: u8,
+    id: Option<u8>,
+    name: Option<String>,
+    root: bool,
+    usage: Option<u64>,
+    limit: Option<Option<u64>>,
+}
+
+impl AnyPids {
+    /// The record's content.
+    #[must_use]
+    pub fn level(&self) -> PidsLevel {
+        PidsLevel {
+            depth: u32::from(self.depth % 18),
+            id: self.id.map(|id| cgroup(u64::from(id % 4))),
+            name: self.name.clone(),
+            name_truncated: self.depth > 200,
+            root: self.root,
+            usage: self.usage,
+            limit: self.limit,
+        }
+    }
+}
+
+/// What the machine has of what forks take.
+#[derive(Arbitrary, Debug)]
+pub struct AnyForkHost {
+    threads: Option<u64>,
+    threads_max: Option<u64>,
+    pid_max: Option<u64>,
+    overcommit_memory: Option<u8>,
+    commit: Option<(u64, u64)>,
+}
+
+impl AnyForkHost {
+    /// The record's content.
+    #[must_use]
+    pub fn host(&self) -> ForkHost {
+        ForkHost {
+            threads: self.threads,
+            threads_max: self.threads_max,
+            pid_max: self.pid_max,
+            overcommit_memory: self.overcommit_memory.map(u32::from),
+            commit: self.commit,
         }
     }
 }
