@@ -311,13 +311,13 @@ mod tests {
         let found = Hierarchy::choose("memory", HYBRID, numbers, |_| "hugetlb\n".to_owned()).unwrap();
         assert_eq!((found.version, found.id), (Version::V1, 4));
         assert_eq!(found.cgroup("/a/b").dir().unwrap(), Path::new("/sys/fs/cgroup/memory/a/b"));
+        let lines = "8:pids:/p\n4:memory:/a:b/c\n1:name=systemd:/\n0::/u\n";
+        assert_eq!(found.choose_line(lines), Some("/a:b/c"));
         let found = Hierarchy::choose("pids", HYBRID, numbers, |_| "hugetlb\n".to_owned()).unwrap();
         assert_eq!(
             (found.version, found.id, found.mount()),
             (Version::V1, 8, Path::new("/sys/fs/cgroup/pids"))
         );
-        let lines = "8:pids:/p\n4:memory:/a:b/c\n1:name=systemd:/\n0::/u\n";
-        assert_eq!(found.choose_line(lines), Some("/a:b/c"));
     }
 
     /// Guards version 2, and a machine without the controller anywhere.
