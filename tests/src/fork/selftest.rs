@@ -63,12 +63,10 @@ impl SelfTest {
 
     fn try_out(&self, case: &Case, machine: &Machine, returns: Option<&mut Returns>) -> Result<()> {
         let mut log = KernelLog::mark()?;
-        if let Some(returns) = &returns {
-            returns.take()?;
-        }
         let ground = Ground { machine, deadline: Deadline::after(LIMIT) };
         let truths = (case.provoke)(&ground, self.times)?;
-        let counts = returns.map(|returns| returns.take()).transpose()?;
+        let counts =
+            returns.map(|returns| returns.ensure_whole().and_then(|()| returns.take())).transpose()?;
         for line in summary(&truths, counts.as_ref()) {
             println!("{:34} {line}", case.name);
         }
