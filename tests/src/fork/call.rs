@@ -166,8 +166,8 @@ fn enter(call: Call, (close, wait): (i32, i32)) -> i64 {
         }
     };
     let result;
-    // SAFETY: the parent gets a result in a register, as from any system call, and what it tells lives until then. The child
-    // stays within these instructions: it does not use the stack, which may be its parent's.
+    // SAFETY: the parent gets a result in a register, as from any system call, and what it tells lives until then. The
+    // child stays within these instructions: it does not use the stack, which may be its parent's.
     unsafe {
         asm!(
             "syscall",

@@ -213,8 +213,8 @@ impl Works {
         }
         *self = Self { alone: 1, ..Self::default() };
         if flags != 0 {
-            // New PID namespaces are for children alone, and this process's must stay as they are for its further ones: hence
-            // one more in between.
+            // New PID namespaces are for children alone, and this process's must stay as they are for its further ones:
+            // hence one more in between.
             leave_namespaces(flags)?;
             if !go_on_as_child()? {
                 exit(0)

@@ -41,7 +41,8 @@ pub enum Order {
     },
     /// Leave the namespaces of these `CLONE_NEW*` flags for new ones.
     Unshare(u64),
-    /// As before, and go on as a child: for PID namespaces, whose first process that is, and for changes that are not to last.
+    /// As before, and go on as a child: for PID namespaces, whose first process that is, and for changes that are not
+    /// to last.
     Enter(u64),
     /// Answer, and end as that child: its parent goes on.
     Leave,
@@ -98,16 +99,16 @@ pub enum Order {
         /// How long.
         millis: u64,
     },
-    /// Keep a way open into a cgroup and back: who has no rights later can go it still, and where there is no memory even to open
-    /// a file.
+    /// Keep a way open into a cgroup and back: who has no rights later can go it still, and where there is no memory
+    /// even to open a file.
     Gate {
         /// The cgroup.procs file of the cgroup to join.
         there: PathBuf,
         /// That of the cgroup to go back to.
         back: PathBuf,
     },
-    /// Go through the gate, carry out these whatever fails, and go back: a cgroup may be so full that there is no memory to answer
-    /// with.
+    /// Go through the gate, carry out these whatever fails, and go back: a cgroup may be so full that there is no
+    /// memory to answer with.
     Within(Vec<Order>),
     /// Carry out all of these, whatever fails, and answer once. The counts are added up.
     All(Vec<Order>),

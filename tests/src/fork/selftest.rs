@@ -112,7 +112,8 @@ fn summary(truths: &[Truth], counts: Option<&Counts>) -> Vec<String> {
     lines
 }
 
-/// Checks that the kernel returned as many errors to each thread as the thread got, and one at least of those that are hidden.
+/// Checks that the kernel returned as many errors to each thread as the thread got, and one at least of those that are
+/// hidden.
 fn compare(truths: &[Truth], counts: &Counts, hidden: &[i32]) -> Result<()> {
     let seen = |error: &i32| counts.keys().any(|key| (key.1, key.2) == (COPY_PROCESS, *error));
     ensure!(hidden.is_empty() || hidden.iter().any(seen), "the kernel returned none of {hidden:?}");

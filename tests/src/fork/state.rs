@@ -15,8 +15,8 @@ use rustix::process::{
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 use serde::{Deserialize, Serialize};
 
-/// Time that a task under `SCHED_DEADLINE` gets, in ns of each period. What a task has given up of it, others can have only a period
-/// later: many must fit.
+/// Time that a task under `SCHED_DEADLINE` gets, in ns of each period. What a task has given up of it, others can have
+/// only a period later: many must fit.
 const RUNTIME: u64 = 10_000_000;
 const PERIOD: u64 = 100_000_000;
 

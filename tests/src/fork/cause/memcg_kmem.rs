@@ -1,8 +1,8 @@
 //! The memory cgroup refuses the kernel's memory for a new task.
 //!
 //! The cgroup is full, and nobody in it may be killed: the kernel's own request fails then, and comes back from fork as
-//! ENOMEM. The forker joins it for the time of its attempts alone: a pipe's pages are charged too, so that it could not tell
-//! of them from within.
+//! ENOMEM. The forker joins it for the time of its attempts alone: a pipe's pages are charged too, so that it could not
+//! tell of them from within.
 
 use std::thread::sleep;
 use std::time::Duration;

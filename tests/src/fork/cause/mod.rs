@@ -33,7 +33,8 @@ pub struct Case {
     pub name: &'static str,
     /// Where it can be brought about.
     pub needs: Needs,
-    /// Errors that no task gets to know: one of them must be seen to be returned by `copy_process()`, where that can be seen.
+    /// Errors that no task gets to know: one of them must be seen to be returned by `copy_process()`, where that can be
+    /// seen.
     pub hidden: &'static [i32],
     /// Brings it about, has each call fail so often, and takes everything back.
     pub provoke: fn(&Ground<'_>, u64) -> Result<Vec<Truth>>,
@@ -54,8 +55,8 @@ pub enum Needs {
     Disposable,
     /// Where each PID namespace has a pid_max of its own: since 6.14.
     NestedPidMax,
-    /// Where there is a memory controller, in version 1 or on a machine made for it: elsewhere root may not have the right to
-    /// forbid a process's death.
+    /// Where there is a memory controller, in version 1 or on a machine made for it: elsewhere root may not have the
+    /// right to forbid a process's death.
     Unkillable,
 }
 

@@ -114,7 +114,8 @@ fn refuse(forker: &mut Forker, call: Call, times: u64, errno: i32) -> Result<Tru
     Truth::of(forker, call, errno, &tally)
 }
 
-/// Sends the forker a signal again and again until it has answered, with time in between to do anything else than take them.
+/// Sends the forker a signal again and again until it has answered, with time in between to do anything else than take
+/// them.
 fn pester(forker: &mut Forker, order: &Order) -> Result<Tally> {
     let (target, done) = (forker.process()?, AtomicBool::new(false));
     thread::scope(|scope| {

@@ -8,8 +8,8 @@ use crate::fork::call::Call;
 use crate::machine::Machine;
 use crate::witness::cgroup::Version;
 
-/// A cause. The order is that of `copy_process()` (kernel/fork.c), the same from 5.10 to 7.2: of two that would refuse, the first
-/// does.
+/// A cause. The order is that of `copy_process()` (kernel/fork.c), the same from 5.10 to 7.2: of two that would refuse,
+/// the first does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ingredient {

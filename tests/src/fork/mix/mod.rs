@@ -2,10 +2,15 @@
 //!
 //! * [`ingredient`]: the causes, in that order.
 //! * [`recipe`]: mixtures as chance has them.
-//! * [`kitchen`]: brings them about.
+//! * [`kitchen`], `prepare` and `reach`: brings them about.
+//! * [`place`] and [`pot`]: where, and what is known on the way.
 
 pub mod ingredient;
 pub mod kitchen;
+pub mod place;
+pub mod pot;
+mod prepare;
+mod reach;
 pub mod recipe;
 
 use std::collections::BTreeMap;

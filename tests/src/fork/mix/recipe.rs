@@ -73,8 +73,8 @@ impl Recipe {
         recipe
     }
 
-    /// The one that refuses: the first in the kernel's order of those that are reached and have to do with the call. None if a child
-    /// can be made.
+    /// The one that refuses: the first in the kernel's order of those that are reached and have to do with the call.
+    /// None if a child can be made.
     #[must_use]
     pub fn refuses(&self) -> Option<Ingredient> {
         let refusing =
@@ -95,8 +95,8 @@ impl Recipe {
     }
 }
 
-/// Whether a third one goes with two: who lowers pid_max in a PID namespace must still be root, and what comes after that needs
-/// ids.
+/// Whether a third one goes with two: who lowers pid_max in a PID namespace must still be root, and what comes after
+/// that needs ids.
 fn is_feasible(chosen: &[Ingredient], new: Ingredient) -> bool {
     let all = |set: &[Ingredient]| set.contains(&new) || chosen.iter().any(|one| set.contains(one));
     !(all(&[Ingredient::NestedPidMax])
@@ -156,8 +156,8 @@ mod tests {
         assert_eq!(pairs.len(), 14 * 13 / 2 - 1, "{pairs:?}");
     }
 
-    /// Guards what the comparison rests on: the first in the kernel's order refuses, unless it is only near or the call does not ask
-    /// for what it is about.
+    /// Guards what the comparison rests on: the first in the kernel's order refuses, unless it is only near or the call
+    /// does not ask for what it is about.
     #[test]
     fn the_first_that_is_reached_refuses() {
         use Ingredient::{OuterTasks, Overcommit, Tasks, UserLimit};
