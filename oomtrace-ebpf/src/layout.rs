@@ -82,10 +82,62 @@ layout! {
     pid_level: 4 = "pid"."level";
     /// The number in the first of these, the initial one.
     pid_numbers: 4 = "pid"."numbers[0].nr";
+    /// The nodes that the task's cpuset allows: the first 64.
+    task_mems_allowed: 8 = "task_struct"."mems_allowed.bits[0]";
     /// Signals that wait for this thread alone, one bit each.
     task_pending: 8 = "task_struct"."pending.signal.sig[0]";
     /// v1: the memory cgroup at whose limit the task waits, once its page fault has ended; NULL otherwise.
     task_memcg_in_oom: 8 = "task_struct"."memcg_in_oom";
+    /// How the task is scheduled (`SCHED_*`).
+    task_policy: 4 = "task_struct"."policy";
+    /// Its root and current directory.
+    task_fs: 8 = "task_struct"."fs";
+    /// Whether one of those who share these is in an exec.
+    fs_in_exec: 4 = "fs_struct"."in_exec";
+    /// Its namespaces.
+    task_nsproxy: 8 = "task_struct"."nsproxy";
+    /// The PID namespace of its children.
+    nsproxy_pid_ns: 8 = "nsproxy"."pid_ns_for_children";
+    /// Ids in use in a PID namespace, and the bit that lets more be added.
+    pid_ns_allocated: 4 = "pid_namespace"."pid_allocated";
+    /// No id there is as high (6.14 and later: before that one number counts for all).
+    pid_ns_max: 4 = "pid_namespace"."pid_max";
+    /// The PID namespace around it.
+    pid_ns_parent: 8 = "pid_namespace"."parent";
+    /// Its number.
+    pid_ns_inum: 4 = "pid_namespace"."ns.inum";
+    /// What the task may do, one bit each.
+    cred_cap_effective: 8 = "cred"."cap_effective";
+    /// Its user, for all user namespaces together.
+    cred_user: 8 = "cred"."user";
+    /// Processes of that user (before 5.14).
+    user_processes: 4 = "user_struct"."processes.counter";
+    /// Its user namespace.
+    cred_user_ns: 8 = "cred"."user_ns";
+    /// What is counted of its user in its user namespace.
+    cred_ucounts: 8 = "cred"."ucounts";
+    /// Of that, the processes (5.20 and later in this form).
+    ucounts_nproc: 8 = "ucounts"."rlimit[0].counter";
+    /// Whose they are.
+    ucounts_uid: 4 = "ucounts"."uid";
+    /// The user namespace.
+    ucounts_ns: 8 = "ucounts"."ns";
+    /// What is counted of its owner in the user namespace around it.
+    user_ns_ucounts: 8 = "user_namespace"."ucounts";
+    /// How many processes there may be in it.
+    user_ns_nproc_max: 8 = "user_namespace"."rlimit_max[0]";
+    /// Its number.
+    user_ns_inum: 4 = "user_namespace"."ns.inum";
+    /// `RLIMIT_NPROC` of the process.
+    signal_nproc_limit: 8 = "signal_struct"."rlim[6].rlim_cur";
+    /// Private memory that can be written, pages.
+    mm_data_vm: 8 = "mm_struct"."data_vm";
+    /// Stacks, pages.
+    mm_stack_vm: 8 = "mm_struct"."stack_vm";
+    /// The number of a system call, among a task's registers as it made it (x86-64).
+    regs_call: 8 = "pt_regs"."orig_ax";
+    /// What a clone asked for.
+    clone_args_flags: 8 = "kernel_clone_args"."flags";
     /// Real user id in the initial user namespace.
     cred_uid: 4 = "cred"."uid";
     /// `oom_score_adj` of the process.
@@ -124,6 +176,12 @@ layout! {
     css_parent: 8 = "cgroup_subsys_state"."parent";
     /// The cgroup's directory.
     cgroup_kn: 8 = "cgroup"."kn";
+    /// The cgroup of a pids controller's generic state: tells where that state is within it.
+    pids_css_cgroup: 8 = "pids_cgroup"."css.cgroup";
+    /// Tasks in it.
+    pids_counter: 8 = "pids_cgroup"."counter.counter";
+    /// How many may be.
+    pids_limit: 8 = "pids_cgroup"."limit.counter";
     /// The cgroup's hierarchy.
     cgroup_root: 8 = "cgroup"."root";
     /// 0 for the unified (v2) hierarchy.
@@ -150,6 +208,8 @@ layout! {
     memcg_memsw_max: 8 = "mem_cgroup"."memsw.max";
     /// Zones to allocate from; NULL unless a node ran out.
     oc_zonelist: 8 = "oom_control"."zonelist";
+    /// The nodes that a memory policy confines the request to; NULL unless one does.
+    oc_nodemask: 8 = "oom_control"."nodemask";
     /// The memory cgroup at its limit; NULL unless one was.
     oc_memcg: 8 = "oom_control"."memcg";
     /// Allocation flags.
@@ -166,8 +226,10 @@ layout! {
     oc_constraint: 4 = "oom_control"."constraint";
     /// The first zone to allocate from.
     zonelist_zone: 8 = "zonelist"."_zonerefs[0].zone";
-    /// The second: the difference is the stride.
+    /// The second: the difference is the stride. Each is in a `struct zoneref`, …
     zonelist_zone_next: 8 = "zonelist"."_zonerefs[1].zone";
+    /// … at this place.
+    zoneref_zone: 8 = "zoneref"."zone";
     /// The node that a zone belongs to.
     zone_pgdat: 8 = "zone"."zone_pgdat";
     /// Its name.
@@ -215,6 +277,10 @@ pub struct Params {
     /// Offset in `css_set` of the memory controller's state: `subsys[memory_cgrp_id]` (`enum cgroup_subsys_id`), or
     /// [`ABSENT`].
     pub memory_css: u64,
+    /// The same of the pids controller (`pids_cgrp_id`).
+    pub pids_css: u64,
+    /// Offset in `task_struct` of the word that has the bit of [`Self::reset_on_fork_mask`].
+    pub reset_on_fork: u64,
     /// From a `struct pid`'s number in one PID namespace to that in the next one: the size of a `struct upid`.
     pub upid_bytes: u64,
     /// Offset in `zone` of the count of free pages: `vm_stat[NR_FREE_PAGES]`, or [`ABSENT`].
@@ -226,28 +292,42 @@ pub struct Params {
     pub zone_reserve_movable: u64,
     /// Offsets in `pglist_data` of the counters `vm_stat[…]` that are named in [`NODE_COUNTERS`], or [`ABSENT`].
     pub node_counters: [u64; NODE_COUNTERS.len()],
+    /// The bit that is set where children are not scheduled like the task (`sched_reset_on_fork`); 0: it cannot be read.
+    pub reset_on_fork_mask: u32,
     /// Possible CPUs to sum per-CPU counters over; 0 where the exact sum cannot be had.
     pub cpus: u32,
     /// Which argument of `mm_vmscan_memcg_reclaim_begin` is the memory cgroup, or [`NO_ARGUMENT`].
     pub reclaim_memcg_arg: u32,
+    /// Which argument of `mm_vmscan_direct_reclaim_begin` are the allocation flags, or [`NO_ARGUMENT`].
+    pub reclaim_gfp_arg: u32,
     /// The size of a page is 2 to the power of this, bytes.
     pub page_shift: u32,
     /// Orders of free blocks (`NR_PAGE_ORDERS`), at most [`crate::MAX_ORDERS`]; 0 where they cannot be read.
     pub orders: u32,
+    /// Words of 64 nodes in a `nodemask_t`, at most [`crate::NODE_WORDS`]; 0 where they cannot be read.
+    pub node_words: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
 }
 
 impl Params {
     /// The table before anything is resolved.
     pub const UNRESOLVED: Self = Self {
         memory_css: ABSENT,
+        pids_css: ABSENT,
+        reset_on_fork: ABSENT,
         upid_bytes: 0,
         zone_free: ABSENT,
         zone_reserve_normal: ABSENT,
         zone_reserve_movable: ABSENT,
         node_counters: [ABSENT; NODE_COUNTERS.len()],
+        reset_on_fork_mask: 0,
         cpus: 0,
         reclaim_memcg_arg: NO_ARGUMENT,
+        reclaim_gfp_arg: NO_ARGUMENT,
         page_shift: 0,
         orders: 0,
+        node_words: 0,
+        reserved: 0,
     };
 }

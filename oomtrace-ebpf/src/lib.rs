@@ -13,9 +13,11 @@ mod record;
 
 pub use layout::{ABSENT, Field, Layout, NO_ARGUMENT, Params};
 pub use record::{
-    AllocFailure, Ancestor, CMDLINE_WORDS, Candidate, Close, Cmdline, Decision, FAILURE_AGAIN_NS,
-    FailureCount, FailureKey, Header, KernelLog, Kin, Level, MAX_ANCESTORS, MAX_CANDIDATES, MAX_LEVELS,
-    MAX_ORDERS, MAX_ZONES, MIRROR, Mark, MmFacts, NAME_LEN, NO_LIMIT_PAGES, NODE_COUNTERS, NODE_ID, Node,
-    RELIEF_PATIENCE_NS, RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP, RecordKind, Relief, Struck, TEXT_LEN,
-    TaskFacts, Zone, chain, close, decision, failure, kin, level, mm, reclaim, relief, struck, task, zone,
+    AllocFailure, Allowed, Ancestor, CMDLINE_WORDS, Candidate, Close, Cmdline, Decision, FAILURE_AGAIN_NS,
+    FORK_LEVELS, FailureCount, FailureKey, ForkFailure, ForkHost, ForkKey, Header, KernelLog, Kin, Level,
+    MAX_ANCESTORS, MAX_CANDIDATES, MAX_LEVELS, MAX_ORDERS, MAX_ZONES, MIRROR, Mark, MmFacts, NAME_LEN,
+    NO_LIMIT_PAGES, NODE_COUNTERS, NODE_ID, NODE_WORDS, Node, PidNamespace, PidsLevel, RELIEF_PATIENCE_NS,
+    RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP, RecordKind, Relief, Struck, TEXT_LEN, TaskFacts, UserLevel,
+    Zone, chain, close, decision, failure, fork, fork_host, forking, kin, level, mm, reclaim, relief, site,
+    struck, task, zone,
 };

@@ -19,6 +19,8 @@ mod cmdline;
 #[cfg(target_arch = "bpf")]
 mod collateral;
 #[cfg(target_arch = "bpf")]
+mod fork;
+#[cfg(target_arch = "bpf")]
 mod hurt;
 #[cfg(target_arch = "bpf")]
 mod kin;
@@ -28,6 +30,8 @@ mod memcg;
 mod mm;
 #[cfg(target_arch = "bpf")]
 mod oom;
+#[cfg(target_arch = "bpf")]
+mod pids;
 #[cfg(target_arch = "bpf")]
 mod read;
 #[cfg(target_arch = "bpf")]

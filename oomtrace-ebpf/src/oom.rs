@@ -1,15 +1,16 @@
 //! The decision: who asked, what ran out, who was chosen; and its end.
 
 use aya_ebpf::{
+    helpers::generated::bpf_probe_read_kernel,
     macros::{fentry, fexit, kprobe, kretprobe},
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use aya_log_ebpf::debug;
-use oomtrace_ebpf::{Close, Decision, RecordKind, chain, decision};
+use oomtrace_ebpf::{Allowed, Close, Decision, RecordKind, chain, decision};
 
 use crate::{
     ballot, cmdline, kin, memcg,
-    read::{constant, copy, forget, get, is_null},
+    read::{constant, copy, forget, get, is_null, succeeded},
     ring::{Wake, emit},
     run::{self, now},
     task::{self, current, current_tid},
@@ -25,6 +26,7 @@ fn decided(oc: u64) {
         return;
     }
     send_decision(oc);
+    send_allowed(oc);
     cmdline::send_own(Wake::Later.flags());
     kin::send_kin(current(), 0);
     ballot::send_ballot();
@@ -54,6 +56,36 @@ extern "C" fn send_decision(oc: u64) -> u64 {
         task::read(&mut record.trigger, current());
         task::read(&mut record.chosen, get!(oc, oc_chosen));
         control(record, oc);
+    });
+    0
+}
+
+/// `CONSTRAINT_CPUSET` and `CONSTRAINT_MEMORY_POLICY` (`enum oom_constraint`, include/linux/oom.h).
+const CPUSET: u32 = 1;
+const MEMORY_POLICY: u32 = 2;
+
+/// Sends the nodes that the request was confined to, if it was to some: see [`Allowed`]. A global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn send_allowed(oc: u64) -> u64 {
+    let nodes = match get!(oc, oc_constraint as u32) {
+        CPUSET => current().wrapping_add(constant!(LAYOUT.task_mems_allowed)),
+        MEMORY_POLICY => get!(oc, oc_nodemask),
+        _ => return 0,
+    };
+    emit(RecordKind::Allowed, Wake::Later, |record: &mut Allowed| {
+        let words = constant!(PARAMS.node_words);
+        // SAFETY: userspace sees to it that there are no more words than the record has room for; the helper checks its
+        // source and fails on a bad one.
+        let read = unsafe {
+            bpf_probe_read_kernel(
+                record.nodes.as_mut_ptr().cast(),
+                words * 8,
+                nodes as *const core::ffi::c_void,
+            )
+        };
+        record.words = words;
+        record.present = succeeded(read) * u32::from(words > 0);
     });
     0
 }

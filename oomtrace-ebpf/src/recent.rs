@@ -22,8 +22,11 @@ pub const DYING: Recent = Recent { name: "DYING", holds: 512 };
 /// Allocations that failed, by process.
 pub const HURT: Recent = Recent { name: "HURT", holds: 256 };
 
+/// Forks that are failing, by thread.
+pub const FORKING: Recent = Recent { name: "FORKING", holds: 256 };
+
 /// All of them.
-pub const ALL: [Recent; 4] = [RECLAIM, KILLING, DYING, HURT];
+pub const ALL: [Recent; 5] = [RECLAIM, KILLING, DYING, HURT, FORKING];
 
 impl Recent {
     /// The size at which it holds as many on a machine of `cpus` possible processors.

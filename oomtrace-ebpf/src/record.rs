@@ -30,11 +30,19 @@ pub enum RecordKind {
     Kin = 12,
     /// [`AllocFailure`]: an allocation failed, and nobody was killed.
     AllocFailure = 13,
+    /// [`Allowed`]: the nodes that the request was confined to.
+    Allowed = 14,
+    /// [`ForkFailure`]: a fork failed for want of something.
+    ForkFailure = 15,
+    /// [`PidsLevel`]: one cgroup of the pids controller, from a task's own up to the root.
+    PidsLevel = 16,
+    /// [`ForkHost`]: what the machine as a whole has of what forks take. Userspace makes it.
+    ForkHost = 17,
 }
 
 impl RecordKind {
     /// Every kind that the kernel half makes, in the order of the loss counters.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Decision,
         Self::Level,
         Self::Mark,
@@ -47,14 +55,17 @@ impl RecordKind {
         Self::Struck,
         Self::Kin,
         Self::AllocFailure,
+        Self::Allowed,
+        Self::ForkFailure,
+        Self::PidsLevel,
     ];
     /// Above the value of every kind.
-    pub const END: u32 = 16;
+    pub const END: u32 = 32;
 
     /// The kind that a record's header names, if this version knows it.
     #[must_use]
     pub fn from_raw(raw: u16) -> Option<Self> {
-        Self::ALL.into_iter().chain([Self::KernelLog]).find(|kind| *kind as u16 == raw)
+        Self::ALL.into_iter().chain([Self::KernelLog, Self::ForkHost]).find(|kind| *kind as u16 == raw)
     }
 }
 
@@ -69,6 +80,8 @@ pub const MAX_CANDIDATES: usize = 16;
 pub const NO_LIMIT_PAGES: u64 = i64::MAX as u64 / 65536;
 /// Zones that are sent of a decision at most, in the order in which the request goes through them.
 pub const MAX_ZONES: usize = 16;
+/// Words of 64 nodes that an [`Allowed`] has room for: no kernel has more than 1024 (`NODES_SHIFT` is 10 at the most).
+pub const NODE_WORDS: usize = 16;
 /// Orders of free blocks that a [`Zone`] has room for. x86-64 has 11 (`NR_PAGE_ORDERS`), arm64 with large pages up to 14.
 pub const MAX_ORDERS: usize = 14;
 /// Bytes of kernel text that are read at once.
@@ -653,6 +666,22 @@ record! {
 }
 
 record! {
+    /// The nodes whose memory the request could have been served from, where it was confined to some of them: by a memory
+    /// policy (`oom_control.nodemask`) or by the trigger's cpuset (`task_struct.mems_allowed`), as `constrained_alloc()`
+    /// (mm/oom_kill.c) looks at them.
+    pub struct Allowed {
+        /// Kind [`RecordKind::Allowed`].
+        pub header: Header,
+        /// Whether `nodes` was read: 1, or 0.
+        pub present: u32,
+        /// How many words of `nodes` this kernel has.
+        pub words: u32,
+        /// A bit for each node, the first in the lowest bit of the first word.
+        pub nodes: [u64; 16],
+    } size 168
+}
+
+record! {
     /// A message of the OOM killer's in the kernel log; its bytes follow. Userspace makes these records, from /dev/kmsg, so
     /// that a recording has them. It is no part of a run: in its header trigger, beginning and number are 0, and the time is
     /// that of its reading.
@@ -718,3 +747,202 @@ pub const FAILURE_AGAIN_NS: u64 = 1_000_000_000;
 pub type FailureKey = [u64; 2];
 /// How often it has happened: [`AllocFailure::first_ns`]; [`AllocFailure::total`]; when it was told last (`CLOCK_BOOTTIME`, ns).
 pub type FailureCount = [u64; 3];
+
+/// Values of [`ForkFailure::site`]: which function returned the error first, as far as hooks tell.
+pub mod site {
+    /// `copy_process()` (kernel/fork.c) itself, or what it calls and no hook shows.
+    pub const COPY_PROCESS: u32 = 0;
+    /// `alloc_pid()` (kernel/pid.c).
+    pub const ALLOC_PID: u32 = 1;
+    /// `pids_can_fork()` (kernel/cgroup/pids.c).
+    pub const PIDS_CAN_FORK: u32 = 2;
+    /// The system call: no hook shows more in this tier.
+    pub const SYSCALL: u32 = 3;
+}
+
+/// Bits of [`ForkFailure::state`]: what holds as the fork fails.
+pub mod forking {
+    /// The task is to die: SIGKILL waits for it.
+    pub const FATAL: u32 = 1;
+    /// The first process of the PID namespace that the child was to be in has ended (`PIDNS_ADDING` is clear).
+    pub const NAMESPACE_DEAD: u32 = 1 << 1;
+    /// The task's scheduling policy is `SCHED_DEADLINE`, and children do not shed it (`SCHED_FLAG_RESET_ON_FORK`).
+    pub const DEADLINE: u32 = 1 << 2;
+    /// Another task that shares its file system information is in an exec (`fs_struct.in_exec`).
+    pub const IN_EXEC: u32 = 1 << 3;
+    /// Its user has as many processes as may be (`RLIMIT_NPROC`), here or in a user namespace above.
+    pub const NPROC: u32 = 1 << 4;
+}
+
+/// Bits of [`ForkFailure::present`].
+pub mod fork {
+    /// `clone_flags` is known.
+    pub const FLAGS: u32 = 1;
+    /// `cap_effective` is known.
+    pub const CAPABILITIES: u32 = 1 << 1;
+    /// `nproc_limit` is known.
+    pub const NPROC_LIMIT: u32 = 1 << 2;
+    /// `user_processes` is known (before 5.14).
+    pub const USER_PROCESSES: u32 = 1 << 3;
+    /// `data_pages` is known.
+    pub const DATA_PAGES: u32 = 1 << 4;
+    /// `user_ns_inum` is known.
+    pub const USER_NS: u32 = 1 << 5;
+    /// Of a [`super::PidNamespace`]: `allocated` is known.
+    pub const ALLOCATED: u32 = 1;
+    /// Of a [`super::PidNamespace`]: `pid_max` is known (since 6.14).
+    pub const PID_MAX: u32 = 1 << 1;
+    /// Of a [`super::PidNamespace`] or a [`super::UserLevel`]: `inum` is known.
+    pub const INUM: u32 = 1 << 2;
+    /// Of a [`super::UserLevel`]: `count` is known.
+    pub const COUNT: u32 = 1;
+    /// Of a [`super::UserLevel`]: `max` is known.
+    pub const MAX: u32 = 1 << 1;
+}
+
+record! {
+    /// A PID namespace in which a child was to have an id.
+    pub struct PidNamespace {
+        /// Which of the fields were read (bits of [`fork`]).
+        pub present: u32,
+        /// Its number, as `/proc/PID/ns/pid` shows it.
+        pub inum: u32,
+        /// Ids in use, without the bit that lets more be added (`PIDNS_ADDING`).
+        pub allocated: u32,
+        /// No id is as high.
+        pub pid_max: u32,
+    } size 16
+}
+
+record! {
+    /// A user namespace that counts the processes of the forking task's user.
+    pub struct UserLevel {
+        /// Which of the fields were read (bits of [`fork`]).
+        pub present: u32,
+        /// Its number, as `/proc/PID/ns/user` shows it.
+        pub inum: u32,
+        /// The user id, in the initial user namespace, whose processes are counted.
+        pub uid: u32,
+        /// Keeps what follows aligned.
+        pub reserved: u32,
+        /// Processes counted (`ucounts.rlimit[UCOUNT_RLIMIT_NPROC]`), without the one that failed.
+        pub count: i64,
+        /// How many may be: for the first level that is the task's `RLIMIT_NPROC`.
+        pub max: i64,
+    } size 32
+}
+
+/// PID and user namespaces that a [`ForkFailure`] holds, from the innermost outwards.
+pub const FORK_LEVELS: usize = 4;
+
+record! {
+    /// `fork()`, `vfork()`, `clone()` or `clone3()` failed for want of something: `copy_process()` (kernel/fork.c). It has a
+    /// run of its own, with the memory cgroups of the task, and with those of the pids controller.
+    ///
+    /// Identical failures are told once in [`FAILURE_AGAIN_NS`], and the rest is counted.
+    pub struct ForkFailure {
+        /// Kind [`RecordKind::ForkFailure`].
+        pub header: Header,
+        /// The task that forked.
+        pub task: TaskFacts,
+        /// Which of the fields were read (bits of [`fork`]).
+        pub present: u32,
+        /// The error: positive.
+        pub errno: u32,
+        /// Which function returned it (values of [`site`]).
+        pub site: u32,
+        /// What holds (bits of [`forking`]).
+        pub state: u32,
+        /// What it asked for (`CLONE_*`).
+        pub clone_flags: u64,
+        /// What it may do (`cred.cap_effective`).
+        pub cap_effective: u64,
+        /// Its `RLIMIT_NPROC`; `u64::MAX`: none.
+        pub nproc_limit: u64,
+        /// Processes of its user (`user_struct.processes`, before 5.14).
+        pub user_processes: u32,
+        /// The number of its user namespace.
+        pub user_ns_inum: u32,
+        /// Private memory that a copy of its address space would be charged for at the most, pages.
+        pub data_pages: u64,
+        /// The cgroup by which failures are told apart: that of the pids controller which refused, else its memory cgroup.
+        pub cgroup_id: u64,
+        /// When identical failures began, or began to be counted anew. `CLOCK_BOOTTIME`, ns.
+        pub first_ns: u64,
+        /// How many there were since then.
+        pub total: u64,
+        /// PID namespaces, from the one that the child was to be in outwards.
+        pub pid_namespaces: [PidNamespace; FORK_LEVELS],
+        /// User namespaces, from the task's own outwards (since 5.14).
+        pub users: [UserLevel; FORK_LEVELS],
+    } size 376
+}
+
+record! {
+    /// One cgroup of the pids controller.
+    pub struct PidsLevel {
+        /// Kind [`RecordKind::PidsLevel`].
+        pub header: Header,
+        /// Which of the fields were read (bits of [`level`]).
+        pub present: u32,
+        /// 0 for the cgroup that the child was to be in, 1 for its parent, …
+        pub depth: u32,
+        /// Hierarchy: 0 is v2.
+        pub hierarchy: u32,
+        /// Length of `name` with its NUL, bytes; negative: it could not be read. [`NAME_LEN`]: it may go on.
+        pub name_len: i32,
+        /// Id of the first cgroup, which names the chain.
+        pub leaf_id: u64,
+        /// Id of this cgroup.
+        pub id: u64,
+        /// The next level's state in the kernel; 0: this is the root.
+        pub parent: u64,
+        /// Tasks in it.
+        pub usage: i64,
+        /// How many may be; `PIDS_MAX` (above `PID_MAX_LIMIT`): any number.
+        pub limit: i64,
+        /// Name of the directory, any bytes.
+        pub name: [u8; 256],
+    } size 344
+}
+
+/// Bits of [`ForkHost::present`].
+pub mod fork_host {
+    /// `threads` is known.
+    pub const THREADS: u32 = 1;
+    /// `threads_max` is known.
+    pub const THREADS_MAX: u32 = 1 << 1;
+    /// `pid_max` is known.
+    pub const PID_MAX: u32 = 1 << 2;
+    /// `overcommit_memory` is known.
+    pub const OVERCOMMIT: u32 = 1 << 3;
+    /// `commit_limit_bytes` and `committed_bytes` are known.
+    pub const COMMIT: u32 = 1 << 4;
+}
+
+record! {
+    /// What the machine has of what forks take, as /proc tells right after one failed. Userspace makes these records, so that a
+    /// recording has them. It is no part of a run: in its header trigger, beginning and number are 0.
+    pub struct ForkHost {
+        /// Kind [`RecordKind::ForkHost`].
+        pub header: Header,
+        /// Which of the fields were read (bits of [`fork_host`]).
+        pub present: u32,
+        /// `vm.overcommit_memory`.
+        pub overcommit_memory: u32,
+        /// Threads of all processes (the fourth field of /proc/loadavg).
+        pub threads: u64,
+        /// `kernel.threads-max`.
+        pub threads_max: u64,
+        /// `kernel.pid_max`.
+        pub pid_max: u64,
+        /// CommitLimit of /proc/meminfo.
+        pub commit_limit_bytes: u64,
+        /// Its Committed_AS.
+        pub committed_bytes: u64,
+    } size 80
+}
+
+/// What names identical failures in the map of counts: the errno in the lower half and, above it, the state and, from bit 56
+/// on, the site; the cgroup; the user id and, above it, the number of the PID namespace; the name of the thread.
+pub type ForkKey = [u64; 5];

@@ -1,5 +1,5 @@
 //! What a thread reclaims before it runs the OOM killer: how long that takes, and, where no hook shows the decision,
-//! whether a node's memory ran out or a memory cgroup's.
+//! whether a node's memory ran out or a memory cgroup's, and in which zones.
 
 use aya_ebpf::{
     macros::{map, raw_tracepoint},
@@ -25,6 +25,9 @@ const PAST_NS: u64 = 10_000_000_000;
 #[repr(C)]
 struct Last {
     memcg_id: u64,
+    /// Of a node's memory: where the zones stand that the request could be served from, in the list of all of them
+    /// (`struct zoneref`); 0: that was not seen.
+    zoneref: u64,
     /// When a round began or ended last. `CLOCK_BOOTTIME`, ns.
     seen_ns: u64,
     /// Time in rounds that ended, ns.
@@ -38,6 +41,23 @@ struct Last {
     kind: u32,
     /// Whether a round is under way: 1, or 0.
     open: u32,
+    /// The request's allocation flags, of a node's memory.
+    gfp_mask: u32,
+    /// What has happened since the last round began ([`BEGUN`], [`RETRIED`]); 0: it was asked for.
+    news: u32,
+}
+
+/// A round has begun.
+const BEGUN: u32 = 1;
+/// The zones were looked through after it.
+const RETRIED: u32 = 2;
+
+/// What the current thread reclaims in vain, and is about to kill for.
+pub struct Shortage {
+    /// Where the zones stand that the request could be served from; 0: it is a memory cgroup that is short.
+    pub zoneref: u64,
+    /// The request's allocation flags; 0 of a memory cgroup.
+    pub gfp_mask: u64,
 }
 
 /// What the current thread reclaimed before its mark.
@@ -71,22 +91,47 @@ pub fn take() -> Before {
     before
 }
 
+/// What the current thread is short of, if that is known and was not asked for since.
 #[inline(always)]
-fn begin(kind: u32, memcg_id: u64) {
+pub fn shortage() -> Option<Shortage> {
+    let last = RECLAIM.get_ptr_mut(current_tid())?;
+    // SAFETY: a map's element may be reused but never unmapped; this thread alone writes to its own.
+    let last = unsafe { &mut *last };
+    let told = last.news == 0 || now().wrapping_sub(last.seen_ns) > PAST_NS;
+    let known = last.kind == reclaim::MEMCG || last.zoneref != 0;
+    last.news = 0;
+    let zoneref = if last.kind == reclaim::MEMCG { 0 } else { last.zoneref };
+    (known && !told).then_some(Shortage { zoneref, gfp_mask: u64::from(last.gfp_mask) })
+}
+
+#[inline(always)]
+fn begin(kind: u32, memcg_id: u64, gfp_mask: u32) {
     let (tid, now) = (current_tid(), now());
     if let Some(last) = RECLAIM.get_ptr_mut(tid) {
         // SAFETY: a map's element may be reused but never unmapped; this thread alone writes to its own.
         let last = unsafe { &mut *last };
         if now.wrapping_sub(last.seen_ns) > APART_NS {
-            (last.spent_ns, last.rounds, last.unseen) = (0, 0, 0);
+            (last.spent_ns, last.rounds, last.unseen, last.zoneref) = (0, 0, 0, 0);
         } else {
             last.unseen += last.open;
         }
         (last.memcg_id, last.kind, last.seen_ns, last.open) = (memcg_id, kind, now, 1);
+        (last.gfp_mask, last.news) = (gfp_mask, BEGUN);
         return;
     }
     // A failure leaves the thread without a stall.
-    let first = Last { memcg_id, seen_ns: now, spent_ns: 0, rounds: 0, unseen: 0, kind, open: 1 };
+    let first = Last {
+        memcg_id,
+        zoneref: 0,
+        seen_ns: now,
+        spent_ns: 0,
+        rounds: 0,
+        unseen: 0,
+        kind,
+        open: 1,
+        gfp_mask,
+        news: BEGUN,
+    };
     let _ = RECLAIM.insert(tid, first, 0);
 }
 
@@ -109,8 +154,14 @@ fn end() {
 
 /// `try_to_free_pages()` begins: a node's memory is short.
 #[raw_tracepoint(tracepoint = "mm_vmscan_direct_reclaim_begin")]
-fn direct_reclaim_raw_tp(_: RawTracePointContext) -> i32 {
-    begin(reclaim::DIRECT, 0);
+fn direct_reclaim_raw_tp(ctx: RawTracePointContext) -> i32 {
+    // The order of the arguments changed in 7.x.
+    let gfp_mask = match constant!(PARAMS.reclaim_gfp_arg) {
+        0 => ctx.arg(0),
+        1 => ctx.arg(1),
+        _ => 0,
+    };
+    begin(reclaim::DIRECT, 0, gfp_mask);
     0
 }
 
@@ -131,7 +182,7 @@ fn memcg_reclaim_raw_tp(ctx: RawTracePointContext) -> i32 {
         1 => ctx.arg(1),
         _ => ctx.arg::<u64>(2),
     };
-    begin(reclaim::MEMCG, memcg::id(memcg::css(memcg)));
+    begin(reclaim::MEMCG, memcg::id(memcg::css(memcg)), 0);
     0
 }
 
@@ -139,5 +190,21 @@ fn memcg_reclaim_raw_tp(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "mm_vmscan_memcg_reclaim_end")]
 fn memcg_reclaimed_raw_tp(_: RawTracePointContext) -> i32 {
     end();
+    0
+}
+
+/// `reclaim_retry_zone(struct zoneref *zoneref, …)`: after a round, `should_reclaim_retry()` (mm/page_alloc.c) looks through
+/// the zones that the request could be served from, in the order of its list, to see whether another round could help. It
+/// does not after the last ones.
+#[raw_tracepoint(tracepoint = "reclaim_retry_zone")]
+fn retry_zone_raw_tp(ctx: RawTracePointContext) -> i32 {
+    if let Some(last) = RECLAIM.get_ptr_mut(current_tid()) {
+        // SAFETY: a map's element may be reused but never unmapped; this thread alone writes to its own.
+        let last = unsafe { &mut *last };
+        if last.news & RETRIED == 0 {
+            last.news |= RETRIED;
+            last.zoneref = ctx.arg(0);
+        }
+    }
     0
 }

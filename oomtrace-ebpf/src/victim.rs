@@ -16,6 +16,7 @@ use crate::{
     run::{self, now},
     stall,
     task::{self, current, current_tid},
+    zone,
 };
 
 /// The kill that a thread made last, where no hook tells that it runs the OOM killer. Threads that are not the
@@ -29,6 +30,10 @@ struct Kill {
     task: u64,
     /// When. 0: its mark has come.
     boot_ns: u64,
+    /// Records of it that were made so far, …
+    index: u32,
+    /// … and of these, what found no room.
+    lost: u32,
 }
 
 /// `SEND_SIG_PRIV` (include/linux/signal.h): a signal from the kernel itself.
@@ -50,7 +55,25 @@ fn killing(task: u64) {
         }
         return;
     }
-    let _ = KILLING.insert(current_tid(), Kill { task, boot_ns: now() }, 0);
+    let _ = KILLING.insert(current_tid(), Kill { task, boot_ns: now(), index: 0, lost: 0 }, 0);
+}
+
+/// The same where no hook shows the decision: now is the last moment at which the victim's memory is not yet back, so what
+/// the zones have is sent.
+#[inline(always)]
+fn killing_undecided(task: u64) {
+    let boot_ns = now();
+    let mut kill = Kill { task, boot_ns, index: 0, lost: 0 };
+    if let Some(short) = stall::shortage()
+        && run::begin(boot_ns, task)
+    {
+        zone::send_zones_from(short.zoneref, short.gfp_mask);
+        if let Some(run) = run::current() {
+            (kill.index, kill.lost) = (run.index, run.lost);
+        }
+        run::end();
+    }
+    let _ = KILLING.insert(current_tid(), kill, 0);
 }
 
 /// Whether two tasks are threads of one process.
@@ -102,16 +125,21 @@ fn undecided(task: u64) {
     let tid = current_tid();
     let mut opened_ns = now();
     let mut killing = 0;
+    let mut sent = (0, 0);
     if let Some(kill) = KILLING.get_ptr_mut(tid) {
         // SAFETY: a map's element may be reused but never unmapped; a reused one holds another task.
         let kill = unsafe { &mut *kill };
         if kill.boot_ns != 0 && (kill.task == task || same_process(kill.task, task)) {
             killing = task;
             opened_ns = kill.boot_ns;
+            sent = (kill.index, kill.lost);
         }
         kill.boot_ns = 0;
     }
     run::begin(opened_ns, killing);
+    if let Some(run) = run::current() {
+        (run.index, run.lost) = sent;
+    }
 }
 
 /// A global function, which takes five numbers at the most: two of them are two, the first in the lower half. What leads
@@ -245,7 +273,8 @@ fn killed_kprobe(ctx: ProbeContext) -> u32 {
 #[raw_tracepoint(tracepoint = "signal_generate")]
 fn killed_raw_tp(ctx: RawTracePointContext) -> i32 {
     if sigkill(&ctx) {
-        killed_by_signal(&ctx);
+        debug!(&ctx, "SIGKILL from the kernel by {}", current_tid());
+        killing(ctx.arg(2));
     }
     0
 }
@@ -254,10 +283,14 @@ fn killed_raw_tp(ctx: RawTracePointContext) -> i32 {
 /// from here on. A thread that is exiting itself is not the OOM killer's; and who dies with a victim is none.
 #[raw_tracepoint(tracepoint = "signal_generate")]
 fn signalled_raw_tp(ctx: RawTracePointContext) -> i32 {
-    if sigkill(&ctx) && !collateral::struck(ctx.arg(2)) {
-        killed_by_signal(&ctx);
-        if get!(current(), task_flags as u32) & PF_EXITING == 0 {
-            relief::expect(ctx.arg(2));
+    let task = ctx.arg(2);
+    if sigkill(&ctx) && !collateral::struck(task) {
+        debug!(&ctx, "SIGKILL from the kernel by {}", current_tid());
+        if run::current().is_some() || get!(current(), task_flags as u32) & PF_EXITING != 0 {
+            killing(task);
+        } else {
+            killing_undecided(task);
+            relief::expect(task);
         }
     }
     0
@@ -267,10 +300,4 @@ fn signalled_raw_tp(ctx: RawTracePointContext) -> i32 {
 #[inline(always)]
 pub fn sigkill(ctx: &RawTracePointContext) -> bool {
     ctx.arg::<i32>(0) == SIGKILL && ctx.arg::<u64>(1) == SEND_SIG_PRIV
-}
-
-#[inline(always)]
-fn killed_by_signal(ctx: &RawTracePointContext) {
-    debug!(ctx, "SIGKILL from the kernel by {}", current_tid());
-    killing(ctx.arg(2));
 }

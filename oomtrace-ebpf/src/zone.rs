@@ -25,6 +25,17 @@ const MOVABLE: u64 = 0x2 | 0x8;
 /// Zones of a node, at the most (`MAX_NR_ZONES`).
 const NODE_ZONES: u64 = 6;
 
+/// The same of the zones from `zoneref` on, in a list of them; 0: there is none.
+#[inline(always)]
+pub fn send_zones_from(zoneref: u64, gfp_mask: u64) {
+    let zonelist = match zoneref {
+        0 => 0,
+        // Such that its first zone is that one.
+        at => at.wrapping_add(constant!(LAYOUT.zoneref_zone)).wrapping_sub(constant!(LAYOUT.zonelist_zone)),
+    };
+    send_zones(zonelist, gfp_mask);
+}
+
 /// Sends a record for each zone of `zonelist` and for each of their nodes. Where there is no list, no node ran out, and
 /// those of the node are sent that the current thread runs on. A global function.
 #[unsafe(no_mangle)]

@@ -45,6 +45,7 @@ pub enum Command {
 
 /// Options of `trace`.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own on the command line")]
 pub struct TraceArgs {
     /// How to look at the kernel.
     #[command(flatten)]
@@ -61,6 +62,10 @@ pub struct TraceArgs {
     /// Leave out what triggers and victims were started with. (Secrets in it are masked in any case.)
     #[arg(long)]
     pub no_cmdline: bool,
+    /// Where neither trampolines nor kprobes are to be had, watch the ends of system calls for forks that fail. That slows every
+    /// system call of every process
+    #[arg(long)]
+    pub fork_syscalls: bool,
     /// Size of the ring buffer between kernel and oomtrace, rounded up to a power of two
     #[arg(long, value_name = "SIZE", default_value = "256K", value_parser = parse_ring_size)]
     pub ring_size: u32,
@@ -155,6 +160,18 @@ pub struct FilterArgs {
     /// Victims with at least this much resident memory, such as 10M or 1.5G
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub min_rss: Option<u64>,
+    /// Only these: OOM kills (and allocations that failed), or forks that failed
+    #[arg(long, value_enum, value_name = "KIND", value_delimiter = ',')]
+    pub kind: Vec<Kind>,
+}
+
+/// What can be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Runs of the OOM killer, and allocations that failed without one
+    Oom,
+    /// Forks that failed
+    Fork,
 }
 
 /// Options of `replay`.

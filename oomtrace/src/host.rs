@@ -1,6 +1,7 @@
 //! What is read of the machine: names, sizes, clocks. Every reader of files takes the root that they are below.
 
 pub mod container;
+pub mod forking;
 pub mod meminfo;
 pub mod names;
 pub mod unit;

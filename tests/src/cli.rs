@@ -108,6 +108,10 @@ struct Run {
     /// from an initramfs.
     #[arg(long)]
     disposable: bool,
+    /// Time passes here by the instructions that are executed, as in `cargo xtask vm --icount`: durations have no
+    /// emulator to excuse them.
+    #[arg(long)]
+    exact_times: bool,
 }
 
 /// A storm, with which oomtrace.
@@ -156,7 +160,7 @@ impl Run {
         if let Some(mutations) = self.mutations {
             mutated_btf::CHOICE.get_or_init(|| mutations);
         }
-        let machine = Machine::look(self.disposable)?;
+        let machine = Machine { exact_times: self.exact_times, ..Machine::look(self.disposable)? };
         let Subject { oomtrace, witnesses, tier, results, keep } = self.subject;
         let program = (!witnesses).then_some(Program { path: oomtrace, tier });
         let scenarios = if self.only.is_empty() {
@@ -180,6 +184,7 @@ impl StormArgs {
             limit: self.seconds,
             mutations: None,
             disposable: false,
+            exact_times: false,
         };
         run.run()
     }

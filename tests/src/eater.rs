@@ -111,7 +111,18 @@ impl Eater {
 
     /// Has it fill its memory and waits until it sleeps again; then walks its page tables.
     pub fn fill_and_hold(&mut self, deadline: Deadline) -> Result<()> {
-        self.order(word::FILL)?;
+        self.take_and_hold(word::FILL, deadline)
+    }
+
+    /// The same of what it is to hoard, which it maps only then.
+    pub fn hoard_and_hold(&mut self, deadline: Deadline) -> Result<()> {
+        self.take_and_hold(word::HOARD, deadline)?;
+        self.facts.before = procfs::process(self.pid())?;
+        Ok(())
+    }
+
+    fn take_and_hold(&mut self, order: &str, deadline: Deadline) -> Result<()> {
+        self.order(order)?;
         self.hear(word::FULL, deadline)?;
         self.facts.held = Some(procfs::walk(self.pid())?);
         Ok(())

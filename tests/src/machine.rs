@@ -1,12 +1,13 @@
 //! The machine that the scenarios run on: what it can be made to do, and what the comparisons need to know.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rustix::fs::statfs;
 use rustix::process::geteuid;
 
+use crate::process::on_path;
 use crate::size::KIB;
 use crate::witness::cgroup::{Hierarchy, Version};
 
@@ -34,12 +35,28 @@ pub struct Machine {
     pub nodes: usize,
     /// Whether there is a zram device to swap to.
     pub zram: bool,
+    /// Podman, if it is installed.
+    pub podman: Option<PathBuf>,
     /// Where the memory controller is.
     pub hierarchy: Option<Hierarchy>,
     /// Whether the machine may run out of memory as a whole: it was made for it.
     pub disposable: bool,
+    /// Whether its time passes by the instructions that it executes.
+    pub exact_times: bool,
     /// What any scenario needs and this machine or user lacks.
     pub lacking: Vec<String>,
+}
+
+/// How time passes for a machine's processors, which is to say how far two looks at the clock may be apart that follow
+/// each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// As they work.
+    Real,
+    /// Also while one of them stands still: they are emulated, on a host that has fewer, or other work.
+    Emulated,
+    /// By the instructions that they execute, and not otherwise.
+    Exact,
 }
 
 impl Machine {
@@ -63,8 +80,10 @@ impl Machine {
             swap_bytes: meminfo_bytes(&meminfo, "SwapTotal:").context("/proc/meminfo has no SwapTotal")?,
             nodes: nodes(&fs::read_to_string("/sys/devices/system/node/has_memory").unwrap_or_default()),
             zram: Path::new("/sys/block/zram0").exists(),
+            podman: on_path("podman"),
             hierarchy: Hierarchy::find()?,
             disposable: disposable || IN_MEMORY.contains(&root.f_type),
+            exact_times: false,
             lacking: lacking(),
         })
     }
@@ -85,6 +104,15 @@ impl Machine {
         if self.counts_by_thread() { self.held_back_bytes(threads) } else { by_cpu * self.page_bytes }
     }
 
+    /// What the kernel's own reading of one such counter, for its scores and its log, may be off from the exact sum, in
+    /// bytes. From 6.2 on it leaves out what CPUs hold back (`get_mm_counter`), and from 7.0 on it adds that up again
+    /// (`get_mm_counter_sum`, include/linux/mm.h); before, there is nothing to add.
+    #[must_use]
+    pub fn read_error_bytes(&self) -> u64 {
+        let adds_up = self.counts_by_thread() || self.release() >= (Some(7), Some(0));
+        if adds_up { 0 } else { self.counter_error_bytes(1) }
+    }
+
     /// What the threads of a process may hold back from one of its rss counters up to 6.1, in bytes: the page faults
     /// 0 to 64 since the last addition, and the one that brings the next (`check_sync_rss_stat` and
     /// `TASK_RSS_EVENTS_THRESH`, mm/memory.c), of one page each. Later kernels hold back by CPU: 0.
@@ -98,11 +126,27 @@ impl Machine {
         self.release() < (Some(6), Some(2))
     }
 
+    /// How time passes for its processors.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        match (self.exact_times, self.disposable) {
+            (true, _) => Pace::Exact,
+            (false, true) => Pace::Emulated,
+            (false, false) => Pace::Real,
+        }
+    }
+
     /// Whether programs at tracepoints can be preempted: 7.x guards them by SRCU. While one waits for its processor, it
     /// runs for no other task there.
     #[must_use]
     pub fn preempts_programs(&self) -> bool {
         self.release() >= (Some(7), Some(0))
+    }
+
+    /// Whether an event may go unseen for that reason. Where time is exact a program is done too soon for it.
+    #[must_use]
+    pub fn misses_events(&self) -> bool {
+        self.preempts_programs() && self.pace() != Pace::Exact
     }
 
     /// Whether the kernel can move the memory controller to version 1 and back. 6.1 does so, and warns of counters that
@@ -116,6 +160,13 @@ impl Machine {
     #[must_use]
     pub fn is_at_least(&self, major: u64, minor: u64) -> bool {
         self.release() >= (Some(major), Some(minor))
+    }
+
+    /// Whether a victim passes for done before its locked memory is given back, so that another may be killed meanwhile: up to
+    /// 5.19 `exit_mmap` lets the OOM killer go on as soon as it has reaped what is not locked (`MMF_OOM_SKIP`).
+    #[must_use]
+    pub fn forgets_locked_memory(&self) -> bool {
+        self.release() < (Some(6), Some(0))
     }
 
     /// The first two numbers of the kernel's release.
@@ -190,8 +241,10 @@ pub(crate) mod tests {
             swap_bytes: 0,
             nodes: 1,
             zram: false,
+            podman: None,
             hierarchy: None,
             disposable: false,
+            exact_times: false,
             lacking: Vec::new(),
         }
     }
@@ -209,6 +262,15 @@ pub(crate) mod tests {
             let machine = Machine { kernel: kernel.to_owned(), ..machine() };
             assert_eq!(machine.held_back_bytes(1), held_back * KIB, "{kernel}");
         }
+    }
+
+    /// Guards the excuses for differences in time: a machine that is sure to have none gets none.
+    #[test]
+    fn exact_times_have_no_excuse() {
+        let of = |disposable, exact_times| Machine { disposable, exact_times, ..machine() }.pace();
+        assert_eq!(of(false, false), Pace::Real);
+        assert_eq!(of(true, false), Pace::Emulated);
+        assert_eq!((of(true, true), of(false, true)), (Pace::Exact, Pace::Exact));
     }
 
     /// Guards the count of CPUs and the sizes, from the files' own wording.

@@ -1,9 +1,10 @@
 //! Waiting for children with a deadline, and ending them.
 
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
-use std::{io, thread};
+use std::{env, io, thread};
 
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -72,6 +73,13 @@ pub fn terminate(child: &Child) -> Result<()> {
         Ok(()) | Err(Errno::SRCH) => Ok(()),
         Err(error) => Err(error).context("cannot send SIGTERM to a child"),
     }
+}
+
+/// A program on the PATH.
+#[must_use]
+pub fn on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 /// Kills `child` and reaps it: for guards, which have nobody to report an error to.

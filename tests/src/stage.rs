@@ -56,6 +56,12 @@ pub struct Stage<'a> {
 }
 
 impl Stage<'_> {
+    /// The tier that oomtrace is to insist on; on a machine that was not made for these tests, the one that it comes to.
+    #[must_use]
+    pub fn tier(&self) -> Option<&str> {
+        self.tool.and_then(|tool| tool.program.tier.as_deref())
+    }
+
     /// A throwaway subtree of the memory hierarchy.
     pub fn tree(&self) -> Result<Tree> {
         let hierarchy = self.machine.hierarchy.as_ref().context("this machine has no memory controller")?;

@@ -136,12 +136,18 @@ impl Traced {
         self.incidents.iter().find(|incident| incident.has_victim(pid))
     }
 
-    /// What is said to have become of process `pid`: beside the victims of an incident, or with its relief.
+    /// What is said of process `pid`, which died: beside the victims of an incident, or with its relief.
     #[must_use]
-    pub fn verdict_of(&self, pid: u64) -> Option<&str> {
+    pub fn died(&self, pid: u64) -> Option<&Value> {
         let lists = self.objects.iter().flat_map(|object| [&object["victims"], &object["collateral"]]);
         let of_it = |victim: &&Value| victim["pid"].as_u64() == Some(pid) && victim["verdict"].is_string();
-        lists.filter_map(Value::as_array).flatten().find(of_it)?["verdict"].as_str()
+        lists.filter_map(Value::as_array).flatten().find(of_it)
+    }
+
+    /// What is said to have become of process `pid`.
+    #[must_use]
+    pub fn verdict_of(&self, pid: u64) -> Option<&str> {
+        self.died(pid)?["verdict"].as_str()
     }
 
     /// Checks that it ended well: status lines first and last, no loss, exit status 0.

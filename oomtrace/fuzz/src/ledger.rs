@@ -146,7 +146,9 @@ impl Ledger {
             *out = true;
         }
         match incident.outcome {
-            Some(Outcome::Killed) => assert!(!incident.victims.is_empty(), "nobody was killed"),
+            Some(Outcome::Killed | Outcome::AlreadyExiting) => {
+                assert!(!incident.victims.is_empty(), "nobody was killed");
+            }
             Some(Outcome::NoVictim) => assert!(incident.victims.is_empty(), "somebody was killed"),
             None => assert!(
                 incident.victims.is_empty() && incident.missing.contains_key("outcome"),

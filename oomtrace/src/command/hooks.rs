@@ -29,6 +29,7 @@ pub fn run(args: &HooksArgs) -> anyhow::Result<()> {
         verbose: false,
         cpus: host.cpus_possible,
         cmdline: true,
+        fork_syscalls: false,
     };
     let mut attached = load::attach(&options, || {})?;
     let kernel_rss = text::of(&mut attached);

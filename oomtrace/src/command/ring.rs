@@ -1,17 +1,25 @@
 //! The ring buffer's end in userspace.
 
-use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
+use std::{
+    os::fd::{AsFd as _, AsRawFd, OwnedFd},
+    path::Path,
+};
 
 use anyhow::Context as _;
 use aya::maps::{Array, MapData, RingBuf};
-use oomtrace_ebpf::RecordKind;
+use oomtrace_ebpf::{AllocFailure, ForkFailure, RecordKind};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::shown::Shown;
 use crate::{
     host,
     incident::Assembler,
-    kernel::{hurt::Untold, load::Attached, missed::Missed},
+    kernel::{
+        hooks::{FORK_FAILURE, STALL},
+        load::Attached,
+        missed::Missed,
+        untold::Untold,
+    },
     record::{Frame, Recorder, privacy},
     say::say,
 };
@@ -24,7 +32,9 @@ pub struct Ring {
     /// Marks that found no room.
     pub lost_marks: u64,
     missed: Missed,
-    untold: Untold,
+    missed_forks: Missed,
+    untold: Untold<AllocFailure>,
+    untold_forks: Untold<ForkFailure>,
 }
 
 impl Ring {
@@ -36,13 +46,16 @@ impl Ring {
         let records = RingBuf::try_from(take("RECORDS")?).context("The ring buffer cannot be mapped")?;
         let lost = Array::try_from(take("LOST")?).context("The loss counters cannot be read")?;
         let untold = Untold::of(&mut attached.ebpf)?;
+        let untold_forks = Untold::of(&mut attached.ebpf)?;
         Ok(Self {
             records: watch(records).context("The ring buffer cannot be watched")?,
             lost,
             reported: [0; _],
             lost_marks: 0,
-            missed: Missed::of(&attached.ebpf),
+            missed: Missed::of(&attached.ebpf, &STALL),
+            missed_forks: Missed::of(&attached.ebpf, &FORK_FAILURE),
             untold,
+            untold_forks,
         })
     }
 
@@ -66,6 +79,13 @@ impl Ring {
             drop(item);
             self.missed.enter(&mut bytes);
             self.untold.hear(&bytes);
+            if self.untold_forks.hear(&bytes) {
+                // What no hook shows follows from this.
+                let boot_ns = host::boot_ns();
+                let host = host::forking::record(Path::new("/proc"), boot_ns);
+                shown.take(assembler, recorder, host, boot_ns, wall_clock_offset_ns);
+                shown.unseen_forks(assembler, self.missed_forks.more(), boot_ns, wall_clock_offset_ns);
+            }
             privacy::mask(&mut bytes);
             shown.take(assembler, recorder, bytes, host::boot_ns(), wall_clock_offset_ns);
         }
@@ -85,10 +105,11 @@ impl Ring {
 
     /// When [`Self::rest`] has something to do next, ns since boot.
     pub fn deadline_ns(&self) -> Option<u64> {
-        self.untold.deadline_ns()
+        self.untold.deadline_ns().into_iter().chain(self.untold_forks.deadline_ns()).min()
     }
 
-    /// Tells how many allocations failed that the programs did not tell one by one, as far as they have ceased by `now_ns`.
+    /// Tells how many allocations and forks failed that the programs did not tell one by one, as far as they have ceased by
+    /// `now_ns`.
     pub fn rest(
         &mut self,
         assembler: &mut Assembler,
@@ -97,7 +118,11 @@ impl Ring {
         now_ns: u64,
     ) {
         let wall_clock_offset_ns = host::wall_clock_offset_ns();
-        for bytes in self.untold.due(now_ns) {
+        let forks = self.untold_forks.due(now_ns);
+        if !forks.is_empty() {
+            shown.unseen_forks(assembler, self.missed_forks.more(), host::boot_ns(), wall_clock_offset_ns);
+        }
+        for bytes in self.untold.due(now_ns).into_iter().chain(forks) {
             shown.take(assembler, recorder, bytes, host::boot_ns(), wall_clock_offset_ns);
         }
     }

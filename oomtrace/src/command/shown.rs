@@ -53,6 +53,8 @@ pub struct Counts {
     pub incidents: u64,
     /// Victims in them.
     pub victims: u64,
+    /// Forks that failed.
+    pub forks: u64,
     /// Incidents left out.
     pub filtered: u64,
     /// Records lost, anywhere.
@@ -125,6 +127,9 @@ impl Shown {
                 Event::Opened(incident) | Event::Closed(incident) => incident,
                 Event::Relieved(relief) => {
                     if !left_out.contains(&relief.common.seq) {
+                        if let Some(names) = &mut self.names {
+                            names.complete_victims(&mut relief.collateral);
+                        }
                         self.send(assembler, Message::Incident(event), offset_ns);
                     }
                     continue;
@@ -133,7 +138,22 @@ impl Shown {
                     if let Some(check) = &mut self.check {
                         check.check_failure(failure);
                     }
+                    if let Some(names) = &mut self.names {
+                        names.complete_task(&mut failure.task.place, None);
+                    }
                     if self.filter.passes_failure(failure) {
+                        self.send(assembler, Message::Incident(event), offset_ns);
+                    } else {
+                        self.counts.filtered += 1;
+                    }
+                    continue;
+                }
+                Event::ForkFailure(failure) => {
+                    if let Some(names) = &mut self.names {
+                        names.complete_task(&mut failure.task.place, Some(&failure.task.kinship));
+                    }
+                    if self.filter.passes_fork(failure) {
+                        self.counts.forks = self.counts.forks.saturating_add(failure.count);
                         self.send(assembler, Message::Incident(event), offset_ns);
                     } else {
                         self.counts.filtered += 1;
@@ -182,6 +202,16 @@ impl Shown {
     pub fn uncounted(&mut self, assembler: &mut Assembler, count: u64, boot_ns: u64, offset_ns: i64) {
         say!("The kernel counted {count} kills more than were seen.");
         self.loss(assembler, "vmstat", BTreeMap::from([("kill", count)]), boot_ns, offset_ns);
+    }
+
+    /// Says that so many forks went by while the programs were at work for others: some of them may have failed.
+    pub fn unseen_forks(&mut self, assembler: &mut Assembler, count: u64, boot_ns: u64, offset_ns: i64) {
+        if count > 0 {
+            say!(
+                "{count} forks went by while the programs were at work for others: some of them may have failed."
+            );
+            self.loss(assembler, "programs", BTreeMap::from([("fork", count)]), boot_ns, offset_ns);
+        }
     }
 
     fn undecoded(&mut self, assembler: &mut Assembler, error: &DecodeError, boot_ns: u64, offset_ns: i64) {
@@ -355,6 +385,10 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::Kin) => "kin",
         Some(RecordKind::Zone) => "zone",
         Some(RecordKind::Node) => "node",
+        Some(RecordKind::Allowed) => "allowed",
+        Some(RecordKind::ForkFailure) => "fork_failure",
+        Some(RecordKind::PidsLevel) => "pids_level",
+        Some(RecordKind::ForkHost) => "fork_host",
         Some(RecordKind::KernelLog) => "kernel_log",
         Some(RecordKind::AllocFailure) => "alloc_failure",
         None => "unknown",

@@ -19,7 +19,7 @@ use super::{
     follow::{self, Followed},
     reconcile,
     ring::{Ring, watch},
-    shown::{Shown, until},
+    shown::{Counts, Shown, until},
     witness::Witness,
 };
 use crate::{
@@ -61,6 +61,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         verbose: args.verbose,
         cpus: host.cpus_possible,
         cmdline: !args.no_cmdline,
+        fork_syscalls: args.fork_syscalls,
     };
     let kernel = host.kernel.clone();
     let mut witness = Witness::default();
@@ -139,20 +140,23 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let broken_pipe = end.as_deref().is_some_and(|end| matches!(end, Closed::BrokenPipe));
     let counts = shown.finish()?;
     if !broken_pipe {
-        say!(
-            "ended after {} s: {} incidents with {} victims{}{}.",
-            begun.elapsed().as_secs(),
-            counts.incidents,
-            counts.victims,
-            if counts.filtered > 0 {
-                format!(", {} left out by filters", counts.filtered)
-            } else {
-                String::new()
-            },
-            if counts.lost > 0 { format!(", {} records lost", counts.lost) } else { String::new() },
-        );
+        summary(begun, counts);
     }
     recorder.as_mut().map_or(Ok(()), Recorder::finish)
+}
+
+/// Says what was seen in all.
+fn summary(begun: Instant, counts: Counts) {
+    let some = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
+    say!(
+        "ended after {} s: {} incidents with {} victims{}{}{}.",
+        begun.elapsed().as_secs(),
+        counts.incidents,
+        counts.victims,
+        some(counts.forks, "forks that failed"),
+        some(counts.filtered, "left out by filters"),
+        some(counts.lost, "records lost"),
+    );
 }
 
 /// What the kernel tells of itself, for as long as this run lasts.

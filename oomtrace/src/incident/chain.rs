@@ -1,29 +1,90 @@
-//! Chains of memory cgroups, from a task's own up to the root.
+//! Chains of cgroups, from a task's own up to the root: of the memory controller, or of the pids controller.
 
 use oomtrace_ebpf::MAX_LEVELS;
 
 use super::types::Limit;
-use crate::record::{Ceiling, CgroupId, Level};
+use crate::record::{Ceiling, CgroupId, Level, PidsLevel};
 
-/// The levels of one chain, as they come in.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Chain {
-    levels: Vec<Level>,
+/// A cgroup of a chain.
+pub(super) trait Step {
+    /// 0 for the first one, 1 for its parent, ….
+    fn depth(&self) -> u32;
+    /// Its id.
+    fn id(&self) -> Option<CgroupId>;
+    /// Name of its directory, and whether that goes on.
+    fn name(&self) -> (Option<&str>, bool);
+    /// Whether nothing is above it.
+    fn root(&self) -> bool;
 }
 
-impl Chain {
+impl Step for Level {
+    fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    fn id(&self) -> Option<CgroupId> {
+        self.id
+    }
+
+    fn name(&self) -> (Option<&str>, bool) {
+        (self.name.as_deref(), self.name_truncated)
+    }
+
+    fn root(&self) -> bool {
+        self.root
+    }
+}
+
+impl Step for PidsLevel {
+    fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    fn id(&self) -> Option<CgroupId> {
+        self.id
+    }
+
+    fn name(&self) -> (Option<&str>, bool) {
+        (self.name.as_deref(), self.name_truncated)
+    }
+
+    fn root(&self) -> bool {
+        self.root
+    }
+}
+
+/// The levels of one chain, as they come in.
+#[derive(Clone, Debug)]
+pub(super) struct Chain<L = Level> {
+    levels: Vec<L>,
+}
+
+impl<L> Default for Chain<L> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl<L> Chain<L> {
     /// No level at all.
     pub const EMPTY: Self = Self { levels: Vec::new() };
 
+    /// All levels.
+    pub fn levels(&self) -> &[L] {
+        &self.levels
+    }
+}
+
+impl<L: Step> Chain<L> {
     /// With one more level.
-    pub fn with(mut self, level: Level) -> Self {
+    pub fn with(mut self, level: L) -> Self {
         self.push(level);
         self
     }
 
     /// Adds a level. They come in order; one that does not fit is a gap, which [`Self::whole`] notices. More than
     /// are ever sent are not kept.
-    pub fn push(&mut self, level: Level) {
+    pub fn push(&mut self, level: L) {
         if self.levels.len() < MAX_LEVELS as usize {
             self.levels.push(level);
         }
@@ -31,15 +92,15 @@ impl Chain {
 
     /// Id of the task's own cgroup.
     pub fn leaf(&self) -> Option<CgroupId> {
-        self.levels.first().filter(|level| level.depth == 0)?.id
+        self.levels.first().filter(|level| level.depth() == 0)?.id()
     }
 
     /// Whether no level lacks between the first and the root.
     pub fn whole(&self) -> bool {
         // The root of a hierarchy has an empty name (kernfs_create_root(), fs/kernfs/dir.c).
-        let root = |level: &Level| level.root && level.name.as_deref().is_none_or(str::is_empty);
+        let root = |level: &L| level.root() && level.name().0.is_none_or(str::is_empty);
         self.levels.last().is_some_and(root)
-            && self.levels.iter().zip(0..).all(|(level, depth)| level.depth == depth)
+            && self.levels.iter().zip(0..).all(|(level, depth)| level.depth() == depth)
     }
 
     /// Path of the cgroup at a depth of the chain, or why it is not known.
@@ -48,12 +109,13 @@ impl Chain {
             return Err("its chain of cgroups came in incomplete".to_owned());
         }
         let mut path = String::new();
-        for level in self.levels.get(depth..).unwrap_or_default().iter().rev().skip_while(|level| level.root)
+        for level in
+            self.levels.get(depth..).unwrap_or_default().iter().rev().skip_while(|level| level.root())
         {
-            let name = level.name.as_deref().ok_or("the name of a cgroup could not be read")?;
+            let (name, truncated) = level.name();
             path.push('/');
-            path.push_str(name);
-            if level.name_truncated {
+            path.push_str(name.ok_or("the name of a cgroup could not be read")?);
+            if truncated {
                 path.push('…');
             }
         }
@@ -62,9 +124,11 @@ impl Chain {
 
     /// The depth at which a cgroup stands.
     pub fn depth_of(&self, id: CgroupId) -> Option<usize> {
-        self.levels.iter().position(|level| level.id == Some(id))
+        self.levels.iter().position(|level| level.id() == Some(id))
     }
+}
 
+impl Chain {
     /// The level of the cgroup at a path.
     pub fn named(&self, path: &str) -> Option<&Level> {
         let at = (0..self.levels.len()).find(|depth| self.path(*depth).is_ok_and(|own| own == path))?;
@@ -74,11 +138,6 @@ impl Chain {
     /// Whether a kill may take others with it, as far as is known.
     pub fn may_kill_groups(&self) -> bool {
         self.levels.is_empty() || self.levels.iter().any(|level| level.oom_group != Some(false))
-    }
-
-    /// All levels.
-    pub fn levels(&self) -> &[Level] {
-        &self.levels
     }
 
     /// Whether killing a task kills others with it: a level has `memory.oom.group` set, at or below the one that is
@@ -191,6 +250,6 @@ pub(super) mod tests {
     fn a_gap_is_no_path() {
         assert!(chain(&[level(0, 9, "app", 1, None), level(2, 1, "", 1, None)]).path(0).is_err());
         assert!(chain(&[level(0, 9, "app", 1, None)]).path(0).is_err());
-        assert!(Chain::default().path(0).is_err());
+        assert!(Chain::<Level>::default().path(0).is_err());
     }
 }

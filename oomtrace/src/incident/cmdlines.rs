@@ -1,15 +1,20 @@
 //! Command lines, by process. A trigger's comes before its mark, another victim's a moment after it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::types::Command;
 use crate::{
     record::{Cmdline, Task},
+    session::Session,
     text::arguments,
 };
 
 /// `PF_KTHREAD` (include/linux/sched.h): a thread of the kernel's, which has no memory of its own.
 const PF_KTHREAD: u32 = 0x0020_0000;
+/// Among what a session lacks: triggers' command lines.
+pub const TRIGGER_CMDLINE: &str = "trigger.cmdline";
+/// The same: command lines of victims that are no triggers.
+pub const VICTIMS_CMDLINE: &str = "victims.cmdline";
 /// Why there is none yet, or will never be.
 pub const UNTOLD: &str = "it was not in memory, or the process did not run again before this was told";
 /// Text that is kept, bytes. The oldest goes first.
@@ -43,6 +48,23 @@ impl Cmdlines {
         let process = (task.pid, task.start_boot_ns);
         let found = self.known.iter().rev().find(|known| (Some(known.pid), known.start_boot_ns) == process);
         found.map(command).ok_or(UNTOLD)
+    }
+
+    /// The same, to be told as `field`. Why there is none is noted in `missing`: above all that the session lacks all of
+    /// the kind, `of_all`.
+    pub fn told(
+        &self,
+        task: &Task,
+        field: &str,
+        of_all: &str,
+        session: &Session,
+        missing: &mut BTreeMap<String, String>,
+    ) -> Command {
+        self.of(task).unwrap_or_else(|reason| {
+            let reason = session.missing.get(of_all).map_or(reason, String::as_str);
+            missing.insert(field.to_owned(), reason.to_owned());
+            Command::default()
+        })
     }
 }
 

@@ -93,7 +93,7 @@ pub(super) fn usage(
 ) {
     let anon = mark.and_then(|mark| mark.mm.rss_sum.or(mark.mm.rss_count)).map_or(0, |pages| pages[RSS_ANON]);
     let held = u64::try_from(anon).unwrap_or(0).saturating_mul(u64::from(page_bytes));
-    let full = scope.memcg.as_ref().map(|memcg| memcg.id);
+    let full = scope.memcg.as_ref().and_then(|memcg| memcg.id);
     let little = scope.limits.iter().enumerate().find_map(|(at, level)| {
         // Not its limit: the memory of a victim before may be coming back by now.
         let is_full = full.is_some() && level.id == full;

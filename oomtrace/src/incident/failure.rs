@@ -244,7 +244,7 @@ fn kind(
         missing.insert("memcg".to_owned(), reason);
         return (kind, None);
     };
-    let memcg = Cgroup { path: chain.path(depth).ok(), id: waits.id, hierarchy: waits.hierarchy };
+    let memcg = Cgroup { path: chain.path(depth).ok(), id: Some(waits.id), hierarchy: Some(waits.hierarchy) };
     (FailureKind::MemcgOomDisabled, Some(memcg))
 }
 

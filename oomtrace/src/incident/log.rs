@@ -41,11 +41,38 @@ pub(super) struct Log {
     pub overwritten: bool,
 }
 
-/// What stands before a kill.
+/// What stands before a kill, or before the news that there is nobody to kill.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Report {
     pub invoked: Option<Invoked>,
+    /// The thread that asked.
+    pub tid: Option<u32>,
+    /// The memory cgroup at its limit.
+    pub memcg: Option<String>,
     pub decided: Option<Decided>,
+}
+
+/// There was nobody to kill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Nobody {
+    /// Number of its message.
+    pub seq: u64,
+    /// When it was read, ns since boot.
+    pub boot_ns: u64,
+    pub offset_ns: i64,
+    /// Absent where the kernel left it out, as of a kill.
+    pub report: Option<Report>,
+}
+
+/// What a message comes to.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// A kill without a mark for which there is no room any more.
+    Evicted(Kill),
+    /// There was nobody to kill.
+    Nobody(Nobody),
+    /// A cgroup refused a fork, for the first time: its path.
+    ForkRejected(String),
 }
 
 /// A kill that the log tells.
@@ -75,18 +102,36 @@ struct Marked {
 }
 
 impl Log {
-    /// Takes a message in. Gives back a kill without a mark for which there is no room any more.
-    pub fn take(&mut self, key: &Key, log: &KernelLog, offset_ns: i64) -> Option<Kill> {
+    /// Takes a message in.
+    pub fn take(&mut self, key: &Key, log: &KernelLog, offset_ns: i64) -> Option<Told> {
         match Line::parse(&log.text)? {
             Line::Invoked(invoked) => {
-                self.report = Some(Report { invoked: Some(invoked), decided: None });
+                self.report = Some(Report { invoked: Some(invoked), ..Report::default() });
                 self.group = false;
+            }
+            // Others' are none of a report's.
+            Line::Thread { pid } => {
+                if let Some(report) = &mut self.report {
+                    report.tid.get_or_insert(pid);
+                }
+            }
+            Line::Stats { path } => {
+                if let Some(report) = &mut self.report {
+                    report.memcg.get_or_insert(path);
+                }
             }
             Line::Decided(decided) => {
                 self.report.get_or_insert_default().decided = Some(*decided);
                 self.group = false;
             }
-            Line::NothingKillable => self.report = None,
+            Line::NothingKillable => {
+                let (seq, boot_ns) = (log.seq, key.boot_ns);
+                let report = self.report.take();
+                // Of a run that had nobody it is the last line, so what is there of a decision was another's.
+                let report = report.filter(|report| report.decided.is_none());
+                return Some(Told::Nobody(Nobody { seq, boot_ns, offset_ns, report }));
+            }
+            Line::ForkRejected { path } => return Some(Told::ForkRejected(path)),
             Line::Group { .. } => self.group = true,
             Line::Killed(killed) => {
                 self.told += 1;
@@ -105,7 +150,7 @@ impl Log {
                 };
                 kill.joined = self.marks.iter().any(|marked| kill.is_of(marked));
                 self.kills.push_back(kill);
-                return self.evict();
+                return self.evict().map(Told::Evicted);
             }
             Line::Chosen { .. } | Line::AlreadyExiting { .. } | Line::Reaped { .. } => {}
         }
@@ -198,7 +243,7 @@ mod tests {
         let mut log = Log::default();
         for (seq, (boot_ns, text)) in (0..).zip(messages) {
             let message = KernelLog { seq, usec: 0, text: text.as_bytes().to_vec() };
-            assert!(log.take(&key(*boot_ns), &message, 0).is_none());
+            assert!(!matches!(log.take(&key(*boot_ns), &message, 0), Some(Told::Evicted(_))));
         }
         log
     }
@@ -250,6 +295,32 @@ mod tests {
         assert!(unseen[0].report.is_none());
     }
 
+    /// Guards the news that there is nobody to kill: with the report before it, if it has one, and with no other.
+    #[test]
+    fn nobody_to_kill_is_told_with_its_report() {
+        let nobody = "Out of memory and no killable processes...";
+        let said = |messages: &[&str]| {
+            let mut log = Log::default();
+            let told = messages.iter().filter_map(|text| {
+                log.take(&key(S), &KernelLog { seq: 4, usec: 0, text: text.as_bytes().to_vec() }, 0)
+            });
+            let reports: Vec<_> = told
+                .map(|told| match told {
+                    Told::Nobody(nobody) => nobody.report.map(|report| (report.tid, report.memcg)),
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            reports
+        };
+        let thread = "CPU: 1 PID: 115 Comm: asker Not tainted 5.10";
+        let stats = "Memory cgroup stats for /a:";
+        let own = Some((Some(115), Some("/a".to_owned())));
+        assert_eq!(said(&[REPORT[0], thread, stats, nobody]), [own]);
+        assert_eq!(said(&[thread, stats, nobody]), [None], "no report of its own");
+        assert_eq!(said(&[REPORT[0], thread, stats, REPORT[1], nobody]), [None], "that is of a kill");
+        assert_eq!(said(&[REPORT[0], nobody, nobody]), [Some((None, None)), None]);
+    }
+
     /// Guards memory: whatever the log says, and however many are marked.
     #[test]
     fn what_is_kept_has_a_bound() {
@@ -258,7 +329,8 @@ mod tests {
         for at in 0..30_000_u32 {
             log.marked(&victim(at + 100), None, S);
             let text = format!("Out of memory: Killed process {at} (y) total-vm:1kB").into_bytes();
-            out += u32::from(log.take(&key(S), &KernelLog { seq: 0, usec: 0, text }, 0).is_some());
+            let told = log.take(&key(S), &KernelLog { seq: 0, usec: 0, text }, 0);
+            out += u32::from(matches!(told, Some(Told::Evicted(_))));
         }
         assert!(log.kills.len() <= KILLS && log.marks.len() <= MARKS);
         assert_eq!(out as usize + log.expire(u64::MAX).len(), 30_000);

@@ -1,5 +1,5 @@
 //! What an incident has from the kernel log: in the tracepoint tier what was asked for and what ran out, in every tier
-//! the number of its message; and incidents that the log alone tells.
+//! the number of its message.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,7 @@ use super::{
     gfp,
     log::{Kill, Report},
     scope::Evidence,
-    types::{
-        Command, Common, Incident, OomTag, Outcome, Place, RssKernel, SchemaName, Scope, ScopeKind, Trigger,
-        Verdict, Victim,
-    },
+    types::{Scope, ScopeKind, Trigger},
 };
 use crate::record::{CgroupId, Decision};
 
@@ -20,11 +17,8 @@ pub const LOGGED: [&str; 4] = ["scope.constraint", "trigger.gfp_mask", "trigger.
 const LIMITED: &str = "the kernel log does not have it: the kernel limits its reports to 10 in 5 s";
 /// Why one is missing where the log has no kill.
 const LATE: &str = "the kernel log did not have it in time";
-/// Why all is missing that the log does not say.
-const UNSEEN: &str = "the tracer did not see this kill; the kernel log has it";
-
 /// Kinds by the kernel's name (`oom_constraint_text`, mm/oom_kill.c) and their number (`enum oom_constraint`).
-const CONSTRAINTS: [(&str, ScopeKind, u32); 4] = [
+pub(super) const CONSTRAINTS: [(&str, ScopeKind, u32); 4] = [
     ("CONSTRAINT_NONE", ScopeKind::Global, 0),
     ("CONSTRAINT_CPUSET", ScopeKind::Cpuset, 1),
     ("CONSTRAINT_MEMORY_POLICY", ScopeKind::Mempolicy, 2),
@@ -48,6 +42,7 @@ impl Evidence<'_> {
             ("scope.cause", inferred.cause.is_some(), scope.cause.is_some(), inferred.cause == scope.cause),
             ("scope.constraint", false, scope.constraint.is_some(), false),
             ("scope.memcg", inferred.memcg.is_some(), scope.memcg.is_some(), inferred.memcg == scope.memcg),
+            ("scope.nodes", false, scope.nodes.is_some(), false),
             (
                 "scope.capacity_bytes",
                 inferred.capacity_bytes.is_some(),
@@ -95,6 +90,16 @@ impl Evidence<'_> {
         if *kind != ScopeKind::Memcg {
             missing.remove("scope.memcg");
         }
+        let confined = match kind {
+            ScopeKind::Cpuset => Some(decided.and_then(|decided| decided.mems_allowed.clone())),
+            ScopeKind::Mempolicy => Some(decided.and_then(|decided| decided.nodemask.clone())),
+            ScopeKind::Global | ScopeKind::Memcg => None,
+        };
+        if confined == Some(None) {
+            let reason = "the kernel log's line leaves open which nodes were allowed";
+            missing.insert("scope.nodes".to_owned(), reason.to_owned());
+        }
+        scope.nodes = confined.flatten();
         scope.kind = Some(*kind);
         scope.constraint = Some(name);
         scope.cause = self.logged_cause(report, *number, id).or(scope.cause);
@@ -147,129 +152,4 @@ pub(super) fn unlogged(kill: Option<&Kill>, missing: &mut BTreeMap<String, Strin
             reason.clone_into(known);
         }
     }
-}
-
-/// An incident that the log alone tells. Its thread id stands for the process's too: of a process whose first thread has
-/// ended, it is another one's.
-pub(super) fn alone(kill: &Kill, common: Common, id: String) -> Incident {
-    let killed = &kill.killed;
-    let decided = kill.report.as_ref().and_then(|report| report.decided.as_ref());
-    let bytes = |kb: Option<u64>| kb.map(|kb| kb.saturating_mul(1024));
-    let parts = (bytes(killed.anon_rss_kb), bytes(killed.file_rss_kb), bytes(killed.shmem_rss_kb));
-    let rss_kernel = match parts {
-        (Some(anon_bytes), Some(file_bytes), Some(shmem_bytes)) => Some(RssKernel {
-            anon_bytes,
-            file_bytes,
-            shmem_bytes,
-            total_bytes: anon_bytes.saturating_add(file_bytes).saturating_add(shmem_bytes),
-        }),
-        _ => None,
-    };
-    let victim = Victim {
-        pid: Some(killed.pid),
-        tid: Some(killed.pid),
-        comm: Some(killed.comm.clone()),
-        uid: killed.uid,
-        verdict: Some(if kill.group { Verdict::GroupKilled } else { Verdict::Killed }),
-        oom_score_adj: killed.oom_score_adj,
-        total_vm_bytes: bytes(killed.total_vm_kb),
-        rss_kernel,
-        pgtables_bytes: bytes(killed.pgtables_kb),
-        place: Place::of(decided.and_then(|decided| decided.task_memcg.clone())),
-        command: Command::default(),
-        ..Victim::default()
-    };
-    let constraint =
-        decided.and_then(|decided| CONSTRAINTS.iter().find(|(name, ..)| *name == decided.constraint));
-    let by_words = match killed.memcg {
-        Some(true) => Some(ScopeKind::Memcg),
-        // A node, or some of them.
-        Some(false) | None => None,
-    };
-    let scope = Scope {
-        kind: constraint.map(|(_, kind, _)| *kind).or(by_words),
-        constraint: constraint.map(|(name, ..)| *name),
-        ..Scope::default()
-    };
-    let invoked = kill.report.as_ref().and_then(|report| report.invoked.as_ref());
-    let mut trigger = Trigger { comm: invoked.map(|invoked| invoked.comm.clone()), ..Trigger::default() };
-    if let Some(report) = &kill.report {
-        asked(&mut trigger, report, &mut Vec::new(), &mut BTreeMap::new());
-    }
-    let mut missing = unseen(&scope, &trigger, &victim);
-    if let Some(path) = decided.and_then(|decided| decided.oom_memcg.as_ref()) {
-        missing.insert("scope.memcg".to_owned(), format!("{UNSEEN}, with its path alone: {path}"));
-    }
-    Incident {
-        schema: SchemaName::V1,
-        r#type: OomTag::Oom,
-        id,
-        common,
-        scope,
-        trigger,
-        outcome: Some(Outcome::Killed),
-        victims: vec![victim],
-        candidates: Vec::new(),
-        stall: None,
-        ballot: None,
-        zones: Vec::new(),
-        host_memory: None,
-        decision_ns: None,
-        calls_without_decision: None,
-        from_log: vec!["victims"],
-        kmsg_seq: Some(kill.seq),
-        missing,
-        lost_records: 0,
-    }
-}
-
-/// All that the log does not say of a kill.
-fn unseen(scope: &Scope, trigger: &Trigger, victim: &Victim) -> BTreeMap<String, String> {
-    let mut missing = BTreeMap::new();
-    for (field, lacks) in [
-        ("scope.kind", scope.kind.is_none()),
-        ("scope.cause", true),
-        ("scope.constraint", scope.constraint.is_none()),
-        ("scope.memcg", scope.kind.is_none_or(|kind| kind == ScopeKind::Memcg)),
-        ("scope.capacity_bytes", true),
-        ("scope.limits", true),
-        ("trigger.pid", true),
-        ("trigger.tid", true),
-        ("trigger.comm", trigger.comm.is_none()),
-        ("trigger.uid", true),
-        ("trigger.cgroup", true),
-        ("trigger.cmdline", true),
-        ("trigger.gfp_mask", trigger.gfp_mask.is_none()),
-        ("trigger.gfp_flags", trigger.gfp_flags.is_none()),
-        ("trigger.order", trigger.order.is_none()),
-        ("victims[0].ppid", true),
-        ("victims[0].uid", victim.uid.is_none()),
-        ("victims[0].threads", true),
-        ("victims[0].oom_score_adj", victim.oom_score_adj.is_none()),
-        ("victims[0].points", true),
-        ("victims[0].total_vm_bytes", victim.total_vm_bytes.is_none()),
-        ("victims[0].rss", true),
-        ("victims[0].rss_kernel", victim.rss_kernel.is_none()),
-        ("victims[0].swap_bytes", true),
-        ("victims[0].pgtables_bytes", victim.pgtables_bytes.is_none()),
-        ("victims[0].cgroup", victim.place.cgroup.is_none()),
-        ("victims[0].cmdline", true),
-        ("victims[0].start_time", true),
-        ("candidates", true),
-        ("ballot", true),
-        ("stall", true),
-        ("zones", true),
-        ("host_memory", true),
-        ("decision_ns", true),
-        ("calls_without_decision", true),
-        ("trigger.ancestors", true),
-        ("trigger.ns_pid", true),
-        ("victims[0].ancestors", true),
-        ("victims[0].ns_pid", true),
-    ] {
-        if lacks {
-            missing.insert(field.to_owned(), UNSEEN.to_owned());
-        }
-    }
-    missing
 }

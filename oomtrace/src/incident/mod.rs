@@ -1,25 +1,34 @@
 //! Incidents: what the output says, and how records become it.
 
+mod alone;
 mod assemble;
 mod ballot;
 mod chain;
 mod cmdlines;
 mod doubt;
+mod event;
 mod failure;
+mod fork;
 mod gfp;
+mod id;
 mod kin;
 mod log;
 mod logged;
 mod memory;
 mod relief;
+mod run;
 mod scope;
 mod stall;
 mod tally;
+mod tell;
 mod types;
 mod zones;
 
-pub use assemble::{Assembler, Event, TRIGGER_CMDLINE, VICTIMS_CMDLINE};
+pub use assemble::Assembler;
+pub use cmdlines::{TRIGGER_CMDLINE, VICTIMS_CMDLINE};
+pub use event::Event;
 pub use failure::{AllocFailure, AllocFailureTag, FailedTask, FailureKind};
+pub use fork::{ForkCause, ForkFailure, ForkFailureTag, ForkingTask, Making, Proof};
 pub use gfp::flag_names as gfp_flag_names;
 pub use logged::LOGGED;
 pub(crate) use memory::per_cpu_bound;

@@ -6,9 +6,9 @@ use oomtrace_ebpf::RELIEF_PATIENCE_NS;
 
 use super::{
     cmdlines,
-    types::{Command, Incident, Relieved, Victim},
+    types::{Command, Incident, Place, Relieved, Victim},
 };
-use crate::record::{After, Cmdline, Key, Mark, Relief, Task};
+use crate::record::{After, CgroupId, Cmdline, Key, Mark, Relief, Task};
 
 /// How long a victim whose memory is free is waited for, ns. Its last thread ends just before or just after that; what
 /// has not been seen to end by then ended before the programs looked out for it.
@@ -56,6 +56,9 @@ struct Dying {
     pid: u32,
     tid: Option<u32>,
     comm: Option<String>,
+    /// Its memory cgroup, and what is told of that.
+    memcg: Option<CgroupId>,
+    place: Place,
     /// Whether the incident was told without its command line.
     untold: bool,
     command: Command,
@@ -90,9 +93,8 @@ impl Reliefs {
             if followed.victims.iter().all(|known| known.pid != pid) {
                 followed.deadline_ns = key.boot_ns.saturating_add(RELIEF_PATIENCE_NS);
                 followed.last_ns = key.boot_ns;
-                let told = |victim: &Victim| victim.pid == Some(pid) && victim.command.cmdline.is_some();
-                let untold = !incident.victims.iter().any(told);
-                followed.victims.push(Dying::new(key, pid, mark, untold));
+                let told = incident.victims.iter().find(|victim| victim.pid == Some(pid));
+                followed.victims.push(Dying::new(key, pid, mark, told));
             }
         }
         if followed.victims.is_empty() {
@@ -140,8 +142,8 @@ impl Reliefs {
         false
     }
 
-    /// Takes in who was killed with `victim`, a process by its id and beginning.
-    pub fn struck(&mut self, victim: (u32, Option<u64>), struck: Victim) {
+    /// Takes in who was killed with `victim`, a process by its id and beginning, and was in that memory cgroup.
+    pub fn struck(&mut self, victim: (u32, Option<u64>), mut struck: Victim, memcg: Option<CgroupId>) {
         let of = |followed: &&mut Followed| {
             followed.victims.iter().any(|known| (known.pid, known.start_boot_ns) == victim)
         };
@@ -150,6 +152,11 @@ impl Reliefs {
             && followed.collateral.iter().all(|known| known.pid != struck.pid)
             && followed.victims.iter().all(|known| Some(known.pid) != struck.pid)
         {
+            // Its own path is not sent; most often it is the victim's.
+            let same = |known: &&Dying| memcg.is_some() && known.memcg == memcg;
+            if let Some(known) = followed.victims.iter().find(same) {
+                struck.place = known.place.clone();
+            }
             followed.collateral.push(struck);
         }
     }
@@ -250,14 +257,16 @@ impl Followed {
 }
 
 impl Dying {
-    fn new(key: &Key, pid: u32, mark: &Mark, untold: bool) -> Self {
+    fn new(key: &Key, pid: u32, mark: &Mark, told: Option<&Victim>) -> Self {
         Self {
             start_boot_ns: mark.victim.start_boot_ns,
             marked_ns: key.boot_ns,
             pid,
             tid: mark.victim.tid,
             comm: mark.victim.comm.clone(),
-            untold,
+            memcg: mark.victim.memcg,
+            place: told.map(|victim| victim.place.clone()).unwrap_or_default(),
+            untold: told.is_none_or(|victim| victim.command.cmdline.is_none()),
             command: Command::default(),
             exited_ns: None,
             freed_ns: None,

@@ -9,13 +9,15 @@ use super::{
     types::{Cause, Cgroup, Scope, ScopeKind},
 };
 use crate::{
-    record::{Ceiling, CgroupId, Decision, Level, Mark, Reclaim, Task},
+    record::{Allowed, Ceiling, CgroupId, Decision, Level, Mark, Reclaim, Task},
     session::Session,
 };
 
 /// What is known of a run of the OOM killer that bears on its scope.
 pub(super) struct Evidence<'a> {
     pub decision: Option<&'a Decision>,
+    /// The nodes that it was confined to.
+    pub allowed: Option<&'a Allowed>,
     /// The first mark.
     pub mark: Option<&'a Mark>,
     pub victim: &'a Chain,
@@ -118,6 +120,11 @@ impl Evidence<'_> {
         if memcg.is_none() && matches!(kind, Some(ScopeKind::Memcg) | None) {
             note("scope.memcg", "the kernel's oom_control and mem_cgroup could not be read");
         }
+        let confined = matches!(kind, Some(ScopeKind::Cpuset | ScopeKind::Mempolicy));
+        let nodes = self.allowed.filter(|_| confined).and_then(|allowed| allowed.nodes.clone());
+        if confined && nodes.is_none() {
+            note("scope.nodes", "the nodes that it was confined to could not be read in the kernel");
+        }
         let cause = self.decided_cause(decision);
         if cause.is_none() {
             note("scope.cause", "what tells the causes apart came in incomplete");
@@ -127,6 +134,7 @@ impl Evidence<'_> {
             cause,
             constraint,
             memcg,
+            nodes,
             capacity_bytes: decision.capacity_pages.map(|pages| self.bytes(pages)),
             limits: Vec::new(),
         }
@@ -271,7 +279,7 @@ impl Evidence<'_> {
     fn cgroup(&self, id: CgroupId) -> Cgroup {
         let path =
             [self.victim, self.trigger].into_iter().find_map(|chain| chain.path(chain.depth_of(id)?).ok());
-        Cgroup { path, id: id.id, hierarchy: id.hierarchy }
+        Cgroup { path, id: Some(id.id), hierarchy: Some(id.hierarchy) }
     }
 
     fn bytes(&self, pages: u64) -> u64 {

@@ -43,8 +43,11 @@ const MOVING_PAGES: u64 = 1024;
 const GROWTH: u64 = 4;
 
 /// Why there is no zone.
-const NONE_SEEN: &str = "the records of the decision have none";
-const NO_DECISION_SEEN: &str = "no decision was seen";
+pub const NONE_SEEN: &str = "the records of the decision have none";
+/// The same without a decision.
+pub const NO_DECISION_SEEN: &str = "no decision was seen";
+/// The same where no hook shows decisions.
+pub const NOT_RECLAIMED: &str = "no reclaim of the trigger's showed them before the kill";
 const UNREAD: &str = "it could not be read in the kernel";
 const NOT_RECORDED: &str = "it is read from /proc/meminfo when the incident is reported, and is in no record";
 
@@ -54,8 +57,10 @@ pub(super) struct Seen<'a> {
     pub zones: &'a [record::Zone],
     /// Their nodes.
     pub nodes: &'a [record::Node],
-    /// Whether there was a decision.
-    pub decided: bool,
+    /// Why there are no zones, if there are none: [`NONE_SEEN`], [`NO_DECISION_SEEN`] or [`NOT_RECLAIMED`].
+    pub none: &'static str,
+    /// The nodes that the request was confined to, if it was: the zones of others are not told.
+    pub allowed: Option<&'a [u32]>,
 }
 
 impl Seen<'_> {
@@ -70,10 +75,8 @@ impl Seen<'_> {
             Some(reason.clone())
         } else if let Some(reason) = doubt {
             Some(reason.to_owned())
-        } else if !self.decided {
-            Some(NO_DECISION_SEEN.to_owned())
-        } else if self.zones.is_empty() {
-            Some(NONE_SEEN.to_owned())
+        } else if !self.zones.iter().any(|zone| self.concerns(zone.node)) {
+            Some(self.none.to_owned())
         } else {
             let contradiction = self.zones.iter().find_map(|zone| contradiction(zone, session));
             contradiction.map(|words| format!("the kernel's zones are not where its types say: {words}"))
@@ -85,8 +88,14 @@ impl Seen<'_> {
             }
             return (Vec::new(), None);
         }
-        let zones = self.zones.iter().enumerate().map(|(at, zone)| told(zone, at, session, missing));
-        (zones.collect(), self.host_memory(session, missing))
+        let zones = self.zones.iter().filter(|zone| self.concerns(zone.node)).enumerate();
+        let zones = zones.map(|(at, zone)| told(zone, at, session, missing)).collect();
+        (zones, self.host_memory(session, missing))
+    }
+
+    /// Whether the request could have been served from that node.
+    fn concerns(&self, node: Option<u32>) -> bool {
+        self.allowed.zip(node).is_none_or(|(allowed, node)| allowed.contains(&node))
     }
 
     fn host_memory(&self, session: &Session, missing: &mut BTreeMap<String, String>) -> Option<HostMemory> {
@@ -95,17 +104,18 @@ impl Seen<'_> {
             missing.insert(HOST_MEMORY.to_owned(), reason.to_owned());
             None
         };
-        let Some(nodes) = self.nodes.iter().map(|node| node.node).collect::<Option<Vec<_>>>() else {
+        let concerned: Vec<_> = self.nodes.iter().filter(|node| self.concerns(node.node)).collect();
+        let Some(nodes) = concerned.iter().map(|node| node.node).collect::<Option<Vec<_>>>() else {
             return refused(UNREAD, missing);
         };
         if nodes.is_empty() {
-            return refused(NONE_SEEN, missing);
+            return refused(self.none, missing);
         }
         let host = &session.host;
         let page_bytes = u64::from(host.page_bytes);
         let sums: [Option<u64>; NODE_COUNTERS.len()] = std::array::from_fn(|index| {
             let unit = if index == IN_KIB { 1024 } else { page_bytes };
-            let mut counts = self.nodes.iter().map(|node| node.counters.get(index).copied().flatten());
+            let mut counts = concerned.iter().map(|node| node.counters.get(index).copied().flatten());
             counts.try_fold(0_u64, |sum, count| Some(sum.saturating_add(count?.saturating_mul(unit))))
         });
         let most = host.memory_bytes.map_or(u64::MAX, |bytes| bytes.saturating_mul(GROWTH));
@@ -282,9 +292,26 @@ mod tests {
 
     fn of(zone: record::Zone) -> (Vec<Zone>, Option<HostMemory>, BTreeMap<String, String>) {
         let mut missing = BTreeMap::new();
-        let seen = Seen { zones: &[zone], nodes: &[node(0), node(1)], decided: true };
+        let seen = Seen { zones: &[zone], nodes: &[node(0), node(1)], none: NONE_SEEN, allowed: None };
         let (zones, memory) = seen.told(None, &session(), &mut missing);
         (zones, memory, missing)
+    }
+
+    /// Guards a request that was confined to some nodes: those of others are not its zones, nor their memory its.
+    #[test]
+    fn only_allowed_nodes_are_told() {
+        let zones = [record::Zone { node: Some(0), ..zone() }, record::Zone { node: Some(1), ..zone() }];
+        let nodes = [node(0), node(1)];
+        let told = |allowed: &[u32]| {
+            let mut missing = BTreeMap::new();
+            let seen = Seen { zones: &zones, nodes: &nodes, none: NONE_SEEN, allowed: Some(allowed) };
+            let (zones, memory) = seen.told(None, &session(), &mut missing);
+            let of: Vec<_> = zones.iter().filter_map(|zone| zone.node).collect();
+            (of, memory.map(|memory| memory.nodes), missing.contains_key(ZONES))
+        };
+        assert_eq!(told(&[1]), (vec![1], Some(vec![1]), false));
+        assert_eq!(told(&[0, 1]), (vec![0, 1], Some(vec![0, 1]), false));
+        assert_eq!(told(&[2]), (vec![], None, true));
     }
 
     /// Guards the figures: in bytes, watermarks with their boost, nodes added up.
@@ -344,7 +371,7 @@ mod tests {
             let mut node = node(0);
             counters(&mut node.counters);
             let mut missing = BTreeMap::new();
-            let seen = Seen { zones: &[zone()], nodes: &[node], decided: true };
+            let seen = Seen { zones: &[zone()], nodes: &[node], none: NONE_SEEN, allowed: None };
             (seen.told(None, &session(), &mut missing).1, missing)
         };
         let (memory, missing) = told(|counters| counters[3] = Some(u64::MAX / 2));

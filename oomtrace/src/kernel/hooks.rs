@@ -212,6 +212,16 @@ const DIRECT_RECLAIM: Hook =
 const MEMCG_RECLAIM: Hook =
     hook("memcg_reclaim_raw_tp", Kind::RawTracepoint, "mm_vmscan_memcg_reclaim_begin");
 
+const BY_RECLAIM: &str = "the trigger is the task that marks the victim; the scope follows from what it reclaimed last and \
+                          from the limits of its memory cgroups, and the zones are those at the kill";
+const UNDECIDED: [Loss; 4] = [
+    ("scope.constraint", NO_DECISION),
+    ("trigger.gfp_mask", NO_DECISION),
+    ("trigger.gfp_flags", NO_DECISION),
+    ("trigger.order", NO_DECISION),
+];
+const NO_ZONES: &str = "no hook shows the zones of a request in this tier";
+
 /// What a report is best with. Attached last: what it builds upon is there when the first decision is seen.
 pub const DECISION: Role = Role {
     name: "decision",
@@ -220,19 +230,25 @@ pub const DECISION: Role = Role {
         choice(&[hook("decision_fentry", Kind::Fentry, "oom_kill_process")]),
         choice(&[hook("decision_kprobe", Kind::Kprobe, "oom_kill_process")]),
         Choice {
-            hooks: &[DIRECT_RECLAIM, MEMCG_RECLAIM],
-            offered: None,
-            shared: false,
+            losses: &UNDECIDED,
+            note: BY_RECLAIM,
+            ..choice(&[
+                DIRECT_RECLAIM,
+                MEMCG_RECLAIM,
+                hook("retry_zone_raw_tp", Kind::RawTracepoint, "reclaim_retry_zone"),
+            ])
+        },
+        Choice {
             losses: &[
-                ("scope.constraint", NO_DECISION),
-                ("trigger.gfp_mask", NO_DECISION),
-                ("trigger.gfp_flags", NO_DECISION),
-                ("trigger.order", NO_DECISION),
-                ("zones", NO_DECISION),
-                ("host_memory", NO_DECISION),
+                UNDECIDED[0],
+                UNDECIDED[1],
+                UNDECIDED[2],
+                UNDECIDED[3],
+                ("zones", NO_ZONES),
+                ("host_memory", NO_ZONES),
             ],
-            note: "the trigger is the task that marks the victim; the scope follows from what it reclaimed \
-                   last and from the limits of its memory cgroups",
+            note: BY_RECLAIM,
+            ..choice(&[DIRECT_RECLAIM, MEMCG_RECLAIM])
         },
     ],
 };
@@ -490,8 +506,67 @@ pub const PAGE_ALLOCATION: Role = Role {
     ],
 };
 
+/// `(…, …, …, struct kernel_clone_args *)`: where a program finds what a function returned depends on how many parameters
+/// there are.
+fn forks(btf: &Btf) -> Result<(), String> {
+    let parameters = |function: &str, count: usize| {
+        let prototype = btf.function(function).map_err(|missing| missing.to_string())?;
+        if prototype.params.len() == count {
+            Ok(())
+        } else {
+            Err(format!("{function}() takes {} arguments on this kernel", prototype.params.len()))
+        }
+    };
+    parameters("copy_process", 4)?;
+    parameters("alloc_pid", 3)?;
+    parameters("pids_can_fork", 2)
+}
+
+/// Where a system call's number stands.
+fn has_system_calls(btf: &Btf) -> Result<(), String> {
+    btf.member("pt_regs", "orig_ax").map(drop).map_err(|missing| missing.to_string())
+}
+
+const NO_ARGUMENTS: &str = "what the call asked for (making, clone_flags) is not at hand where it returns";
+/// The tracepoint that every system call passes once it is hooked.
+pub const SYSCALLS: &str = "sys_exit";
+const BY_SYSCALLS: &str = "every system call of every process gets slower by some 50 ns (a third of the cheapest one), and the causes \
+                           are inferred";
+const NO_FORKS: &str =
+    "no hook that costs nothing shows forks in this tier; the kernel log has the first that a cgroup refuses";
+
+/// Forks that fail. Each hook sees every fork, and leaves at once if it succeeded.
+pub const FORK_FAILURE: Role = Role {
+    name: "fork_failure",
+    purpose: "forks that fail for want of something, and what refused them",
+    choices: &[
+        Choice {
+            offered: Some(forks),
+            ..choice(&[
+                hook("fork_pid_fexit", Kind::Fexit, "alloc_pid"),
+                hook("fork_pids_fexit", Kind::Fexit, "pids_can_fork"),
+                hook("fork_fexit", Kind::Fexit, "copy_process"),
+            ])
+        },
+        Choice {
+            note: NO_ARGUMENTS,
+            ..choice(&[
+                hook("fork_pid_kretprobe", Kind::Kretprobe, "alloc_pid"),
+                hook("fork_pids_kretprobe", Kind::Kretprobe, "pids_can_fork"),
+                hook("fork_kretprobe", Kind::Kretprobe, "copy_process"),
+            ])
+        },
+        Choice {
+            offered: Some(has_system_calls),
+            note: BY_SYSCALLS,
+            ..choice(&[hook("fork_syscall_raw_tp", Kind::RawTracepoint, SYSCALLS)])
+        },
+        Choice { note: NO_FORKS, ..choice(&[]) },
+    ],
+};
+
 /// Every role.
-pub const ROLES: [Role; 12] = [
+pub const ROLES: [Role; 13] = [
     VICTIM,
     KILLED,
     RELIEF,
@@ -504,6 +579,7 @@ pub const ROLES: [Role; 12] = [
     ALLOC_FAILURE,
     HUGETLB,
     PAGE_ALLOCATION,
+    FORK_FAILURE,
 ];
 
 const fn choice(hooks: &'static [Hook]) -> Choice {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use oomtrace_ebpf::{
-    ABSENT, Field, Layout, MAX_ORDERS, NO_ARGUMENT, NODE_COUNTERS, Params, RSS_ANON, RSS_FILE, RSS_SHMEM,
-    RSS_SWAP,
+    ABSENT, Field, Layout, MAX_ORDERS, NO_ARGUMENT, NODE_COUNTERS, NODE_WORDS, Params, RSS_ANON, RSS_FILE,
+    RSS_SHMEM, RSS_SWAP,
 };
 
 use super::btf::{Btf, TypeShape};
@@ -100,16 +100,25 @@ pub fn resolve(btf: &Btf, cpus: u32) -> Resolved {
         |upid| u64::from(upid.size),
     );
     // Each is a pointer.
-    let memory_css = match (layout.css_set_subsys, controller(btf, &mut missing)) {
+    let mut css = |name: &'static str| match (layout.css_set_subsys, controller(btf, name, &mut missing)) {
         (subsys, Some(index)) if subsys != ABSENT => subsys + u64::from(index) * 8,
         _ => ABSENT,
     };
+    let (memory_css, pids_css) = (css("memory_cgrp_id"), css("pids_cgrp_id"));
+    let (reset_on_fork, reset_on_fork_mask) = reset_on_fork(btf);
+    if let Err(reason) = nproc_index(btf) {
+        (layout.ucounts_nproc, layout.user_ns_nproc_max) = (ABSENT, ABSENT);
+        missing.insert("ucounts_nproc", reason);
+    }
     let mut element = |of: &str, name: &'static str, array: u64| {
         let index = index(btf, of, name).map_err(|reason| missing.insert(name, reason)).ok();
         index.map_or(ABSENT, |index| array.saturating_add(u64::from(index) * 8))
     };
     let params = Params {
         memory_css,
+        pids_css,
+        reset_on_fork,
+        reset_on_fork_mask,
         upid_bytes,
         zone_free: element("zone_stat_item", "NR_FREE_PAGES", layout.zone_stat),
         zone_reserve_normal: element("zone_type", "ZONE_NORMAL", layout.zone_reserve),
@@ -117,8 +126,11 @@ pub fn resolve(btf: &Btf, cpus: u32) -> Resolved {
         node_counters: NODE_COUNTERS.map(|name| element("node_stat_item", name, layout.pgdat_stat)),
         cpus: if can_sum { cpus } else { 0 },
         reclaim_memcg_arg: reclaim_memcg_arg(btf),
+        reclaim_gfp_arg: reclaim_gfp_arg(btf),
         page_shift: crate::host::page_bytes().trailing_zeros(),
         orders: orders(btf, &layout),
+        node_words: node_words(btf),
+        reserved: 0,
     };
     Resolved { layout, params, rss_counters, missing }
 }
@@ -155,18 +167,39 @@ fn rss_indices(btf: &Btf) -> Result<(), String> {
     Ok(())
 }
 
-/// The memory controller's index among a task's. Another's would lead to another cgroup, which may look alike.
-fn controller(btf: &Btf, missing: &mut BTreeMap<&'static str, String>) -> Option<u32> {
+/// The bit that says whether children are scheduled in another way, and where its word is; no bit where it cannot be read.
+fn reset_on_fork(btf: &Btf) -> (u64, u32) {
+    let Ok(member) = btf.member("task_struct", "sched_reset_on_fork") else { return (ABSENT, 0) };
+    let Some(bits) = member.bits.filter(|bits| bits.width == 1 && member.size == 4 && bits.offset < 32)
+    else {
+        return (ABSENT, 0);
+    };
+    (u64::from(member.offset), 1 << bits.offset)
+}
+
+/// The programs know it by its number, 0. Before 5.14 there is none: then a user's processes are counted elsewhere.
+fn nproc_index(btf: &Btf) -> Result<(), String> {
+    const NAME: &str = "UCOUNT_RLIMIT_NPROC";
+    // 5.14 to 5.19 count it among others: there the field is missing by itself.
+    match btf.enum_value("rlimit_type", NAME) {
+        Ok(0) => Ok(()),
+        Ok(other) => Err(format!("{NAME} is {other} instead of 0 on this kernel")),
+        Err(missing) => Err(missing.to_string()),
+    }
+}
+
+/// A controller's index among a task's. Another's would lead to another cgroup, which may look alike.
+fn controller(btf: &Btf, name: &'static str, missing: &mut BTreeMap<&'static str, String>) -> Option<u32> {
     const OF: &str = "cgroup_subsys_id";
     let index = || {
-        let index = index(btf, OF, "memory_cgrp_id")?;
+        let index = index(btf, OF, name)?;
         let names = btf.enum_names(OF, index.into()).map_err(|missing| missing.to_string())?;
         match names.len() {
             1 => Ok(index),
             _ => Err(format!("{} have the same value in enum {OF}", names.join(" and "))),
         }
     };
-    index().map_err(|reason| missing.insert("memory_cgrp_id", reason)).ok()
+    index().map_err(|reason| missing.insert(name, reason)).ok()
 }
 
 /// A constant that is an index: none of the arrays has as many as 256 elements.
@@ -196,6 +229,25 @@ fn reclaim_memcg_arg(btf: &Btf) -> u32 {
         .and_then(|position| u32::try_from(position).ok())
         .filter(|position| *position <= 2)
         .unwrap_or(NO_ARGUMENT)
+}
+
+/// `gfp_t` is unsigned, and so is nothing else there.
+fn reclaim_gfp_arg(btf: &Btf) -> u32 {
+    let Ok(prototype) = btf.typedef_prototype("btf_trace_mm_vmscan_direct_reclaim_begin") else {
+        return NO_ARGUMENT;
+    };
+    let unsigned = |shape: &TypeShape| matches!(shape, TypeShape::Int { signed: false });
+    let position = prototype.params.iter().skip(1).position(|parameter| unsigned(&parameter.type_));
+    position
+        .and_then(|position| u32::try_from(position).ok())
+        .filter(|position| *position <= 1)
+        .unwrap_or(NO_ARGUMENT)
+}
+
+/// How large a `nodemask_t` is, in words of 64 nodes; 0 where that is more than there is room for, or something else.
+fn node_words(btf: &Btf) -> u32 {
+    let words = btf.member("task_struct", "mems_allowed").map_or(0, |mask| mask.size / 8);
+    if words as usize <= NODE_WORDS { words } else { 0 }
 }
 
 fn points_to(shape: &TypeShape, name: &str) -> bool {

@@ -32,6 +32,8 @@ pub struct Options {
     pub cpus: u32,
     /// Whether command lines are read.
     pub cmdline: bool,
+    /// Whether every system call may get slower so that forks that fail are seen where nothing else shows them.
+    pub fork_syscalls: bool,
 }
 
 /// The programs, attached. Dropping it detaches them.

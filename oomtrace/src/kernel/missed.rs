@@ -14,10 +14,10 @@ use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_prog_info};
 use oomtrace_ebpf::{Mark, RecordKind};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-use super::hooks::STALL;
+use super::hooks::Role;
 use crate::host;
 
-/// The programs that see rounds of reclaim.
+/// The programs of a role.
 #[derive(Debug)]
 pub struct Missed {
     programs: Vec<OwnedFd>,
@@ -28,10 +28,10 @@ pub struct Missed {
 }
 
 impl Missed {
-    /// Takes those that are loaded. The count begins here.
+    /// Takes those of `role` that are loaded. The count begins here.
     #[must_use]
-    pub fn of(ebpf: &Ebpf) -> Self {
-        let hooks = STALL.choices.iter().flat_map(|choice| choice.hooks);
+    pub fn of(ebpf: &Ebpf, role: &Role) -> Self {
+        let hooks = role.choices.iter().flat_map(|choice| choice.hooks);
         let programs = hooks.filter_map(|hook| descriptor(ebpf.program(hook.program)?)).collect();
         let mut missed = Self { programs, seen: 0, doubtful_until_ns: 0 };
         missed.seen = missed.count();
@@ -53,6 +53,13 @@ impl Missed {
             mark.stall_unseen = mark.stall_unseen.saturating_add(1);
             record.copy_from_slice(mark.as_bytes());
         }
+    }
+
+    /// Runs that were missed since this was asked last.
+    pub fn more(&mut self) -> u64 {
+        let (count, seen) = (self.count(), self.seen);
+        self.seen = count;
+        count.saturating_sub(seen)
     }
 
     fn count(&self) -> u64 {

@@ -14,4 +14,5 @@ mod own;
 pub mod roles;
 pub mod text;
 mod trampoline;
+pub mod untold;
 pub mod zones;

@@ -15,8 +15,8 @@ use serde::Serialize;
 use super::{
     btf::Btf,
     hooks::{
-        ALLOC_FAILURE, CANDIDATES, CMDLINE, COLLATERAL, Choice, DECISION, HUGETLB, Hook, KILLED, Kind,
-        OUTCOME, PAGE_ALLOCATION, RELIEF, Role, STALL, STAND_IN, Tier, VICTIM,
+        ALLOC_FAILURE, CANDIDATES, CMDLINE, COLLATERAL, Choice, DECISION, FORK_FAILURE, HUGETLB, Hook,
+        KILLED, Kind, OUTCOME, PAGE_ALLOCATION, RELIEF, Role, STALL, STAND_IN, SYSCALLS, Tier, VICTIM,
     },
     hurt,
     load::{CannotTrace, Options, chain},
@@ -81,7 +81,16 @@ impl Filling<'_> {
         } else {
             [&KILLED, &VICTIM, &RELIEF, &CMDLINE, &COLLATERAL]
         };
-        let rest = [&OUTCOME, &DECISION, &STALL, &CANDIDATES, &ALLOC_FAILURE, &HUGETLB, &PAGE_ALLOCATION];
+        let rest = [
+            &OUTCOME,
+            &DECISION,
+            &STALL,
+            &CANDIDATES,
+            &ALLOC_FAILURE,
+            &HUGETLB,
+            &PAGE_ALLOCATION,
+            &FORK_FAILURE,
+        ];
         // A tier that the user wants may prove not to be had at the last role.
         let needed = match self.options.tier {
             None if stand_in => 1,
@@ -146,6 +155,11 @@ impl Filling<'_> {
                 && choice.hooks.iter().any(|hook| hook.kind.tier() > Tier::Tracepoint)
             {
                 status.refused.push(Refusal { hooks: names(choice), reason: reason.to_owned() });
+                continue;
+            }
+            if !self.options.fork_syscalls && choice.hooks.iter().any(|hook| hook.target == SYSCALLS) {
+                let reason = "only with --fork-syscalls: every system call gets slower".to_owned();
+                status.refused.push(Refusal { hooks: names(choice), reason });
                 continue;
             }
             if choice.shared && !choice.hooks.iter().all(|hook| self.attached.contains(hook.program)) {

@@ -14,7 +14,7 @@ use aya::{
 };
 use oomtrace_ebpf::{self as abi, ABSENT, NODE_COUNTERS};
 
-use super::{hooks::Tier, layout::Resolved, load::Attached};
+use super::{layout::Resolved, load::Attached};
 use crate::{
     host::zoneinfo::{self, ZoneInfo},
     incident::{COUNTERS, HOST_MEMORY, ZONES},
@@ -59,7 +59,7 @@ const IN_PROC: [&str; NODE_COUNTERS.len()] = [
 #[must_use]
 pub fn missing(attached: &mut Attached, cpus: u32) -> BTreeMap<String, String> {
     // There it is missing anyway.
-    if attached.tier == Tier::Tracepoint {
+    if attached.roles.iter().any(|role| role.losses.contains_key(ZONES)) {
         return BTreeMap::new();
     }
     if let Err(differences) = check(&mut attached.ebpf, &attached.resolved, cpus) {

@@ -39,6 +39,21 @@ pub enum Line {
     },
     /// `Out of memory and no killable processes...`.
     NothingKillable,
+    /// `CPU: 0 PID: 42 Comm: x …`: the thread that a report is about, and many others that the kernel complains of.
+    Thread {
+        /// Thread id.
+        pid: u32,
+    },
+    /// `cgroup: fork rejected by pids controller in /path`: the first fork that a cgroup refused.
+    ForkRejected {
+        /// The cgroup's path.
+        path: String,
+    },
+    /// `Memory cgroup stats for /path:`: the memory cgroup at its limit.
+    Stats {
+        /// The cgroup's path.
+        path: String,
+    },
     /// `oom_reaper: reaped process …`.
     Reaped {
         /// Thread id.
@@ -70,6 +85,10 @@ pub struct Decided {
     pub oom_memcg: Option<String>,
     /// The victim's memory cgroup; `None`: its name leaves open what it is.
     pub task_memcg: Option<String>,
+    /// The nodes of the memory policy; `None`: there is none.
+    pub nodemask: Option<Vec<u32>>,
+    /// The nodes that the trigger's cpuset allows; `None`: a name leaves open which.
+    pub mems_allowed: Option<Vec<u32>>,
     /// The victim's thread id; `None`: the line is cut short.
     pub pid: Option<u32>,
 }
@@ -111,6 +130,9 @@ impl Line {
             .or_else(|| already_exiting(text))
             .or_else(|| reaped(text))
             .or_else(|| nothing_killable(text))
+            .or_else(|| thread(text))
+            .or_else(|| stats(text))
+            .or_else(|| fork_rejected(text))
     }
 }
 
@@ -196,15 +218,34 @@ fn decided(text: &[u8]) -> Option<Line> {
         && let Some((rest, pid)) = last_number(rest, b",pid=")
     {
         decided.pid = Some(pid);
-        (decided.oom_memcg, decided.task_memcg) = memcgs(rest);
+        if let Some(read) = memcgs(rest) {
+            decided.oom_memcg = read.oom_memcg.map(from_kernel);
+            decided.task_memcg = Some(from_kernel(read.task_memcg));
+            decided.mems_allowed =
+                last(read.head, MEMS_ALLOWED).and_then(|at| nodes(read.head.get(at + MEMS_ALLOWED.len()..)?));
+        }
     }
+    // Nothing that anyone could name stands before it.
+    let nodemask = rest.strip_prefix(b",nodemask=").unwrap_or_default();
+    decided.nodemask = find(nodemask, b",cpuset=").and_then(|end| nodes(nodemask.get(..end)?));
     Some(Line::Decided(Box::new(decided)))
+}
+
+const MEMS_ALLOWED: &[u8] = b",mems_allowed=";
+
+/// One way to read what stands between the constraint and the thread.
+#[derive(PartialEq)]
+struct Way<'a> {
+    /// What stands before the cgroups, up to the nodes that are allowed.
+    head: &'a [u8],
+    oom_memcg: Option<&'a [u8]>,
+    task_memcg: &'a [u8],
 }
 
 /// The cgroup at its limit and the victim's, in `,nodemask=…,cpuset=…,mems_allowed=…[,oom_memcg=…|,global_oom],
 /// task_memcg=…,task=…`, if there is but one way to read it.
-fn memcgs(text: &[u8]) -> (Option<String>, Option<String>) {
-    let mut ways: Vec<(Option<&[u8]>, &[u8])> = Vec::new();
+fn memcgs(text: &[u8]) -> Option<Way<'_>> {
+    let mut ways: Vec<Way<'_>> = Vec::new();
     for task in all(text, b",task=") {
         if text.len() - task > b",task=".len() + COMM_LEN {
             continue;
@@ -212,8 +253,8 @@ fn memcgs(text: &[u8]) -> (Option<String>, Option<String>) {
         for memcg in all(text, b",task_memcg=/").filter(|memcg| *memcg < task) {
             let Some(path) = text.get(memcg + b",task_memcg=".len()..task) else { continue };
             let Some(before) = text.get(..memcg) else { continue };
-            if before.strip_suffix(b",global_oom").is_some_and(ends_with_nodes) {
-                ways.push((None, path));
+            if let Some(head) = before.strip_suffix(b",global_oom").filter(|head| ends_with_nodes(head)) {
+                ways.push(Way { head, oom_memcg: None, task_memcg: path });
             }
             for limited in all(before, b",oom_memcg=/") {
                 let Some((head, limit)) = before.split_at_checked(limited) else { continue };
@@ -221,22 +262,33 @@ fn memcgs(text: &[u8]) -> (Option<String>, Option<String>) {
                 // The victim is at or below it.
                 let below = path.strip_prefix(limit).is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
                 if ends_with_nodes(head) && (below || limit == b"/") {
-                    ways.push((Some(limit), path));
+                    ways.push(Way { head, oom_memcg: Some(limit), task_memcg: path });
                 }
             }
         }
     }
     ways.dedup();
-    match ways[..] {
-        [(limit, path)] => (limit.map(from_kernel), Some(from_kernel(path))),
-        _ => (None, None),
+    let only = ways.pop();
+    only.filter(|_| ways.is_empty())
+}
+
+/// A list of nodes, as `%*pbl` prints it: `0-1,3`. A kernel has 1024 at the most.
+fn nodes(text: &[u8]) -> Option<Vec<u32>> {
+    let mut nodes = Vec::new();
+    for range in str::from_utf8(text).ok()?.split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        if last < first || last >= 1024 || nodes.last().is_some_and(|before| *before >= first) {
+            return None;
+        }
+        nodes.extend(first..=last);
     }
+    Some(nodes)
 }
 
 /// Whether a text ends with `,mems_allowed=` and a list of nodes.
 fn ends_with_nodes(text: &[u8]) -> bool {
-    const WORDS: &[u8] = b",mems_allowed=";
-    last(text, WORDS).and_then(|at| text.get(at + WORDS.len()..)).is_some_and(|nodes| {
+    last(text, MEMS_ALLOWED).and_then(|at| text.get(at + MEMS_ALLOWED.len()..)).is_some_and(|nodes| {
         nodes == b"(null)" || nodes.iter().all(|byte| byte.is_ascii_digit() || b",-".contains(byte))
     })
 }
@@ -271,6 +323,30 @@ fn reaped(text: &[u8]) -> Option<Line> {
 
 fn nothing_killable(text: &[u8]) -> Option<Line> {
     text.starts_with(b"Out of memory and no killable processes").then_some(Line::NothingKillable)
+}
+
+/// `dump_stack_print_info()` (lib/dump_stack.c), with `UID: 0` before the PID since 6.12.
+fn thread(text: &[u8]) -> Option<Line> {
+    let (_cpu, rest) = number(text.strip_prefix(b"CPU: ")?)?;
+    let rest = match rest.strip_prefix(b" UID: ") {
+        Some(rest) => number(rest)?.1,
+        None => rest,
+    };
+    let (pid, rest) = number(rest.strip_prefix(b" PID: ")?)?;
+    rest.starts_with(b" Comm: ").then_some(Line::Thread { pid })
+}
+
+/// `mem_cgroup_print_oom_meminfo()` (mm/memcontrol.c). Before 5.3 figures follow in the same line.
+fn stats(text: &[u8]) -> Option<Line> {
+    let path = text.strip_prefix(b"Memory cgroup stats for ")?.strip_suffix(b":")?;
+    path.starts_with(b"/").then(|| Line::Stats { path: from_kernel(path) })
+}
+
+/// `pids_can_fork()`, from 6.11 on `pids_event()` (kernel/cgroup/pids.c). The cgroup is that of the task; whose limit it is the
+/// line does not say.
+fn fork_rejected(text: &[u8]) -> Option<Line> {
+    let path = text.strip_prefix(b"cgroup: fork rejected by pids controller in ")?;
+    path.starts_with(b"/").then(|| Line::ForkRejected { path: from_kernel(path) })
 }
 
 /// A name in parentheses, and what follows: the kernel writes no parenthesis behind it.

@@ -118,11 +118,20 @@ fn decisions() {
          task=x,pid=7,uid=0",
     );
     assert_eq!((decided.oom_memcg, decided.task_memcg.as_deref()), (None, Some("/")));
+    assert_eq!((decided.nodemask, decided.mems_allowed), (None, Some(vec![0, 1, 3])));
     let decided = decision(
         "oom-kill:constraint=CONSTRAINT_MEMORY_POLICY,nodemask=1,3-4,cpuset=/,mems_allowed=0-4,global_oom,\
          task_memcg=/user.slice,task=x,pid=7,uid=0",
     );
     assert_eq!((decided.constraint.as_str(), decided.pid), ("CONSTRAINT_MEMORY_POLICY", Some(7)));
+    assert_eq!((decided.nodemask, decided.mems_allowed), (Some(vec![1, 3, 4]), Some(vec![0, 1, 2, 3, 4])));
+    for nonsense in ["9-1", "1,1", "0-5000", "", "x"] {
+        let decided = decision(&format!(
+            "oom-kill:constraint=CONSTRAINT_MEMORY_POLICY,nodemask={nonsense},cpuset=/,mems_allowed={nonsense},\
+             global_oom,task_memcg=/,task=x,pid=7,uid=0"
+        ));
+        assert_eq!((decided.nodemask, decided.mems_allowed), (None, None), "{nonsense}");
+    }
     // Without memory cgroups in the kernel.
     let decided = decision(
         "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,task=x,pid=7,uid=0",
@@ -133,6 +142,24 @@ fn decisions() {
         "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,mems_allowed=0,oom_memcg=/aaa",
     );
     assert_eq!((decided.constraint.as_str(), decided.pid), ("CONSTRAINT_MEMCG", None));
+}
+
+/// Guards what a report says of the one who asked: 5.10 and 7.2 wrote these.
+#[test]
+fn reports_name_their_thread_and_cgroup() {
+    for (text, pid) in [
+        ("CPU: 1 PID: 115 Comm: small-asker Not tainted 5.10.0-32-cloud-amd64 #1 Debian 5.10.223-1", 115),
+        ("CPU: 0 UID: 1001 PID: 137 Comm: x Tainted: G                T   7.2.13+deb14-cloud-amd64", 137),
+    ] {
+        assert_eq!(parse(text), Line::Thread { pid });
+    }
+    let stats = parse("Memory cgroup stats for /oomtrace-103-memcg_other/sha:red:");
+    assert_eq!(stats, Line::Stats { path: "/oomtrace-103-memcg_other/sha:red".to_owned() });
+    for other in
+        ["CPU: 1 PID: x Comm: y", "CPU0: PID: 1 Comm: y", "Memory cgroup stats for /a: cache:0KB rss:4KB"]
+    {
+        assert_eq!(Line::parse(other.as_bytes()), None, "{other}");
+    }
 }
 
 /// Guards cgroups whose names are made of the kernel's words: read right, or not at all.

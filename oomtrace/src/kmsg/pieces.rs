@@ -5,7 +5,12 @@ use super::{line::Line, record::LogRecord};
 /// Longest message, bytes: paths are at most `PATH_MAX` long.
 const LONGEST: usize = 8192;
 /// The kernel writes these piece by piece (`pr_cont()`); another CPU's message may come in between.
-const IN_PIECES: [&[u8]; 2] = [b"oom-kill:", b"Tasks in "];
+const IN_PIECES: [&[u8]; 4] = [
+    b"oom-kill:",
+    b"Tasks in ",
+    b"Memory cgroup stats for ",
+    b"cgroup: fork rejected by pids controller in ",
+];
 
 /// A message of the OOM killer's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +41,9 @@ impl Pieces {
                 && open.text.len() + record.text.len() <= LONGEST
             {
                 open.text.extend(record.text);
+                if ends(&open.text) {
+                    self.open.take().into_iter().for_each(whole);
+                }
             }
             return;
         }
@@ -50,8 +58,13 @@ impl Pieces {
         {
             whole(open);
         }
-        if in_pieces { self.open = Some(next) } else { whole(next) }
+        if in_pieces && !ends(&next.text) { self.open = Some(next) } else { whole(next) }
     }
+}
+
+/// Whether a message in pieces has come to its end. Of a decision that does not show: names may go on.
+fn ends(text: &[u8]) -> bool {
+    !text.starts_with(IN_PIECES[0]) && Line::parse(text).is_some()
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use wildmatch::WildMatch;
 
 use crate::{
-    cli::FilterArgs,
-    incident::{AllocFailure, Incident, Place, Victim},
+    cli::{FilterArgs, Kind},
+    incident::{AllocFailure, ForkFailure, Incident, Place, Victim},
 };
 
 /// See [`FilterArgs`].
@@ -16,6 +16,8 @@ pub struct Filter {
     comm: Option<WildMatch>,
     pid: Option<u32>,
     min_rss: Option<u64>,
+    /// What is shown; all if there is none.
+    kinds: Vec<Kind>,
 }
 
 impl Filter {
@@ -35,20 +37,33 @@ impl Filter {
             comm: args.comm.as_deref().map(WildMatch::new),
             pid: args.pid,
             min_rss: args.min_rss,
+            kinds: args.kind.clone(),
         }
     }
 
     /// Whether one victim of the incident passes every filter; without a filter, every incident does.
     #[must_use]
     pub fn passes(&self, incident: &Incident) -> bool {
-        self.is_none() || incident.victims.iter().any(|victim| self.passes_victim(victim))
+        self.takes(Kind::Oom)
+            && (self.is_none() || incident.victims.iter().any(|victim| self.passes_victim(victim)))
     }
 
     /// Whether the task of a failed allocation does. Its memory is not known.
     #[must_use]
     pub fn passes_failure(&self, failure: &AllocFailure) -> bool {
         let task = &failure.task;
-        self.is_none() || self.passes_process(task.pid, task.comm.as_deref(), &task.place, None)
+        self.takes(Kind::Oom) && self.passes_process(task.pid, task.comm.as_deref(), &task.place, None)
+    }
+
+    /// Whether the task of a fork that failed does. The same.
+    #[must_use]
+    pub fn passes_fork(&self, failure: &ForkFailure) -> bool {
+        let task = &failure.task;
+        self.takes(Kind::Fork) && self.passes_process(task.pid, task.comm.as_deref(), &task.place, None)
+    }
+
+    fn takes(&self, kind: Kind) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&kind)
     }
 
     fn is_none(&self) -> bool {

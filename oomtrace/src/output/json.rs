@@ -19,6 +19,7 @@ impl Format for Json {
             Message::Incident(Event::Closed(incident)) => Line::Oom(incident.clone()),
             Message::Incident(Event::Relieved(relief)) => Line::Relief(relief.clone()),
             Message::Incident(Event::AllocFailure(failure)) => Line::AllocFailure(failure.clone()),
+            Message::Incident(Event::ForkFailure(failure)) => Line::ForkFailure(failure.clone()),
             Message::Loss(loss) => Line::Loss(loss.clone()),
             Message::Status(status) => Line::Status(status.clone()),
         };

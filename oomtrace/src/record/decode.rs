@@ -6,11 +6,11 @@ use oomtrace_ebpf::{
 };
 use zerocopy::FromBytes;
 
-use super::kernel_log;
 use super::types::{
-    After, AllocFailure, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing, Key, Kin,
-    Level, Mark, Mm, Node, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Zone,
+    After, AllocFailure, Allowed, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing,
+    Key, Kin, Level, Mark, Mm, Node, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Zone,
 };
+use super::{fork, kernel_log};
 use crate::text;
 
 /// No process has a higher id (include/linux/threads.h).
@@ -87,9 +87,25 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
             let raw: abi::Node = exactly(kind, bytes)?;
             Record::Node(key(&raw.header), Box::new(node(&raw)))
         }
+        RecordKind::Allowed => {
+            let raw: abi::Allowed = exactly(kind, bytes)?;
+            Record::Allowed(key(&raw.header), allowed(&raw))
+        }
         RecordKind::AllocFailure => {
             let raw: abi::AllocFailure = exactly(kind, bytes)?;
             Record::AllocFailure(key(&raw.header), Box::new(alloc_failure(&raw)?))
+        }
+        RecordKind::ForkFailure => {
+            let raw: abi::ForkFailure = exactly(kind, bytes)?;
+            Record::ForkFailure(key(&raw.header), Box::new(fork::failure(&raw)?))
+        }
+        RecordKind::PidsLevel => {
+            let raw: abi::PidsLevel = exactly(kind, bytes)?;
+            Record::PidsLevel(key(&raw.header), Box::new(fork::level(&raw)))
+        }
+        RecordKind::ForkHost => {
+            let raw: abi::ForkHost = exactly(kind, bytes)?;
+            Record::ForkHost(key(&raw.header), Box::new(fork::host(&raw)))
         }
         RecordKind::Cmdline => Record::Cmdline(key(&header), Box::new(cmdline(bytes)?)),
         RecordKind::Kin => {
@@ -124,7 +140,7 @@ fn key(header: &Header) -> Key {
 }
 
 /// A value, if its bit says that it was read.
-fn known<T>(present: u32, bit: u32, value: T) -> Option<T> {
+pub(super) fn known<T>(present: u32, bit: u32, value: T) -> Option<T> {
     (present & bit != 0).then_some(value)
 }
 
@@ -132,7 +148,7 @@ fn limit(present: u32, bit: u32, pages: u64) -> Option<Ceiling> {
     known(present, bit, if pages < NO_LIMIT_PAGES { Ceiling::Pages(pages) } else { Ceiling::Unlimited })
 }
 
-fn task(raw: &TaskFacts) -> Task {
+pub(super) fn task(raw: &TaskFacts) -> Task {
     Task {
         pid: known(raw.present, task::PID, raw.pid),
         tid: known(raw.present, task::TID, raw.tid),
@@ -269,6 +285,16 @@ fn node(raw: &abi::Node) -> Node {
         // As above: node_page_state().
         counters: std::array::from_fn(|index| Some(u64::try_from(counter(index)?).unwrap_or(0))),
     }
+}
+
+fn allowed(raw: &abi::Allowed) -> Allowed {
+    let words = usize::try_from(raw.words).ok().and_then(|words| raw.nodes.get(..words)).unwrap_or(&[]);
+    let numbers = (0_u32..).step_by(64).zip(words).flat_map(|(first, word)| {
+        (0..64).filter(move |bit| word >> bit & 1 != 0).map(move |bit| first + bit)
+    });
+    // Nobody is confined to nothing.
+    let nodes = known(raw.present, 1, numbers.collect::<Vec<_>>()).filter(|nodes| !nodes.is_empty());
+    Allowed { nodes }
 }
 
 /// Of three sizes, so that a short one takes little of the ring.
@@ -413,6 +439,23 @@ mod tests {
         assert_eq!(mark.victim, Task { tid: Some(42), oom_score_adj: Some(-1000), ..Task::default() });
         assert_eq!(mark.mm, Mm::default());
         assert_eq!(mark.reclaim, None);
+    }
+
+    /// Guards the nodes that a request was confined to: each bit is one, and what was not read, or has none, is not known.
+    #[test]
+    fn allowed_nodes_are_counted_by_bits() {
+        let mut raw = abi::Allowed::new_zeroed();
+        raw.header.kind = RecordKind::Allowed as u16;
+        (raw.present, raw.words) = (1, 2);
+        (raw.nodes[0], raw.nodes[1], raw.nodes[2]) = (1 << 63 | 0b10, 1, 1);
+        let told = |raw: &abi::Allowed| {
+            let Ok(Record::Allowed(_, allowed)) = decode(raw.as_bytes()) else { panic!("no nodes") };
+            allowed.nodes
+        };
+        assert_eq!(told(&raw), Some(vec![1, 63, 64]));
+        assert_eq!(told(&abi::Allowed { present: 0, ..raw }), None);
+        assert_eq!(told(&abi::Allowed { words: 17, ..raw }), None);
+        assert_eq!(told(&abi::Allowed { nodes: [0; 16], ..raw }), None);
     }
 
     /// Guards kin: ids that cannot be, or are another's, are none; nobody is above the idle task, nor above one unread.

@@ -2,6 +2,7 @@
 
 mod decode;
 mod file;
+mod fork;
 mod kernel_log;
 pub mod privacy;
 mod recorder;
@@ -9,10 +10,11 @@ mod types;
 
 pub use decode::{DecodeError, decode};
 pub use file::{FileError, Frame, Reader, Writer};
+pub use fork::{ForkFailure, ForkHost, PidNamespace, PidsLevel, Site, UserLevel};
 pub use kernel_log::encode as encode_kernel_log;
 pub use recorder::{Recorder, create};
 pub use types::{
-    After, AllocFailure, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing,
+    After, AllocFailure, Allowed, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing,
     KernelLog, Key, Kin, Level, Mark, Mm, Node, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose,
     Zone,
 };

@@ -2,6 +2,8 @@
 
 use oomtrace_ebpf::NODE_COUNTERS;
 
+use super::fork::{ForkFailure, ForkHost, PidsLevel};
+
 /// The run of the OOM killer that a record belongs to, and its place in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
@@ -312,6 +314,13 @@ pub struct AllocFailure {
     pub remainder: bool,
 }
 
+/// The nodes whose memory a request could have been served from, where it was confined to some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// Their numbers, lowest first.
+    pub nodes: Option<Vec<u32>>,
+}
+
 /// What happens to a victim later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
@@ -399,6 +408,8 @@ pub enum Record {
     Zone(Key, Box<Zone>),
     /// The memory of a node.
     Node(Key, Box<Node>),
+    /// The nodes that the request was confined to.
+    Allowed(Key, Allowed),
     /// Something happened to a victim. Its key is no run's.
     Relief(Key, Relief),
     /// The command line of a process. Its key is no run's.
@@ -409,6 +420,12 @@ pub enum Record {
     Kin(Key, Box<Kin>),
     /// A message of the kernel log. Its key is no run's.
     KernelLog(Key, Box<KernelLog>),
+    /// A fork failed. Its run is no run of the OOM killer's; a remainder's key is no run's.
+    ForkFailure(Key, Box<ForkFailure>),
+    /// A cgroup of the pids controller, in such a run.
+    PidsLevel(Key, Box<PidsLevel>),
+    /// What the machine has of what forks take. Its key is no run's.
+    ForkHost(Key, Box<ForkHost>),
     /// An allocation failed. Its run is no run of the OOM killer's; a remainder's key is no run's.
     AllocFailure(Key, Box<AllocFailure>),
 }
@@ -425,6 +442,10 @@ impl Record {
             | Self::Candidate(key, _)
             | Self::Zone(key, _)
             | Self::Node(key, _)
+            | Self::Allowed(key, _)
+            | Self::ForkFailure(key, _)
+            | Self::PidsLevel(key, _)
+            | Self::ForkHost(key, _)
             | Self::Relief(key, _)
             | Self::Cmdline(key, _)
             | Self::Struck(key, _)

@@ -40,6 +40,9 @@ const CHUNK: usize = 128 << 10;
 /// A path that takes all of a workload's time: one that fills memory under a limit, and is never killed.
 const RECLAIM: &str = "reclaim round";
 
+/// A path whose every turn is a fork that succeeds.
+const FORK: &str = "fork, exit, wait";
+
 /// One path: its name, and what measures its cost in ns (instructions) each.
 type Path<'a> = (&'static str, Box<dyn Fn() -> Result<f64> + 'a>);
 
@@ -64,7 +67,7 @@ pub fn measure(bench: &Bench, tiers: &[String]) -> Result<()> {
         ("signal", Box::new(|| batches(100, || Ok(kill_process(getpid(), Signal::URG)?)))),
         ("signal, handled", Box::new(|| batches(100, handled))),
         ("thread", Box::new(|| batches(20, threaded))),
-        ("fork, exit, wait", Box::new(|| batches(1, forked))),
+        (FORK, Box::new(|| batches(1, forked))),
         ("spawn, exit, wait", Box::new(|| batches(1, || spawned(&tiny)))),
         (RECLAIM, Box::new(|| reclaim(&limited))),
     ];
@@ -88,13 +91,52 @@ pub fn measure(bench: &Bench, tiers: &[String]) -> Result<()> {
                 let without = f64::midpoint(*before, *after);
                 sample(name, "without oomtrace", "instructions", Some(without))?;
                 sample(&format!("added to {name}"), tier, "instructions", Some(with - without))?;
-                if *name == RECLAIM {
-                    let share = 100.0 * (with - without) / without;
-                    sample("added to a workload that reclaims", tier, "%", Some(share))?;
-                }
+                let workload = match *name {
+                    RECLAIM => "added to a workload that reclaims",
+                    FORK => "added to a workload that forks",
+                    _ => continue,
+                };
+                sample(workload, tier, "%", Some(100.0 * (with - without) / without))?;
             }
             before = after;
         }
+    }
+    if bench.alone {
+        return Ok(());
+    }
+    beside(
+        bench,
+        &tool::oomtrace(&bench.oomtrace, &["--tier", "tracepoint", "--fork-syscalls"]).named(SYSCALLS),
+    )?;
+    beside(bench, &tool::fork_peer())
+}
+
+/// The tracepoint tier with the ends of system calls.
+const SYSCALLS: &str = "tracepoint --fork-syscalls";
+
+/// Measures what another way to see forks adds to them, and to a system call that is none.
+fn beside(bench: &Bench, tool: &tool::Tool) -> Result<()> {
+    let both = || -> Result<[f64; 2]> {
+        sleep(SETTLE);
+        let asked = batches(100, || {
+            ask_parent();
+            Ok(())
+        })?;
+        Ok([asked, batches(1, forked)?])
+    };
+    tool.start(Stdio::null())?.stop()?;
+    let mut before = both()?;
+    for _ in 0..bench.runs {
+        let armed = tool.start(Stdio::null())?;
+        let with = both()?;
+        armed.stop()?;
+        let after = both()?;
+        let without = [0, 1].map(|path| f64::midpoint(before[path], after[path]));
+        sample("added to getppid", tool.name, "instructions", Some(with[0] - without[0]))?;
+        sample(&format!("added to {FORK}"), tool.name, "instructions", Some(with[1] - without[1]))?;
+        let share = 100.0 * (with[1] - without[1]) / without[1];
+        sample("added to a workload that forks", tool.name, "%", Some(share))?;
+        before = after;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::edit::Edit;
 use super::{Btf, Member, Record, kind};
 
 /// The members that oomtrace reads: struct, and path within it. Of alternatives each kernel has one.
-pub(super) const FIELDS: [(&str, &str); 75] = [
+pub(super) const FIELDS: [(&str, &str); 78] = [
     ("task_struct", "pid"),
     ("task_struct", "tgid"),
     ("task_struct", "comm"),
@@ -25,6 +25,7 @@ pub(super) const FIELDS: [(&str, &str); 75] = [
     ("pid", "numbers[0].nr"),
     ("task_struct", "pending.signal.sig[0]"),
     ("task_struct", "memcg_in_oom"),
+    ("task_struct", "mems_allowed.bits[0]"),
     ("cred", "uid"),
     ("signal_struct", "oom_score_adj"),
     ("signal_struct", "nr_threads"),
@@ -58,6 +59,7 @@ pub(super) const FIELDS: [(&str, &str); 75] = [
     ("mem_cgroup", "memsw.max"),
     ("oom_control", "zonelist"),
     ("oom_control", "memcg"),
+    ("oom_control", "nodemask"),
     ("oom_control", "gfp_mask"),
     ("oom_control", "order"),
     ("oom_control", "totalpages"),
@@ -66,6 +68,7 @@ pub(super) const FIELDS: [(&str, &str); 75] = [
     ("oom_control", "constraint"),
     ("zonelist", "_zonerefs[0].zone"),
     ("zonelist", "_zonerefs[1].zone"),
+    ("zoneref", "zone"),
     ("zone", "zone_pgdat"),
     ("zone", "name"),
     ("zone", "_watermark[0]"),
@@ -85,6 +88,43 @@ pub(super) const FIELDS: [(&str, &str); 75] = [
     ("mem_cgroup_per_node", "lruvec.pgdat"),
 ];
 
+/// Those that are read as a fork fails. A kill, by which changes are judged, shows none of them.
+#[cfg(test)]
+pub(super) const OF_FORKS: [(&str, &str); 28] = [
+    ("task_struct", "policy"),
+    ("task_struct", "fs"),
+    ("fs_struct", "in_exec"),
+    ("task_struct", "nsproxy"),
+    ("nsproxy", "pid_ns_for_children"),
+    ("pid_namespace", "pid_allocated"),
+    ("pid_namespace", "pid_max"),
+    ("pid_namespace", "parent"),
+    ("pid_namespace", "ns.inum"),
+    ("cred", "cap_effective"),
+    ("cred", "user"),
+    ("cred", "user_ns"),
+    ("cred", "ucounts"),
+    ("user_struct", "processes.counter"),
+    ("ucounts", "rlimit[0].counter"),
+    ("ucounts", "uid"),
+    ("ucounts", "ns"),
+    ("user_namespace", "ucounts"),
+    ("user_namespace", "rlimit_max[0]"),
+    ("user_namespace", "ns.inum"),
+    ("signal_struct", "rlim[6].rlim_cur"),
+    ("mm_struct", "data_vm"),
+    ("mm_struct", "stack_vm"),
+    ("pt_regs", "orig_ax"),
+    ("kernel_clone_args", "flags"),
+    ("pids_cgroup", "css.cgroup"),
+    ("pids_cgroup", "counter.counter"),
+    ("pids_cgroup", "limit.counter"),
+];
+
+/// The functions that it attaches to as well, for forks.
+#[cfg(test)]
+pub(super) const FUNCTIONS_OF_FORKS: [&str; 3] = ["alloc_pid", "pids_can_fork", "copy_process"];
+
 /// The functions that it attaches to.
 pub(super) const FUNCTIONS: [&str; 11] = [
     "oom_kill_process",
@@ -101,7 +141,7 @@ pub(super) const FUNCTIONS: [&str; 11] = [
 ];
 
 /// The tracepoints that it attaches to.
-pub(super) const TRACEPOINTS: [&str; 10] = [
+pub(super) const TRACEPOINTS: [&str; 11] = [
     "mark_victim",
     "signal_generate",
     "signal_deliver",
@@ -109,6 +149,7 @@ pub(super) const TRACEPOINTS: [&str; 10] = [
     "mm_vmscan_direct_reclaim_end",
     "mm_vmscan_memcg_reclaim_begin",
     "mm_vmscan_memcg_reclaim_end",
+    "reclaim_retry_zone",
     "sched_process_exit",
     "exit_mmap",
     "finish_task_reaping",

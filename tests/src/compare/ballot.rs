@@ -185,19 +185,20 @@ impl Figures<'_> {
                 row.comm.escape_ascii()
             )
         });
-        for (field, ours, pages) in [
-            ("rss_bytes", candidate.rss_bytes, row.rss_pages),
-            ("swap_bytes", candidate.swap_bytes, row.swap_pages),
+        for (field, ours, pages, apart) in [
+            ("rss_bytes", candidate.rss_bytes, row.rss_pages, 0),
+            ("swap_bytes", candidate.swap_bytes, row.swap_pages, self.case.swap_error_bytes()),
         ] {
-            self.moved(checks, field, ours, pages * page);
+            self.moved(checks, field, ours, (pages * page, apart));
         }
         self.score(checks, row);
     }
 
-    /// Checks an amount of memory: equal to the table's, or within what may have moved in between.
-    fn moved(&self, checks: &mut Checks, field: &str, ours: Option<u64>, listed: u64) {
+    /// Checks an amount of memory: equal to the table's, or within what that may be off by and what may have moved in
+    /// between.
+    fn moved(&self, checks: &mut Checks, field: &str, ours: Option<u64>, (listed, apart): (u64, u64)) {
         let what = self.what(field);
-        match self.candidate.pid.and_then(|pid| self.case.moved_bytes(pid)) {
+        match self.candidate.pid.and_then(|pid| self.case.moved_bytes(pid)).map(|moved| moved + apart) {
             Some(0) => checks.equal_if_given(&what, ours, Some(listed), "the task table"),
             Some(moved) if ours.is_some() => {
                 checks.within(&what, ours, Some(listed), moved, "the task table");
@@ -216,7 +217,7 @@ impl Figures<'_> {
         let moved = candidate.pid.and_then(|pid| self.case.moved_bytes(pid));
         let tracer = candidate.comm.as_deref() == Some("oomtrace");
         let unknown = if tracer { row.pgtables_bytes.max(GROWS) } else { row.pgtables_bytes };
-        let bound = moved.unwrap_or(unknown) / self.case.machine.page_bytes;
+        let bound = (moved.unwrap_or(unknown) + self.case.swap_error_bytes()) / self.case.machine.page_bytes;
         let score = self.case.score(rss + swap, row.pgtables_bytes, adj);
         checks.that(
             candidate.points.zip(score).is_some_and(|(ours, score)| ours.abs_diff(score) <= bound),

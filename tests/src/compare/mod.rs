@@ -158,6 +158,14 @@ impl<'a> Expected<'a> {
     }
 }
 
+impl Case<'_> {
+    /// What the kernel's figure of a process's swap may be off from oomtrace's, which is exact, in bytes. Where nothing can
+    /// be swapped both are 0.
+    fn swap_error_bytes(&self) -> u64 {
+        if self.expected.swap_bytes > 0 { self.machine.read_error_bytes() } else { 0 }
+    }
+}
+
 #[cfg(test)]
 mod ballot_tests;
 #[cfg(test)]

@@ -109,8 +109,13 @@ impl Scene {
 
     /// Compares `incident` in all ways, for a victim that may have moved `moving_bytes`.
     fn failures(&self, incident: &Value, moving_bytes: u64) -> Vec<String> {
-        let seen = self.seen(incident);
         let expected = Expected { moving_bytes, ..Expected::kill(&self.eater, &self.eater, &self.limited) };
+        self.failures_of(&expected, incident)
+    }
+
+    /// Compares `incident` in all ways with what was `expected`.
+    fn failures_of(&self, expected: &Expected<'_>, incident: &Value) -> Vec<String> {
+        let seen = self.seen(incident);
         let mut checks = Checks::default();
         counts(&mut checks, &seen, &[&self.eater]);
         let logged = seen.log.first().unwrap();
@@ -265,6 +270,33 @@ fn moving_memory_is_excused_to_its_bound() {
     assert_eq!(scene.failures(&incident, 4096).len(), 2, "anon and total of rss_kernel");
     incident["victims"][0]["rss"]["error_bytes"] = json!(4096);
     assert_eq!(scene.failures(&incident, 8192).len(), 2, "anon and total of rss, against the page tables");
+}
+
+/// Guards the allowance for swap that the kernel leaves out of its own figure: to its bound, where there is swap, and on
+/// the kernels that do.
+#[test]
+fn swap_that_a_kernel_leaves_out_is_excused_to_its_bound() {
+    let mut scene = Scene::new();
+    let bound = scene.machine.counter_error_bytes(1);
+    let failures = |scene: &Scene, swap_bytes: u64, more: u64| {
+        let mut incident = scene.incident();
+        incident["kernel"] = json!(scene.machine.kernel);
+        incident["scope"]["capacity_bytes"] = json!(50_331_648 + swap_bytes);
+        incident["victims"][0]["swap_bytes"] = json!(more);
+        for (at, listed) in [(0, 0), (1, 40_960)] {
+            incident["candidates"][at]["swap_bytes"] = json!(listed + more);
+        }
+        let expected = Expected { swap_bytes, ..Expected::kill(&scene.eater, &scene.eater, &scene.limited) };
+        scene.failures_of(&expected, &incident)
+    };
+    assert_eq!(failures(&scene, 4096, bound), [""; 0]);
+    // The victim's, and each candidate's with the score that it is part of.
+    assert_eq!(failures(&scene, 4096, bound + 4096).len(), 5, "more than CPUs can hold back");
+    assert_eq!(failures(&scene, 0, 4096).len(), 5, "nothing can be swapped");
+    for kernel in ["6.1.0", "7.2.13"] {
+        scene.machine.kernel = kernel.to_owned();
+        assert_eq!(failures(&scene, 4096, 4096).len(), 5, "{kernel} leaves nothing out");
+    }
 }
 
 /// Guards the counts: a kill that the log or the counters know of and oomtrace does not, or the other way about.

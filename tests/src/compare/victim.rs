@@ -184,7 +184,8 @@ impl Figures<'_> {
         let page = self.case.machine.page_bytes;
         let row = self.case.logged.task(self.kill.pid);
         let swap = row.map(|row| row.swap_pages * page);
-        checks.equal(&self.what("swap_bytes"), self.victim.swap_bytes, swap, "the task table");
+        let apart = self.case.swap_error_bytes();
+        checks.within(&self.what("swap_bytes"), self.victim.swap_bytes, swap, apart, "the task table");
         let share =
             self.case.capacity_bytes().and_then(|capacity| i64::try_from(capacity / page / 1000).ok());
         let badness = row.zip(share).and_then(|(row, share)| {

@@ -43,7 +43,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     hoarder.order(word::HOARD)?;
     hoarder.refused(stage.deadline)?;
     let mut seen = stage.finish(watch, &[])?;
-    let mut owes = false;
+    let mut by_log = false;
     if let Some(mut oomtrace) = oomtrace {
         let enough = |lines: &[Vec<u8>]| {
             let is_oom = |line: &Vec<u8>| object(line).is_ok_and(|object| kind(&object) == "oom");
@@ -54,9 +54,9 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
         let output = oomtrace.stop(stage.deadline)?;
         stage.keep_output("oomtrace", &output)?;
         let traced = read(output)?;
-        // No tracepoint tells of a run that found nobody.
+        // No tracepoint tells of a run that found nobody; the log does.
         let tier = traced.objects.first().and_then(|status| status.get("tier")).and_then(Value::as_str);
-        owes = tier.is_some_and(|tier| ["trampoline", "kprobe"].contains(&tier));
+        by_log = tier == Some("tracepoint");
         seen.traced = Some(traced);
     }
 
@@ -76,7 +76,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
         seen.traced.iter().flat_map(|traced| &traced.incidents).filter(|it| !it.fields.victims.is_empty());
     let invented: Vec<_> = invented.map(|incident| &incident.json).collect();
     checks.that(invented.is_empty(), || format!("victims are reported, and there was none: {invented:?}"));
-    let Some(traced) = seen.traced.as_ref().filter(|_| owes) else { return Ok(()) };
+    let Some(traced) = &seen.traced else { return Ok(()) };
     let in_vain = |it: &&Incident| it.fields.outcome.as_deref() == Some("no_victim");
     let in_vain: Vec<_> = traced.incidents.iter().filter(in_vain).collect();
     let runs = seen.log.iter().filter(|oom| oom.nobody).count();
@@ -85,7 +85,10 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     });
     for incident in in_vain {
         let fields = &incident.fields;
-        checks.equal("trigger.pid", fields.trigger.pid, Some(hoarder.pid()), "the scenario");
+        let pid = if by_log { fields.trigger.tid } else { fields.trigger.pid };
+        checks.equal("trigger.pid", pid, Some(hoarder.pid()), "the scenario");
+        let source = if by_log { "kmsg" } else { "ebpf" };
+        checks.equal("source", fields.source.as_deref(), Some(source), "the tier");
         let path = fields.scope.memcg.as_ref().and_then(|memcg| memcg.path.as_deref());
         checks.equal("scope.memcg.path", path, Some(group.path.as_str()), "the scenario");
     }

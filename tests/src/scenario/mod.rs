@@ -12,6 +12,8 @@ mod early;
 mod exhaust;
 mod exiting;
 mod filters;
+mod fork_storm;
+mod forks;
 mod global;
 mod global_mlock;
 mod global_slab;
@@ -31,7 +33,9 @@ mod nested_limit;
 mod nodes;
 mod oom_disabled;
 mod order2;
+mod other_kills;
 mod pidns;
+mod podman;
 mod reader_stopped;
 mod record_replay;
 mod refusals;
@@ -80,12 +84,12 @@ pub enum Needs {
     Memcg,
     /// Where the memory controller is in the version 2 hierarchy.
     Unified,
+    /// Where Podman is installed.
+    Podman,
     /// On a machine made for it, since the whole of it is concerned.
     Disposable,
     /// On such a machine with little memory, which fills soon.
     SmallDisposable,
-    /// On such a machine whose memory can be had in single pages alone.
-    Shreddable,
     /// On such a machine with two NUMA nodes.
     Numa,
     /// On such a machine with a device to swap to.
@@ -114,6 +118,7 @@ pub static ALL: &[Scenario] = &[
     two_cgroups::SCENARIO,
     container::SCENARIO,
     runtime::SCENARIO,
+    podman::SCENARIO,
     hostile_name::SCENARIO,
     record_replay::SCENARIO,
     filters::SCENARIO,
@@ -129,6 +134,9 @@ pub static ALL: &[Scenario] = &[
     pidns::SCENARIO,
     all_unkillable::SCENARIO,
     exiting::SCENARIO,
+    other_kills::SCENARIO,
+    forks::SCENARIO,
+    fork_storm::SCENARIO,
     relief::SCENARIO,
     stuck::SCENARIO,
     limit_lowered::SCENARIO,
@@ -155,18 +163,13 @@ impl Needs {
         match self {
             Self::Memcg => "any machine with a memory controller, version 1 or 2",
             Self::Unified => "a machine with the memory controller in the version 2 hierarchy",
+            Self::Podman => "a machine on which Podman is installed",
             Self::Disposable => {
                 "a machine made for these tests: one that runs from an initramfs, or --disposable"
             }
             Self::SmallDisposable => "a machine made for these tests, with at most 512 MiB of memory",
-            Self::Shreddable => {
-                "such a machine with a Linux before 7: there, memory that is free in single pages alone was not had reliably"
-            }
             Self::Numa => "a machine made for these tests, with two NUMA nodes and the version 2 hierarchy",
-            Self::Swap => {
-                "a machine made for these tests, with zram and the version 2 hierarchy, whose kernel (unlike 6.12) counts swap \
-                 exactly in its log"
-            }
+            Self::Swap => "a machine made for these tests, with zram and the version 2 hierarchy",
             Self::LegacyMemcg => {
                 "a machine made for these tests, with Linux 5.x: later ones cannot well move the controller to version 1"
             }
@@ -178,20 +181,12 @@ impl Needs {
         let met = match self {
             Self::Memcg => machine.hierarchy.is_some(),
             Self::Unified => machine.unified(),
+            Self::Podman => machine.hierarchy.is_some() && machine.podman.is_some(),
             Self::Disposable => machine.disposable,
             Self::LegacyMemcg => machine.disposable && machine.moves_memcg(),
             Self::SmallDisposable => machine.disposable && machine.memory_bytes <= SMALL,
-            Self::Shreddable => {
-                Self::SmallDisposable.unmet(machine).is_none() && !machine.kernel.starts_with("7.")
-            }
             Self::Numa => machine.disposable && machine.unified() && machine.nodes > 1,
-            // From 6.2 until 7.0 the OOM killer's own figures of swap lack what CPUs hold back.
-            Self::Swap => {
-                machine.disposable
-                    && machine.unified()
-                    && machine.zram
-                    && !machine.kernel.starts_with("6.12.")
-            }
+            Self::Swap => machine.disposable && machine.unified() && machine.zram,
         };
         (!met).then(|| format!("it can run on {}", self.describe()))
     }

@@ -1,6 +1,7 @@
-//! One node of two runs out, while the other has room.
+//! One node of two, the second, runs out, while the other has room.
 
 use anyhow::Result;
+use serde_json::json;
 
 use crate::compare::Expected;
 use crate::eat::word;
@@ -19,5 +20,9 @@ pub fn fill(stage: &mut Stage<'_>, mut eater: Eater, constraint: &str) -> Result
     let decision = seen.logged(eater.pid()).and_then(|oom| oom.decision.as_ref());
     let logged = decision.map(|decision| decision.constraint.as_str());
     stage.checks.equal("the log's constraint", logged, Some(constraint), "the scenario");
+    if let Some(incident) = seen.traced.as_ref().and_then(|traced| traced.incident_of(eater.pid())) {
+        let nodes = incident.json.pointer("/scope/nodes").cloned();
+        stage.checks.equal("scope.nodes", nodes, Some(json!([1])), "the scenario");
+    }
     Ok(())
 }

@@ -58,6 +58,8 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
         if let Some(traced) = &seen.traced {
             let verdict = traced.verdict_of(child);
             stage.checks.equal("verdict of a child", verdict, Some("pidns_collateral"), "the scenario");
+            let cgroup = traced.died(child).and_then(|died| died["cgroup"].as_str());
+            stage.checks.equal("cgroup of a child", cgroup, Some(group.path.as_str()), "the scenario");
         }
         stage.checks.that(seen.logged(child).is_none(), || format!("the log has {child} killed"));
         stage.checks.that(!procfs::lives(child), || format!("{child} outlives its namespace"));

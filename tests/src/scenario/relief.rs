@@ -8,6 +8,7 @@ use crate::compare::Expected;
 use crate::eat::{Eat, word};
 use crate::ftrace::{Event, Trace};
 use crate::incident::kind;
+use crate::machine::Pace;
 use crate::size::MIB;
 use crate::stage::Stage;
 use crate::tracer::Tracer;
@@ -31,6 +32,8 @@ const EXIT_MMAP: &str = "exit_mmap";
 const APART_NS: u64 = 1_000_000;
 /// The same where processors are emulated, on a host that has fewer: one may stand still in between.
 const APART_EMULATED_NS: u64 = 20_000_000;
+/// The same where time is exact. They were at most 19,000 apart, after 2,000,000 and more; an interrupt may come in between.
+const APART_EXACT_NS: u64 = 100_000;
 /// With tracepoints only, the mark is the first that tells of a victim. One that has ended this soon after it, in ns, may
 /// have been too quick.
 const QUICK_NS: u64 = 100_000;
@@ -108,37 +111,65 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let relief = reliefs.iter().find(id).context("no relief has the incident's id")?;
     let told = relief.get("victims").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     stage.checks.equal("victims relieved", Some(told.len()), Some(pids.len()), "the scenario");
-    let bound = if stage.machine.disposable { APART_EMULATED_NS } else { APART_NS };
-    let tracepoints_alone = incident.fields.tier.as_deref() == Some("tracepoint");
     for (index, pid) in pids.into_iter().enumerate() {
         let times =
             Times::of(&text, pid).with_context(|| format!("the kernel's trace does not tell of {pid}"))?;
-        let victim = told.iter().find(|told| told.get("pid").and_then(Value::as_u64) == Some(pid));
-        let figure = |name: &str| victim.and_then(|victim| victim.get(name)).and_then(Value::as_u64);
-        let reason =
-            |name: &str| relief.get("missing").and_then(|it| it.get(format!("victims[{index}].{name}")));
-        let within = |actual: u64| bound.max(actual / 20);
-        let checks = &mut stage.checks;
-        let quick = tracepoints_alone && times.exited_ns < QUICK_NS;
+        let figures = told.iter().find(|told| told.get("pid").and_then(Value::as_u64) == Some(pid));
+        let quick = incident.fields.tier.as_deref() == Some("tracepoint") && times.exited_ns < QUICK_NS;
+        Told { pid, figures, index, missing: relief.get("missing"), quick }.compare(stage, times);
+    }
+    Ok(())
+}
+
+/// What was told of a victim's end.
+struct Told<'a> {
+    pid: u64,
+    figures: Option<&'a Value>,
+    /// Its place among the victims, and why a figure of one of them is missing.
+    index: usize,
+    missing: Option<&'a Value>,
+    /// Whether it may have ended before it was known for a victim.
+    quick: bool,
+}
+
+impl Told<'_> {
+    /// Compares it with when things happened by the kernel's trace.
+    fn compare(&self, stage: &mut Stage<'_>, times: Times) {
+        let bound = match stage.machine.pace() {
+            Pace::Real => APART_NS,
+            Pace::Emulated => APART_EMULATED_NS,
+            Pace::Exact => APART_EXACT_NS,
+        };
+        let (pid, checks) = (self.pid, &mut stage.checks);
         for (name, actual) in [("exited_ns", Some(times.exited_ns)), ("freed_ns", times.freed_ns)] {
             let Some(actual) = actual else { continue };
-            let unseen = stage.machine.preempts_programs() || (quick && name == "exited_ns");
-            if unseen && figure(name).is_none() && reason(name).is_some() {
+            let ours = self.figure(name);
+            let unseen = stage.machine.misses_events() || (self.quick && name == "exited_ns");
+            if unseen && ours.is_none() && self.is_excused(name) {
                 checks.note(&format!("{name} of {pid} went unseen; it was"), actual);
             } else {
-                checks.within(name, figure(name), Some(actual), within(actual), "the kernel's trace");
+                let bound = bound.max(actual / 20);
+                checks.within(&format!("{name} of {pid}"), ours, Some(actual), bound, "the kernel's trace");
             }
         }
         if times.freed_ns.is_none() {
             // Before it ended, on the kernels whose trace does not tell.
-            let freed = figure("freed_ns");
+            let freed = self.figure("freed_ns");
             checks.that(freed.is_some_and(|ns| ns <= times.exited_ns + bound), || {
                 format!("{pid} is said to be free after {freed:?} ns, and ended after {} ns", times.exited_ns)
             });
         }
-        checks.note("ended after, ns", times.exited_ns);
+        checks.note(&format!("{pid} ended after, ns"), times.exited_ns);
     }
-    Ok(())
+
+    fn figure(&self, name: &str) -> Option<u64> {
+        self.figures?.get(name)?.as_u64()
+    }
+
+    /// Whether a figure's absence has a reason.
+    fn is_excused(&self, name: &str) -> bool {
+        self.missing.is_some_and(|missing| missing.get(format!("victims[{}].{name}", self.index)).is_some())
+    }
 }
 
 /// Waits for so many reliefs' lines. That they do not come is found by the comparison.

@@ -1,6 +1,6 @@
 //! A container of a real runtime: `runc`, which Docker, containerd and CRI-O start theirs with.
 
-use std::env;
+use std::env::current_exe;
 use std::fs;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -18,7 +18,7 @@ use crate::deadline::Deadline;
 use crate::eat::word;
 use crate::eater::Facts;
 use crate::lines::Lines;
-use crate::process::{end, wait_exit};
+use crate::process::{end, on_path, wait_exit};
 use crate::size::MIB;
 use crate::stage::{Scratch, Stage};
 use crate::witness::cgroup::Cgroup;
@@ -44,7 +44,7 @@ const CONTAINERD: &str = "/run/containerd/io.containerd.runtime.v2.task/k8s.io";
 const LOOK: Duration = Duration::from_millis(5);
 
 fn run(stage: &mut Stage<'_>) -> Result<()> {
-    let Some(runc) = find("runc") else {
+    let Some(runc) = on_path("runc") else {
         stage.skipped = Some("no container runtime is installed: put runc on the PATH".to_owned());
         return Ok(());
     };
@@ -94,12 +94,6 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A program on the PATH.
-fn find(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
-}
-
 /// An eater in a container. Dropping it removes the container.
 struct Container {
     runc: PathBuf,
@@ -125,7 +119,7 @@ impl Container {
         for folder in ["proc", "dev", "tmp"] {
             fs::create_dir_all(rootfs.join(folder)).context("cannot make a container's root")?;
         }
-        let own = env::current_exe().context("cannot find the scenarios' own binary")?;
+        let own = current_exe().context("cannot find the scenarios' own binary")?;
         fs::copy(own, rootfs.join("scenarios")).context("cannot copy the eater into a container's root")?;
         let config = serde_json::to_vec(&config(&cgroup.path)).context("cannot write a bundle")?;
         fs::write(bundle.join("config.json"), config).context("cannot write a bundle")?;

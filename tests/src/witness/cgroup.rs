@@ -96,6 +96,23 @@ impl Hierarchy {
         Cgroup { hierarchy: self.clone(), path: path.to_owned() }
     }
 
+    /// The cgroup in which process `pid` is.
+    pub fn cgroup_of(&self, pid: u64) -> Result<Cgroup> {
+        let file = format!("/proc/{pid}/cgroup");
+        let lines = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+        let path = self.choose_line(&lines).with_context(|| format!("{file} has no memory cgroup"))?;
+        Ok(self.cgroup(path))
+    }
+
+    /// Its path in the text of /proc/PID/cgroup: `ID:CONTROLLERS:PATH`.
+    fn choose_line<'text>(&self, lines: &'text str) -> Option<&'text str> {
+        lines.lines().find_map(|line| {
+            let mut parts = line.splitn(3, ':');
+            let id: u64 = parts.next()?.parse().ok()?;
+            (id == self.id).then(|| parts.nth(1))?
+        })
+    }
+
     /// The top of what is mounted here.
     #[must_use]
     pub fn top(&self) -> Cgroup {
@@ -299,6 +316,8 @@ mod tests {
             (found.version, found.id, found.mount()),
             (Version::V1, 8, Path::new("/sys/fs/cgroup/pids"))
         );
+        let lines = "8:pids:/p\n4:memory:/a:b/c\n1:name=systemd:/\n0::/u\n";
+        assert_eq!(found.choose_line(lines), Some("/a:b/c"));
     }
 
     /// Guards version 2, and a machine without the controller anywhere.
@@ -308,6 +327,8 @@ mod tests {
         let found = Hierarchy::choose("memory", mounts, "", |_| "cpu io memory pids\n".to_owned()).unwrap();
         assert_eq!((found.version, found.id), (Version::V2, 0));
         assert_eq!(Hierarchy::choose("memory", mounts, "", |_| "cpu\n".to_owned()), None);
+        assert_eq!(found.choose_line("0::/a.scope\n"), Some("/a.scope"));
+        assert_eq!(found.choose_line(""), None);
     }
 
     /// Guards paths where only a part of the hierarchy is mounted, as in a container.

@@ -54,18 +54,39 @@ struct Plan {
     cpus: u32,
     /// The tiers in which the scenarios run, one after the other.
     tiers: &'static [&'static str],
-    /// The tier in which all of them run; in the others those do that differ by tier. Half an hour has to do for all.
+    /// The tier in which all of them run; in the others those do that differ by tier, and none where time is exact. Half an
+    /// hour has to do for all.
     whole: Option<&'static str>,
     /// Modules to insert: what some scenarios are caught in.
     modules: &'static [&'static str],
-    /// Whether it is a machine of two NUMA nodes with a device to swap to, for the scenarios of those alone.
-    special: bool,
+    /// What it is for.
+    purpose: Purpose,
+}
+
+/// What a machine is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// Every scenario, but those that need a special machine.
+    Usual,
+    /// Those that need two NUMA nodes or a device to swap to.
+    Nodes,
+    /// Those that compare times: it has one processor, whose time passes by the instructions that it executes.
+    Times,
+}
+
+impl Purpose {
+    /// The scenarios that it is for; None for all.
+    fn scenarios(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Usual => None,
+            Self::Nodes => Some(&["cpuset", "mempolicy", "swap_limit"]),
+            Self::Times => Some(&["stall", "relief"]),
+        }
+    }
 }
 
 const EVERY_TIER: &[&str] = &["trampoline", "kprobe", "tracepoint"];
 
-/// What only such a machine can do.
-const SPECIAL: [&str; 3] = ["cpuset", "mempolicy", "swap_limit"];
 /// Two nodes, the second without processors, so that these need not be told apart.
 const NODES: [&str; 8] = [
     "-object",
@@ -82,7 +103,7 @@ const NODES_MEMORY: u32 = 256;
 
 /// What is booted. `auto` comes to trampolines on all of these; each tier is forced in turn, so that all must tell
 /// the same.
-const PLANS: [Plan; 10] = [
+const PLANS: [Plan; 14] = [
     // The counters of a process are per-CPU: with many, what each holds back matters.
     many("6.12"),
     many("7.2"),
@@ -93,9 +114,14 @@ const PLANS: [Plan; 10] = [
     small("6.12", "kprobe"),
     small("7.2", "trampoline"),
     // What zram compresses with is a module of its own here.
-    Plan { modules: &["lzo_rle", "zram"], ..special("5.10.223") },
-    special("6.12"),
-    special("7.2"),
+    Plan { modules: &["lzo_rle", "zram"], ..nodes("5.10.223") },
+    nodes("6.12"),
+    nodes("7.2"),
+    // Emulation that counts instructions takes ten seconds to boot, and as long again for each tier.
+    times("5.10", "trampoline"),
+    times("6.1", "tracepoint"),
+    times("6.12", "trampoline"),
+    times("7.2", "tracepoint"),
 ];
 
 /// The results of the scenarios on this machine, in the folder of all.
@@ -106,18 +132,23 @@ const FUSE: &[&str] = &["fuse"];
 /// A small machine, with every scenario in the tier `whole`.
 const fn small(kernel: &'static str, whole: &'static str) -> Plan {
     let whole = Some(whole);
-    Plan { kernel, memory: 256, cpus: 2, tiers: EVERY_TIER, whole, modules: &[], special: false }
+    Plan { kernel, memory: 256, cpus: 2, tiers: EVERY_TIER, whole, modules: &[], purpose: Purpose::Usual }
 }
 
 /// A machine with many processors.
 const fn many(kernel: &'static str) -> Plan {
-    Plan { kernel, memory: 512, cpus: 16, tiers: &["auto"], whole: None, modules: &[], special: false }
+    Plan { cpus: 16, memory: 512, tiers: &["auto"], whole: None, ..small(kernel, "") }
 }
 
 /// A machine with nodes and swap.
-const fn special(kernel: &'static str) -> Plan {
-    let (memory, modules) = (NODES_MEMORY, &["zram"]);
-    Plan { kernel, memory, cpus: 2, tiers: EVERY_TIER, whole: None, modules, special: true }
+const fn nodes(kernel: &'static str) -> Plan {
+    let purpose = Purpose::Nodes;
+    Plan { memory: NODES_MEMORY, whole: None, modules: &["zram"], purpose, ..small(kernel, "") }
+}
+
+/// A machine with exact times.
+const fn times(kernel: &'static str, whole: &'static str) -> Plan {
+    Plan { cpus: 1, purpose: Purpose::Times, ..small(kernel, whole) }
 }
 
 /// A guest may take this long: TCG on two processors needs some minutes.
@@ -128,52 +159,75 @@ const FULL_TIMEOUT: Duration = Duration::from_hours(2);
 impl Plan {
     /// What heads its columns.
     fn column(&self, tier: &str) -> String {
-        let cpus = if self.cpus == 2 { String::new() } else { format!(" {} CPUs", self.cpus) };
-        let nodes = if self.special { " 2 nodes" } else { "" };
-        format!("{}{cpus}{nodes} {tier}", self.kernel)
+        format!("{}{} {tier}", self.kernel, self.special())
+    }
+
+    /// What sets it apart from the other machines with its kernel.
+    fn special(&self) -> String {
+        match self.purpose {
+            Purpose::Usual if self.cpus == 2 => String::new(),
+            Purpose::Usual => format!(" {} CPUs", self.cpus),
+            Purpose::Nodes => " 2 nodes".to_owned(),
+            Purpose::Times => " exact time".to_owned(),
+        }
+    }
+
+    /// The tiers in which anything runs.
+    fn tiers(&self, choice: &Choice) -> impl Iterator<Item = &'static str> {
+        let (full, purpose, whole) = (choice.full, self.purpose, self.whole);
+        let one = !full && purpose == Purpose::Times;
+        self.tiers.iter().copied().filter(move |tier| !one || whole == Some(tier))
     }
 
     /// Those of the chosen scenarios that run here; None for all. Those that need a special machine are not applicable
     /// on the others, and say so.
     fn only(&self, choice: &Choice) -> Option<Vec<String>> {
         let chosen = |name: &str| choice.only.is_empty() || choice.only.iter().any(|only| only == name);
-        let names = SPECIAL.into_iter().filter(|name| chosen(name));
-        self.special.then(|| names.map(str::to_owned).collect())
+        let names = self.purpose.scenarios()?.iter().filter(|name| chosen(name));
+        Some(names.map(ToString::to_string).collect())
     }
 
     /// Where its results go, in a folder for all of them.
     fn artifacts(&self, folder: &Path) -> PathBuf {
-        let nodes = if self.special { "-nodes" } else { "" };
-        folder.join(format!("{}-{}{nodes}", self.kernel, self.cpus))
+        let special = match self.purpose {
+            Purpose::Usual => "",
+            Purpose::Nodes => "-nodes",
+            Purpose::Times => "-times",
+        };
+        folder.join(format!("{}-{}{special}", self.kernel, self.cpus))
     }
 
     fn guest(&self, built: &Built, artifacts: &Path, choice: &Choice) -> Result<Guest> {
         let wanted: Wanted = self.kernel.parse().map_err(anyhow::Error::msg)?;
         let script: Vec<_> = self
-            .tiers
-            .iter()
+            .tiers(choice)
             .map(|tier| {
                 let only = self.only(choice).unwrap_or_else(|| choice.only.clone());
                 let choice = Choice { only, full: choice.full };
-                let options = choice.options(self.whole == Some(*tier)).join(" ");
+                let mut options = choice.options(self.whole == Some(tier));
+                if self.purpose == Purpose::Times {
+                    options.push("--exact-times".to_owned());
+                }
+                let options = options.join(" ");
                 format!("scenarios run --tier {tier} --results /artifacts/{tier}.jsonl --keep /artifacts/{tier} {options}")
             })
             .collect();
+        // Where it cannot be had, the scenario that needs it says so.
+        let runc = if self.purpose == Purpose::Usual { package::runc().ok() } else { None };
         // Each tier is judged by its results: what one exits with must not end the others.
         let command = ["sh", "-c", &format!("{}; exit 0", script.join("; "))].map(OsString::from).to_vec();
         Ok(Guest {
             kernel: setup::kernel(&wanted, false)?,
             memory: self.memory,
             cpus: self.cpus,
-            icount: false,
+            icount: self.purpose == Purpose::Times,
             append: Vec::new(),
-            qemu: if self.special { NODES.map(str::to_owned).to_vec() } else { Vec::new() },
+            qemu: if self.purpose == Purpose::Nodes { NODES.map(str::to_owned).to_vec() } else { Vec::new() },
             timeout: choice.timeout(),
             copies: [
                 Some((built.oomtrace.clone(), "/usr/bin/oomtrace".into())),
                 Some((built.scenarios.clone(), "/usr/bin/scenarios".into())),
-                // Where it cannot be had, the scenario that needs it says so.
-                package::runc().ok().map(|runc| (runc, "/usr/bin/runc".into())),
+                runc.map(|runc| (runc, "/usr/bin/runc".into())),
             ]
             .into_iter()
             .flatten()
@@ -247,34 +301,34 @@ pub fn guests(built: &Built, choice: &Choice, jobs: usize) -> Result<Vec<Cell>> 
         }
         let guest = match plan.guest(built, &artifacts, choice) {
             Ok(guest) => guest,
-            Err(error) => return Ok(unavailable(plan, &format!("{error:#}"))),
+            Err(error) => return Ok(unavailable(plan, choice, &format!("{error:#}"))),
         };
-        let label = format!("Linux {} with {} CPUs", guest.kernel.version, plan.cpus);
+        let label = format!("Linux {}{}", guest.kernel.version, plan.special());
         let report = progress::step(&label, || guest.run(&machine, &Output::Capture));
-        Ok(outcome(plan, &artifacts, &report))
+        Ok(outcome(plan, choice, &artifacts, &report))
     });
     cells.into_iter().collect::<Result<Vec<_>>>().map(|cells| cells.into_iter().flatten().collect())
 }
 
 /// A kernel that cannot be had: every column of its is skipped, loudly.
-fn unavailable(plan: &Plan, reason: &str) -> Vec<Cell> {
-    let cell = |tier: &&str| Cell {
+fn unavailable(plan: &Plan, choice: &Choice, reason: &str) -> Vec<Cell> {
+    let cell = |tier: &str| Cell {
         row: "all scenarios".to_owned(),
         column: plan.column(tier),
         status: Status::Skipped,
         reason: reason.to_owned(),
     };
-    plan.tiers.iter().map(cell).collect()
+    plan.tiers(choice).map(cell).collect()
 }
 
-fn outcome(plan: &Plan, artifacts: &Path, report: &Result<Report>) -> Vec<Cell> {
+fn outcome(plan: &Plan, choice: &Choice, artifacts: &Path, report: &Result<Report>) -> Vec<Cell> {
     let failure = match report {
         Ok(Report { end: End::Exited(_), .. }) => None,
         Ok(report) => report.status().err().map(|error| format!("{error:#}")),
         Err(error) => Some(format!("{error:#}")),
     };
     let mut cells = Vec::new();
-    for tier in plan.tiers {
+    for tier in plan.tiers(choice) {
         let text = fs::read_to_string(artifacts.join(format!("{tier}.jsonl"))).unwrap_or_default();
         cells.extend(judged(&plan.column(tier), &text, failure.clone()));
     }
@@ -282,7 +336,7 @@ fn outcome(plan: &Plan, artifacts: &Path, report: &Result<Report>) -> Vec<Cell> 
         let clean = report.splats.is_empty();
         cells.push(Cell {
             row: "no kernel splat".to_owned(),
-            column: plan.column(plan.tiers.first().unwrap_or(&"auto")),
+            column: plan.column(plan.tiers(choice).next().unwrap_or("auto")),
             status: if clean { Status::Passed } else { Status::Failed },
             reason: report.splats.first().cloned().unwrap_or_default(),
         });
@@ -337,7 +391,8 @@ mod tests {
             assert!(plan.whole.is_none_or(|whole| plan.tiers.contains(&whole)), "{}", plan.kernel);
         }
         for tier in EVERY_TIER {
-            assert!(PLANS.iter().any(|plan| plan.whole == Some(tier)), "{tier}");
+            let all = |plan: &Plan| plan.purpose == Purpose::Usual && plan.whole == Some(tier);
+            assert!(PLANS.iter().any(all), "{tier}");
         }
     }
 
@@ -345,10 +400,14 @@ mod tests {
     #[test]
     fn special_machines_run_what_they_are_for() {
         let of = |only: &[&str]| Choice { only: only.iter().map(ToString::to_string).collect(), full: false };
-        let plan = special("6.12");
-        assert_eq!(plan.only(&of(&[])), Some(SPECIAL.map(str::to_owned).to_vec()));
-        assert_eq!(plan.only(&of(&["group", "cpuset"])), Some(vec!["cpuset".to_owned()]));
-        assert_eq!(plan.only(&of(&["group"])), Some(Vec::new()));
+        let names = |names: &[&str]| Some(names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(nodes("6.12").only(&of(&[])), names(&["cpuset", "mempolicy", "swap_limit"]));
+        assert_eq!(nodes("6.12").only(&of(&["group", "cpuset"])), names(&["cpuset"]));
+        assert_eq!(nodes("6.12").only(&of(&["group"])), names(&[]));
+        let times = times("6.12", "kprobe");
+        assert_eq!(times.only(&of(&["group", "stall"])), names(&["stall"]));
+        assert_eq!(times.tiers(&of(&[])).collect::<Vec<_>>(), ["kprobe"]);
+        assert_eq!(times.tiers(&Choice { only: Vec::new(), full: true }).collect::<Vec<_>>(), EVERY_TIER);
         assert_eq!(small("6.12", "kprobe").only(&of(&[])), None);
         let sizes = NODES
             .iter()

@@ -1,0 +1,33 @@
+//! What an assembler has to say.
+
+use super::{
+    failure::AllocFailure,
+    fork::ForkFailure,
+    types::{Incident, Relief},
+};
+
+/// What the assembler has to say.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// An incident's first victim was marked. More may come.
+    Opened(Box<Incident>),
+    /// An incident is complete.
+    Closed(Box<Incident>),
+    /// It is known what became of its victims.
+    Relieved(Box<Relief>),
+    /// An allocation failed, and nobody was killed.
+    AllocFailure(Box<AllocFailure>),
+    /// A fork failed.
+    ForkFailure(Box<ForkFailure>),
+}
+
+impl Event {
+    /// The incident, if it is complete.
+    #[must_use]
+    pub fn closed(&self) -> Option<&Incident> {
+        match self {
+            Self::Closed(incident) => Some(incident),
+            Self::Opened(_) | Self::Relieved(_) | Self::AllocFailure(_) | Self::ForkFailure(_) => None,
+        }
+    }
+}

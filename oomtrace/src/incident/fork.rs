@@ -1,0 +1,402 @@
+//! Forks that failed: their lines, what refused, and how often each happened.
+
+mod cause;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use self::cause::{Evidence, Found};
+use super::{
+    chain::Chain,
+    types::{Command, Common, Kinship, Place, SchemaName},
+};
+use crate::record::{self, ForkHost, PidsLevel, Task};
+
+/// Kinds of failures that are remembered, at most: as many as the kernel half's map holds.
+const REMEMBERED: usize = 2048;
+
+/// Marks a line as a fork that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub enum ForkFailureTag {
+    /// `fork_failure`.
+    #[serde(rename = "fork_failure")]
+    ForkFailure,
+}
+
+/// `fork()`, `vfork()`, `clone()` or `clone3()` failed for want of something. Identical failures (of the same name, user, cgroup
+/// and cause) are told once a second, with a count.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct ForkFailure {
+    /// `oomtrace/1`.
+    pub schema: SchemaName,
+    /// `fork_failure`.
+    pub r#type: ForkFailureTag,
+    /// What every line tells.
+    #[serde(flatten)]
+    pub common: Common,
+    /// The error that the call returned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errno: Option<u32>,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errno_name: Option<&'static str>,
+    /// What refused.
+    pub cause: ForkCause,
+    /// What the cause follows from.
+    pub proof: Proof,
+    /// What was to be made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub making: Option<Making>,
+    /// What was asked for (`CLONE_*`), as the kernel encodes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clone_flags: Option<u64>,
+    /// How many there may be, of what the cause counts: tasks, threads, ids.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// How many there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<u64>,
+    /// Of `overcommit` and `memcg_kmem`: the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_bytes: Option<u64>,
+    /// Of these: what is promised, or charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage_bytes: Option<u64>,
+    /// Whose limit it is: the path of a cgroup, a PID or user namespace, or the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_at: Option<String>,
+    /// How many levels that is above the task's own cgroup or namespace; 0: its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_depth: Option<u32>,
+    /// The task that forked.
+    pub task: ForkingTask,
+    /// How often this has happened since the line before about it. If more than once, the rest of the line is about the last
+    /// one.
+    pub count: u64,
+    /// The time since the line before about it, ns; 0 in the first.
+    pub window_ns: u64,
+    /// Fields that could not be had, by path, with the reason.
+    pub missing: BTreeMap<String, String>,
+    /// Records of this failure that were lost on the way.
+    pub lost_records: u64,
+}
+
+/// What keeps a task from forking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ForkCause {
+    /// `pids.max` of its cgroup, or of one above (`limit_at`).
+    PidsMax,
+    /// There are no more ids in a PID namespace: `kernel.pid_max`.
+    PidMax,
+    /// `kernel.threads-max`.
+    ThreadsMax,
+    /// `RLIMIT_NPROC`: the processes of its user, in its user namespace or one above.
+    RlimitNproc,
+    /// The first process of its PID namespace has ended, so that nobody can join any more.
+    PidnsDead,
+    /// `vm.overcommit_memory` is 2, and a copy of its memory may not be promised.
+    Overcommit,
+    /// Memory for the kernel's own part of a task, or for its page tables.
+    Memory,
+    /// The same, refused by a memory cgroup at its limit (`limit_at`).
+    MemcgKmem,
+    /// There are as many namespaces of a kind as may be, or as deep as they may be.
+    NamespaceLimit,
+    /// The task was killed while it forked: nothing was wanting.
+    FatalSignal,
+    /// No file descriptor is left for it, or for a copy of those that there are (EMFILE), or for anyone (ENFILE).
+    FdLimit,
+    /// It is scheduled by deadlines, which children cannot be.
+    DeadlinePolicy,
+    /// Another task that shares its file system information was in an exec.
+    ExecInProgress,
+    /// Something else: the error tells.
+    Other,
+}
+
+/// What a cause follows from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// From the function that returned the error.
+    Hook,
+    /// From what the limits and counts were as it failed.
+    State,
+    /// From the kernel log.
+    Log,
+}
+
+/// What was to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Making {
+    /// A process.
+    Process,
+    /// A thread of the same process.
+    Thread,
+    /// A thread of the kernel's.
+    KernelThread,
+}
+
+/// The task that forked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct ForkingTask {
+    /// Process id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Thread id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tid: Option<u32>,
+    /// Process id of its parent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ppid: Option<u32>,
+    /// Name of the thread; bytes that are not UTF-8 as `\xNN`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comm: Option<String>,
+    /// Real user id in the initial user namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Threads of the process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
+    /// Who it is among others.
+    #[serde(flatten)]
+    pub kinship: Kinship,
+    /// What it was started with.
+    #[serde(flatten)]
+    pub command: Command,
+    /// Where it ran: its memory cgroup.
+    #[serde(flatten)]
+    pub place: Place,
+}
+
+/// What has been told, so that each failure is counted once.
+#[derive(Debug, Default)]
+pub(super) struct Forks {
+    /// What the machine had of what forks take, when that was last read.
+    pub host: Option<ForkHost>,
+    /// Whether a hook has told of one: then the kernel log says nothing more.
+    pub hooked: bool,
+    /// The latest last.
+    told: VecDeque<Told>,
+}
+
+/// Names identical failures: what the kernel half counts together.
+type Name = (u32, record::Site, [bool; 5], u64, Option<u32>, Option<u32>, Option<String>);
+
+#[derive(Debug)]
+struct Told {
+    name: Name,
+    first_ns: u64,
+    total: u64,
+    at_ns: u64,
+    /// What the line said, for one that comes later without the cgroups.
+    found: Found,
+    place: Place,
+}
+
+/// What came with a failure.
+pub(super) struct With<'a> {
+    /// The memory cgroups of its task, if they came.
+    pub memory: Option<&'a Chain>,
+    /// Those of the pids controller.
+    pub pids: &'a Chain<PidsLevel>,
+    pub command: Command,
+    pub kinship: Kinship,
+    pub page_bytes: u32,
+    pub cpus: u32,
+    pub missing: BTreeMap<String, String>,
+}
+
+impl Forks {
+    /// The line of a failure; `None` if another one has counted it.
+    pub fn line(
+        &mut self,
+        failure: &record::ForkFailure,
+        with: With<'_>,
+        common: Common,
+    ) -> Option<ForkFailure> {
+        self.hooked = true;
+        let With { memory, pids, command, kinship, page_bytes, cpus, mut missing } = with;
+        let name = name(failure);
+        let at = self.told.iter().position(|told| told.name == name);
+        let before = at.and_then(|at| self.told.remove(at));
+        let counted = before.as_ref().filter(|told| told.first_ns == failure.first_ns);
+        let (total, last_ns) = counted.map_or((0, failure.first_ns), |told| (told.total, told.at_ns));
+        let Some(count) = failure.total.checked_sub(total).filter(|count| *count > 0) else {
+            self.told.extend(before);
+            return None;
+        };
+        let (found, place) = if let Some(told) = before.filter(|_| failure.remainder) {
+            (told.found, told.place)
+        } else {
+            let chain = memory.filter(|_| !failure.remainder);
+            let path = cgroup(chain, pids);
+            if let Err(reason) = &path {
+                missing.insert("task.cgroup".to_owned(), reason.clone());
+            }
+            let host = self.host.unwrap_or_default();
+            let evidence = Evidence { failure, memory: chain, pids, host, page_bytes, cpus };
+            (evidence.find(), Place::of(path.ok()))
+        };
+        missing.extend(found.missing.iter().map(|(field, reason)| ((*field).to_owned(), reason.clone())));
+        let task = &failure.task;
+        for (field, lacks) in [
+            ("task.pid", task.pid.is_none()),
+            ("task.tid", task.tid.is_none()),
+            ("task.ppid", task.ppid.is_none()),
+            ("task.comm", task.comm.is_none()),
+            ("task.uid", task.uid.is_none()),
+            ("task.threads", task.threads.is_none()),
+        ] {
+            if lacks {
+                missing.insert(field.to_owned(), UNREAD.to_owned());
+            }
+        }
+        let making = making(failure);
+        if making.is_none() {
+            for field in ["making", "clone_flags"] {
+                missing.insert(field.to_owned(), NO_ARGUMENTS.to_owned());
+            }
+        }
+        if self.told.len() >= REMEMBERED {
+            self.told.pop_front();
+        }
+        self.told.push_back(Told {
+            name,
+            first_ns: failure.first_ns,
+            total: failure.total,
+            at_ns: common.boot_ns,
+            found: found.clone(),
+            place: place.clone(),
+        });
+        let window_ns = common.boot_ns.saturating_sub(last_ns);
+        Some(ForkFailure {
+            schema: SchemaName::V1,
+            r#type: ForkFailureTag::ForkFailure,
+            common,
+            errno: Some(failure.errno),
+            errno_name: errno_name(failure.errno),
+            cause: found.cause,
+            proof: found.proof,
+            making,
+            clone_flags: failure.clone_flags,
+            limit: found.limit,
+            usage: found.usage,
+            limit_bytes: found.limit_bytes,
+            usage_bytes: found.usage_bytes,
+            limit_at: found.at,
+            limit_depth: found.depth,
+            task: ForkingTask {
+                pid: task.pid,
+                tid: task.tid,
+                ppid: task.ppid,
+                comm: task.comm.clone(),
+                uid: task.uid,
+                threads: task.threads,
+                kinship,
+                command,
+                place,
+            },
+            count,
+            window_ns: if total == 0 && count == 1 { 0 } else { window_ns },
+            missing,
+            lost_records: 0,
+        })
+    }
+}
+
+/// What the kernel log tells of the first fork that a cgroup refused.
+pub(super) fn rejected(path: String, common: Common) -> ForkFailure {
+    const UNHOOKED: &str =
+        "no hook shows forks in this tier; the kernel log has the first that a cgroup refuses";
+    let mut missing = BTreeMap::new();
+    for field in [
+        "errno",
+        "making",
+        "clone_flags",
+        "limit",
+        "usage",
+        "limit_at",
+        "task.pid",
+        "task.tid",
+        "task.ppid",
+        "task.comm",
+        "task.uid",
+        "task.threads",
+        "task.ns_pid",
+        "task.ancestors",
+        "task.cmdline",
+    ] {
+        missing.insert(field.to_owned(), UNHOOKED.to_owned());
+    }
+    ForkFailure {
+        schema: SchemaName::V1,
+        r#type: ForkFailureTag::ForkFailure,
+        common,
+        errno: None,
+        errno_name: None,
+        cause: ForkCause::PidsMax,
+        proof: Proof::Log,
+        making: None,
+        clone_flags: None,
+        limit: None,
+        usage: None,
+        limit_bytes: None,
+        usage_bytes: None,
+        limit_at: None,
+        limit_depth: None,
+        task: ForkingTask { place: Place::of(Some(path)), ..ForkingTask::default() },
+        count: 1,
+        window_ns: 0,
+        missing,
+        lost_records: 0,
+    }
+}
+
+const UNKNOWN: &str = "its chain of cgroups did not come in";
+const UNREAD: &str = "it could not be read in the kernel";
+const NO_ARGUMENTS: &str = "the arguments of the call are not at hand in this tier";
+
+/// `PF_KTHREAD` (include/linux/sched.h).
+const PF_KTHREAD: u32 = 0x0020_0000;
+/// `CLONE_THREAD` (include/uapi/linux/sched.h).
+const CLONE_THREAD: u64 = 0x0001_0000;
+
+/// The path of the task's cgroup: in version 2 both controllers are of one hierarchy, and either may reach further down.
+fn cgroup(memory: Option<&Chain>, pids: &Chain<PidsLevel>) -> Result<String, String> {
+    let path = memory.map_or_else(|| Err(UNKNOWN.to_owned()), |chain| chain.path(0))?;
+    let of_pids = pids.leaf().filter(|leaf| leaf.hierarchy == 0).and_then(|_| pids.path(0).ok());
+    Ok(of_pids.filter(|lower| lower.starts_with(&path)).unwrap_or(path))
+}
+
+fn making(failure: &record::ForkFailure) -> Option<Making> {
+    if failure.task.flags.is_some_and(|flags| flags & PF_KTHREAD != 0) {
+        return Some(Making::KernelThread);
+    }
+    let thread = failure.clone_flags? & CLONE_THREAD != 0;
+    Some(if thread { Making::Thread } else { Making::Process })
+}
+
+fn name(failure: &record::ForkFailure) -> Name {
+    let Task { uid, comm, .. } = &failure.task;
+    let state = [failure.fatal, failure.namespace_dead, failure.deadline, failure.in_exec, failure.crowded];
+    let namespace = failure.pid_namespaces.first().and_then(|namespace| namespace.inum);
+    (failure.errno, failure.site, state, failure.cgroup_id, *uid, namespace, comm.clone())
+}
+
+/// Names of the errors that a fork can fail with (include/uapi/asm-generic/errno-base.h).
+fn errno_name(errno: u32) -> Option<&'static str> {
+    Some(match errno {
+        4 => "EINTR",
+        11 => "EAGAIN",
+        12 => "ENOMEM",
+        23 => "ENFILE",
+        24 => "EMFILE",
+        28 => "ENOSPC",
+        _ => return None,
+    })
+}

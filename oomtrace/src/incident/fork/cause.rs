@@ -1,0 +1,258 @@
+//! What refused a fork: from the function that returned the error where a hook shows it, else from limits and counts, in
+//! the order in which `copy_process()` (kernel/fork.c) looks at them.
+
+use super::{ForkCause, Proof};
+use crate::{
+    incident::chain::Chain,
+    record::{Ceiling, ForkFailure, ForkHost, PidsLevel, Site},
+};
+
+/// What is known as a fork fails.
+pub(super) struct Evidence<'a> {
+    pub failure: &'a ForkFailure,
+    pub memory: Option<&'a Chain>,
+    pub pids: &'a Chain<PidsLevel>,
+    pub host: ForkHost,
+    pub page_bytes: u32,
+    pub cpus: u32,
+}
+
+/// What refused.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub cause: ForkCause,
+    pub proof: Proof,
+    pub limit: Option<u64>,
+    pub usage: Option<u64>,
+    pub limit_bytes: Option<u64>,
+    pub usage_bytes: Option<u64>,
+    /// Whose limit it is.
+    pub at: Option<String>,
+    /// Levels above the task's own.
+    pub depth: Option<u32>,
+    /// What is not known of these, and why.
+    pub missing: Vec<(&'static str, String)>,
+}
+
+const EINTR: u32 = 4;
+const EAGAIN: u32 = 11;
+const ENOMEM: u32 = 12;
+const ENFILE: u32 = 23;
+const EMFILE: u32 = 24;
+const ENOSPC: u32 = 28;
+/// `CLONE_VM` (include/uapi/linux/sched.h): nothing is copied.
+const CLONE_VM: u64 = 0x100;
+/// `CAP_SYS_ADMIN` and `CAP_SYS_RESOURCE` (include/uapi/linux/capability.h), in the initial user namespace: with either,
+/// `RLIMIT_NPROC` does not bind.
+const EXEMPT: u64 = 1 << 21 | 1 << 24;
+/// `PROC_USER_INIT_INO` (include/linux/proc_ns.h).
+const INITIAL_USER_NAMESPACE: u32 = 0xEFFF_FFFD;
+/// `RESERVED_PIDS` (include/linux/pid.h): low ids are not given out again.
+const RESERVED_PIDS: u64 = 300;
+/// Pages that a memory cgroup may be below its limit while a charge to it fails: each CPU keeps a stock of up to 64
+/// (`MEMCG_CHARGE_BATCH`), and a task's stack is charged as one (16 KiB on x86-64).
+const STOCK_PAGES_PER_CPU: u64 = 64;
+const STACK_PAGES: u64 = 4;
+
+impl Found {
+    fn new(cause: ForkCause, proof: Proof) -> Self {
+        Self {
+            cause,
+            proof,
+            limit: None,
+            usage: None,
+            limit_bytes: None,
+            usage_bytes: None,
+            at: None,
+            depth: None,
+            missing: Vec::new(),
+        }
+    }
+
+    /// Without limit, usage and level.
+    fn without(mut self, reason: &str) -> Self {
+        for field in ["limit", "usage", "limit_at"] {
+            self.missing.push((field, reason.to_owned()));
+        }
+        self
+    }
+}
+
+impl Evidence<'_> {
+    /// What refused.
+    pub fn find(&self) -> Found {
+        let failure = self.failure;
+        if failure.fatal && matches!(failure.errno, EINTR | ENOMEM | EAGAIN) {
+            return Found::new(ForkCause::FatalSignal, Proof::State);
+        }
+        match (failure.site, failure.errno) {
+            (Site::PidsCanFork, EAGAIN) => {
+                let found = Found::new(ForkCause::PidsMax, Proof::Hook);
+                self.pids_max(found.clone()).unwrap_or_else(|| found.without(ERASED))
+            }
+            (Site::AllocPid, EAGAIN) => {
+                let found = Found::new(ForkCause::PidMax, Proof::Hook);
+                self.pid_max(found.clone()).unwrap_or_else(|| found.without(ERASED))
+            }
+            (Site::AllocPid, ENOMEM) if failure.namespace_dead => {
+                Found::new(ForkCause::PidnsDead, Proof::Hook)
+            }
+            (Site::AllocPid, ENOMEM) => Found::new(ForkCause::Memory, Proof::Hook),
+            (Site::CopyProcess, EAGAIN) => self.again(),
+            (Site::Syscall, EAGAIN) => self.again_anywhere(),
+            (_, ENOMEM) => self.memory(),
+            (_, EMFILE | ENFILE) => {
+                Found::new(ForkCause::FdLimit, Proof::State).without("limits of descriptors are not read")
+            }
+            (_, ENOSPC) => Found::new(ForkCause::NamespaceLimit, Proof::State).without(NOT_READ),
+            _ => Found::new(ForkCause::Other, Proof::State),
+        }
+    }
+
+    /// EAGAIN of `copy_process()` itself.
+    fn again(&self) -> Found {
+        self.early().unwrap_or_else(|| Found::new(ForkCause::Other, Proof::State))
+    }
+
+    /// EAGAIN of whatever it calls: what no hook shows goes by the same order.
+    fn again_anywhere(&self) -> Found {
+        let found = |cause| Found::new(cause, Proof::State);
+        self.early()
+            .or_else(|| self.pid_max(found(ForkCause::PidMax)))
+            .or_else(|| self.pids_max(found(ForkCause::PidsMax)))
+            .unwrap_or_else(|| found(ForkCause::Other))
+    }
+
+    /// What is looked at before an id is allocated.
+    fn early(&self) -> Option<Found> {
+        let failure = self.failure;
+        if failure.crowded && !self.is_exempt() {
+            return Some(self.nproc());
+        }
+        if let (Some(threads), Some(most)) = (self.host.threads, self.host.threads_max)
+            && threads >= most
+        {
+            let mut found = Found::new(ForkCause::ThreadsMax, Proof::State);
+            (found.limit, found.usage, found.at) = (Some(most), Some(threads), Some("host".to_owned()));
+            return Some(found);
+        }
+        if failure.deadline {
+            return Some(Found::new(ForkCause::DeadlinePolicy, Proof::State));
+        }
+        failure.in_exec.then(|| Found::new(ForkCause::ExecInProgress, Proof::State))
+    }
+
+    /// Whether `RLIMIT_NPROC` does not bind the task: root, and whoever may use what is kept for it.
+    fn is_exempt(&self) -> bool {
+        let failure = self.failure;
+        let initial = failure.user_namespace.is_none_or(|inum| inum == INITIAL_USER_NAMESPACE);
+        failure.task.uid == Some(0)
+            || (initial && failure.capabilities.is_some_and(|capabilities| capabilities & EXEMPT != 0))
+    }
+
+    fn nproc(&self) -> Found {
+        let failure = self.failure;
+        let mut found = Found::new(ForkCause::RlimitNproc, Proof::State);
+        if failure.users.is_empty() {
+            // Up to 5.13 one count for all user namespaces.
+            (found.limit, found.usage, found.depth) =
+                (failure.nproc_limit, failure.user_processes.map(u64::from), Some(0));
+            found.at = failure.task.uid.map(|uid| format!("uid {uid}"));
+            return found;
+        }
+        let full = failure.users.iter().zip(0_u32..).find_map(|(user, depth)| {
+            let limit = if depth == 0 { failure.nproc_limit } else { user.max }?;
+            let count = user.count?;
+            (count >= limit).then_some((user, depth, limit, count))
+        });
+        let Some((user, depth, limit, count)) = full else { return found.without(ERASED) };
+        (found.limit, found.usage, found.depth) = (Some(limit), Some(count), Some(depth));
+        let namespace = user.inum.map_or_else(String::new, |inum| format!(" in user namespace {inum}"));
+        found.at = Some(format!("uid {}{namespace}", user.uid));
+        found
+    }
+
+    /// The PID namespace that has the fewest ids left, if it can be full at all. alloc_pid() (kernel/pid.c) begins with the
+    /// innermost, and each id there takes one in all around it.
+    fn pid_max(&self, mut found: Found) -> Option<Found> {
+        let (namespace, depth, limit, usage) = self
+            .failure
+            .pid_namespaces
+            .iter()
+            .zip(0_u32..)
+            .filter_map(|(namespace, depth)| {
+                let limit = namespace.pid_max.map(u64::from).or(self.host.pid_max)?;
+                Some((namespace, depth, limit, u64::from(namespace.allocated?)))
+            })
+            .filter(|(.., limit, usage)| usage.saturating_add(RESERVED_PIDS) >= *limit)
+            .min_by_key(|(.., limit, usage)| limit.saturating_sub(*usage))?;
+        (found.limit, found.usage, found.depth) = (Some(limit), Some(usage), Some(depth));
+        found.at = namespace.inum.map(|inum| format!("PID namespace {inum}"));
+        Some(found)
+    }
+
+    /// The first cgroup that is full, as pids_try_charge() goes (kernel/cgroup/pids.c).
+    fn pids_max(&self, mut found: Found) -> Option<Found> {
+        let (level, depth) = self.pids.levels().iter().zip(0_usize..).find(|(level, _)| {
+            level.usage.zip(level.limit.flatten()).is_some_and(|(usage, limit)| usage >= limit)
+        })?;
+        (found.limit, found.usage) = (level.limit.flatten(), level.usage);
+        found.depth = u32::try_from(depth).ok();
+        match self.pids.path(depth) {
+            Ok(path) => found.at = Some(path),
+            Err(reason) => found.missing.push(("limit_at", reason)),
+        }
+        Some(found)
+    }
+
+    /// ENOMEM.
+    fn memory(&self) -> Found {
+        if let Some(found) = self.memcg() {
+            return found;
+        }
+        let copies = self.failure.clone_flags.is_none_or(|flags| flags & CLONE_VM == 0);
+        if copies
+            && self.host.overcommit_memory == Some(2)
+            && let (Some((limit, committed)), Some(pages)) = (self.host.commit, self.failure.data_pages)
+            && committed.saturating_add(pages.saturating_mul(u64::from(self.page_bytes))) > limit
+        {
+            let mut found = Found::new(ForkCause::Overcommit, Proof::State);
+            (found.limit_bytes, found.usage_bytes) = (Some(limit), Some(committed));
+            found.at = Some("host".to_owned());
+            return found;
+        }
+        if self.failure.namespace_dead {
+            return Found::new(ForkCause::PidnsDead, Proof::State);
+        }
+        Found::new(ForkCause::Memory, Proof::State)
+    }
+
+    /// A memory cgroup that is full.
+    fn memcg(&self) -> Option<Found> {
+        let chain = self.memory?;
+        let slack = STOCK_PAGES_PER_CPU * u64::from(self.cpus) + STACK_PAGES;
+        let (level, depth) = chain.levels().iter().zip(0_usize..).find(|(level, _)| {
+            let limit = level.limit.and_then(Ceiling::pages);
+            level.usage_pages.zip(limit).is_some_and(|(usage, limit)| usage.saturating_add(slack) >= limit)
+        })?;
+        let bytes = |pages: u64| pages.saturating_mul(u64::from(self.page_bytes));
+        let mut found = Found::new(ForkCause::MemcgKmem, Proof::State);
+        found.limit_bytes = level.limit.and_then(Ceiling::pages).map(bytes);
+        found.usage_bytes = level.usage_pages.map(bytes);
+        found.depth = u32::try_from(depth).ok();
+        match chain.path(depth) {
+            Ok(path) => found.at = Some(path),
+            Err(reason) => found.missing.push(("limit_at", reason)),
+        }
+        Some(found)
+    }
+}
+
+/// Why there is no limit.
+const NOT_READ: &str = "how many namespaces there may be is not read";
+/// Why there is no level.
+const ERASED: &str = "no level was full any more when it was looked at";
+
+#[cfg(test)]
+#[path = "cause_tests.rs"]
+mod tests;

@@ -1,0 +1,190 @@
+use super::*;
+use crate::{
+    incident::chain::tests::level,
+    record::{CgroupId, PidNamespace, Task, UserLevel},
+};
+
+/// A fork of uid 1000 that `copy_process()` itself refused, with nothing amiss.
+fn failure(errno: u32) -> ForkFailure {
+    ForkFailure {
+        task: Task { uid: Some(1000), ..Task::default() },
+        errno,
+        site: Site::CopyProcess,
+        fatal: false,
+        namespace_dead: false,
+        deadline: false,
+        in_exec: false,
+        crowded: false,
+        clone_flags: Some(0),
+        capabilities: Some(0),
+        nproc_limit: Some(50),
+        user_processes: None,
+        user_namespace: Some(INITIAL_USER_NAMESPACE),
+        data_pages: Some(100),
+        cgroup_id: 9,
+        first_ns: 1,
+        total: 1,
+        pid_namespaces: vec![
+            PidNamespace { inum: Some(7), allocated: Some(20), pid_max: Some(400) },
+            PidNamespace { inum: Some(6), allocated: Some(150), pid_max: Some(32_768) },
+        ],
+        users: vec![
+            UserLevel { inum: Some(INITIAL_USER_NAMESPACE), uid: 1000, count: Some(3), max: None },
+            UserLevel { inum: Some(5), uid: 0, count: Some(8), max: Some(9) },
+        ],
+        remainder: false,
+    }
+}
+
+fn pids(levels: &[(u64, Option<u64>)]) -> Chain<PidsLevel> {
+    let last = levels.len() - 1;
+    let names = ["leaf", "middle", "top"];
+    levels.iter().enumerate().fold(Chain::EMPTY, |chain, (depth, (usage, limit))| {
+        chain.with(PidsLevel {
+            depth: u32::try_from(depth).unwrap(),
+            id: Some(CgroupId { hierarchy: 0, id: depth as u64 + 1 }),
+            name: Some(if depth == last { "" } else { names[depth] }.to_owned()),
+            name_truncated: false,
+            root: depth == last,
+            usage: Some(*usage),
+            limit: Some(*limit),
+        })
+    })
+}
+
+fn idle() -> ForkHost {
+    ForkHost {
+        threads: Some(100),
+        threads_max: Some(1000),
+        pid_max: Some(32_768),
+        overcommit_memory: Some(0),
+        commit: Some((1 << 30, 1 << 20)),
+    }
+}
+
+fn find(failure: &ForkFailure, host: ForkHost) -> Found {
+    let pids = pids(&[(3, None), (10, Some(10)), (10, Some(10)), (200, None)]);
+    let memory = Chain::default().with(level(0, 9, "leaf", 100, None)).with(level(1, 1, "", 100, None));
+    Evidence { failure, memory: Some(&memory), pids: &pids, host, page_bytes: 4096, cpus: 2 }.find()
+}
+
+/// Cause, proof, limit, usage, whose limit it is, and its level.
+type Told<'a> = (ForkCause, Proof, Option<u64>, Option<u64>, Option<&'a str>, Option<u32>);
+
+fn told(found: &Found) -> Told<'_> {
+    (found.cause, found.proof, found.limit, found.usage, found.at.as_deref(), found.depth)
+}
+
+/// Guards what hooks prove: the function that returned the error decides, whatever else is full.
+#[test]
+fn the_function_that_refused_decides() {
+    let crowded = |site, errno| ForkFailure { site, crowded: true, ..failure(errno) };
+    let found = find(&crowded(Site::PidsCanFork, EAGAIN), idle());
+    let middle = (ForkCause::PidsMax, Proof::Hook, Some(10), Some(10), Some("/top/middle"), Some(1));
+    assert_eq!(told(&found), middle, "the first that is full, from the leaf on");
+    let mut full = crowded(Site::AllocPid, EAGAIN);
+    full.pid_namespaces[0].allocated = Some(100);
+    let namespace = (ForkCause::PidMax, Proof::Hook, Some(400), Some(100), Some("PID namespace 7"), Some(0));
+    assert_eq!(told(&find(&full, idle())), namespace, "the lowest 300 ids are not given out again");
+    // Each id within takes one around it: the one that is fuller refused.
+    full.pid_namespaces[0].allocated = Some(310);
+    full.pid_namespaces[1] = PidNamespace { inum: Some(6), allocated: Some(311), pid_max: Some(400) };
+    let found = find(&full, idle());
+    assert_eq!((found.at.as_deref(), found.usage), (Some("PID namespace 6"), Some(311)));
+    full.pid_namespaces[1].allocated = Some(99);
+    full.pid_namespaces[0].allocated = Some(99);
+    let found = find(&full, idle());
+    assert_eq!((found.cause, found.limit, found.missing.len()), (ForkCause::PidMax, None, 3), "a race");
+    let dead = ForkFailure { namespace_dead: true, ..crowded(Site::AllocPid, ENOMEM) };
+    assert_eq!(find(&dead, idle()).cause, ForkCause::PidnsDead);
+    assert_eq!(find(&crowded(Site::AllocPid, ENOMEM), idle()).cause, ForkCause::Memory);
+}
+
+/// Guards the order in which copy_process() looks, where state alone tells: of two that hold, the first refused.
+#[test]
+fn state_is_looked_at_in_the_kernels_order() {
+    let busy = ForkHost { threads: Some(1000), ..idle() };
+    let all =
+        ForkFailure { crowded: true, deadline: true, in_exec: true, nproc_limit: Some(3), ..failure(EAGAIN) };
+    let user = format!("uid 1000 in user namespace {INITIAL_USER_NAMESPACE}");
+    let nproc = (ForkCause::RlimitNproc, Proof::State, Some(3), Some(3), Some(user.as_str()), Some(0));
+    assert_eq!(told(&find(&all, busy)), nproc);
+    let all = ForkFailure { crowded: false, ..all };
+    assert_eq!(
+        told(&find(&all, busy)),
+        (ForkCause::ThreadsMax, Proof::State, Some(1000), Some(1000), Some("host"), None)
+    );
+    assert_eq!(find(&all, idle()).cause, ForkCause::DeadlinePolicy);
+    let all = ForkFailure { deadline: false, ..all };
+    assert_eq!(find(&all, idle()).cause, ForkCause::ExecInProgress);
+    assert_eq!(find(&failure(EAGAIN), idle()).cause, ForkCause::Other, "nothing holds any more");
+}
+
+/// Guards who is not bound by RLIMIT_NPROC: root, and whoever has the capabilities in the initial user namespace.
+#[test]
+fn the_exempt_are_not_told_of_their_users_limit() {
+    let crowded = ForkFailure { crowded: true, nproc_limit: Some(3), ..failure(EAGAIN) };
+    let root = Task { uid: Some(0), ..Task::default() };
+    let cause = |failure: ForkFailure| find(&failure, idle()).cause;
+    assert_eq!(cause(ForkFailure { task: root, ..crowded.clone() }), ForkCause::Other);
+    let able = ForkFailure { capabilities: Some(1 << 24), ..crowded.clone() };
+    assert_eq!(cause(able.clone()), ForkCause::Other);
+    assert_eq!(cause(ForkFailure { user_namespace: Some(5), ..able }), ForkCause::RlimitNproc);
+    // Up to 5.13 there are no levels.
+    let old = ForkFailure { users: Vec::new(), user_processes: Some(3), ..crowded };
+    assert_eq!(
+        told(&find(&old, idle())),
+        (ForkCause::RlimitNproc, Proof::State, Some(3), Some(3), Some("uid 1000"), Some(0))
+    );
+}
+
+/// Guards user namespaces: the level that is full, by the limit of the one below it.
+#[test]
+fn the_full_user_namespace_is_told() {
+    let mut outer = ForkFailure { crowded: true, ..failure(EAGAIN) };
+    outer.users[1].count = Some(9);
+    let found = find(&outer, idle());
+    assert_eq!((found.limit, found.usage, found.depth), (Some(9), Some(9), Some(1)));
+    assert_eq!(found.at.as_deref(), Some("uid 0 in user namespace 5"));
+}
+
+/// Guards ENOMEM: a full memory cgroup, a promise that may not be made, and what is left.
+#[test]
+fn wants_of_memory_are_told_apart() {
+    let strict = ForkHost { overcommit_memory: Some(2), commit: Some((1 << 20, (1 << 20) - 4096)), ..idle() };
+    let found = find(&failure(ENOMEM), strict);
+    assert_eq!((found.cause, found.limit_bytes), (ForkCause::Overcommit, Some(1 << 20)));
+    let thread = ForkFailure { clone_flags: Some(CLONE_VM), ..failure(ENOMEM) };
+    assert_eq!(find(&thread, strict).cause, ForkCause::Memory, "nothing is copied");
+    let room = ForkHost { commit: Some((1 << 30, 1 << 20)), ..strict };
+    assert_eq!(find(&failure(ENOMEM), room).cause, ForkCause::Memory);
+    let full = Chain::default().with(level(0, 9, "a", 1000, Some(1100))).with(level(1, 1, "", 0, None));
+    let failure = failure(ENOMEM);
+    let empty = Chain::EMPTY;
+    let mut evidence = Evidence {
+        failure: &failure,
+        memory: Some(&full),
+        pids: &empty,
+        host: strict,
+        page_bytes: 4096,
+        cpus: 2,
+    };
+    let found = evidence.find();
+    assert_eq!(
+        (found.cause, found.usage_bytes, found.at.as_deref()),
+        (ForkCause::MemcgKmem, Some(1000 * 4096), Some("/a"))
+    );
+    evidence.cpus = 1;
+    assert_eq!(evidence.find().cause, ForkCause::Overcommit, "32 pages below what one CPU may hold back");
+}
+
+/// Guards what is no want: a task that dies is told as that, whatever holds.
+#[test]
+fn the_dying_are_told_apart() {
+    for errno in [EINTR, EAGAIN, ENOMEM] {
+        let dying = ForkFailure { fatal: true, crowded: true, ..failure(errno) };
+        assert_eq!(find(&dying, idle()).cause, ForkCause::FatalSignal, "{errno}");
+    }
+    assert_eq!(find(&failure(ENOSPC), idle()).cause, ForkCause::NamespaceLimit);
+    assert_eq!(find(&failure(EMFILE), idle()).cause, ForkCause::FdLimit);
+}

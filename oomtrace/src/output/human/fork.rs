@@ -1,0 +1,88 @@
+//! Forks that failed.
+
+use super::words::{grouped, size};
+use crate::{
+    incident::{ForkCause, ForkFailure, Making},
+    text::printable,
+};
+
+/// What refused, in the words of what an operator sets.
+pub(super) fn refused(failure: &ForkFailure) -> String {
+    let number = |number: u64| grouped(i64::try_from(number).unwrap_or(i64::MAX));
+    let at = || failure.limit_at.as_deref().map(printable);
+    let of = |what: &str| match (failure.limit, at()) {
+        (Some(limit), Some(at)) => format!("{what} {} of {at} reached", number(limit)),
+        (Some(limit), None) => format!("{what} {} reached", number(limit)),
+        (None, Some(at)) => format!("{what} of {at} reached"),
+        (None, None) => format!("{what} reached"),
+    };
+    let text = match failure.cause {
+        ForkCause::PidsMax => of("pids.max"),
+        ForkCause::PidMax => of("pid_max"),
+        ForkCause::ThreadsMax => of("threads-max"),
+        ForkCause::RlimitNproc => of("RLIMIT_NPROC (ulimit -u)"),
+        ForkCause::PidnsDead => "the first process of its PID namespace has ended".to_owned(),
+        ForkCause::Overcommit => match (failure.usage_bytes, failure.limit_bytes) {
+            (Some(usage), Some(limit)) => {
+                format!("{} of {} may be promised (vm.overcommit_memory=2)", size(usage), size(limit))
+            }
+            _ => "no more memory may be promised (vm.overcommit_memory=2)".to_owned(),
+        },
+        ForkCause::Memory => "no memory for the kernel's part of it".to_owned(),
+        ForkCause::MemcgKmem => match (failure.limit_bytes, at()) {
+            (Some(limit), Some(at)) => format!("limit {} of {at} reached", size(limit)),
+            _ => "a memory cgroup's limit reached".to_owned(),
+        },
+        ForkCause::NamespaceLimit => "as many namespaces as may be".to_owned(),
+        ForkCause::FdLimit => "no file descriptor is left".to_owned(),
+        ForkCause::FatalSignal => "it was killed while it forked".to_owned(),
+        ForkCause::DeadlinePolicy => "SCHED_DEADLINE cannot be inherited".to_owned(),
+        ForkCause::ExecInProgress => "another task that shares its root folder is in an exec".to_owned(),
+        ForkCause::Other => "why is not known".to_owned(),
+    };
+    let made = match failure.making {
+        Some(Making::Thread) => "no thread: ",
+        Some(Making::KernelThread) => "no kernel thread: ",
+        Some(Making::Process) | None => "",
+    };
+    match failure.errno_name {
+        Some(name) => format!("{made}{text} ({name})"),
+        None => format!("{made}{text}"),
+    }
+}
+
+/// What to do about it.
+pub(super) fn advice(failure: &ForkFailure) -> Option<String> {
+    let leak = "find what leaks processes (its command line and parents are above)";
+    Some(match failure.cause {
+        ForkCause::PidsMax => {
+            match failure.task.place.unit.as_deref().filter(|_| failure.limit_depth == Some(0)) {
+                Some(unit) => format!("raise TasksMax= of {}, or {leak}", printable(unit)),
+                None => format!("raise pids.max of that cgroup (TasksMax= of its unit), or {leak}"),
+            }
+        }
+        ForkCause::PidMax => {
+            format!("raise kernel.pid_max (of that namespace, from Linux 6.14 on), or {leak}")
+        }
+        ForkCause::ThreadsMax => format!("raise kernel.threads-max, or {leak}"),
+        ForkCause::RlimitNproc => {
+            format!("raise the user's limit (ulimit -u, LimitNPROC=, limits.conf), or {leak}")
+        }
+        ForkCause::PidnsDead => {
+            "start the container anew: a PID namespace does not outlive its first process".to_owned()
+        }
+        ForkCause::Overcommit => {
+            "raise vm.overcommit_ratio, add swap, or have the program use vfork() or posix_spawn()".to_owned()
+        }
+        ForkCause::Memory => {
+            "free memory: see `oomtrace` for kills and failed allocations beside it".to_owned()
+        }
+        ForkCause::MemcgKmem => "raise that memory limit, or free memory within it".to_owned(),
+        ForkCause::NamespaceLimit => "raise user.max_*_namespaces, or nest fewer".to_owned(),
+        ForkCause::FdLimit => {
+            "raise the limit of open files (ulimit -n, LimitNOFILE=, fs.nr_open)".to_owned()
+        }
+        ForkCause::DeadlinePolicy => "set SCHED_FLAG_RESET_ON_FORK for the task".to_owned(),
+        ForkCause::ExecInProgress | ForkCause::FatalSignal | ForkCause::Other => return None,
+    })
+}

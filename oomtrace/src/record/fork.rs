@@ -1,0 +1,208 @@
+//! Records about forks that failed: what they say, and how it stands in their bytes.
+
+use oomtrace_ebpf::{self as abi, NAME_LEN, fork, fork_host, forking, level, site};
+
+use super::{
+    decode::{DecodeError, known, task},
+    types::{CgroupId, Task},
+};
+use crate::text;
+
+/// Which function returned the error first, as far as hooks tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// `copy_process()` itself, or what it calls and no hook shows.
+    CopyProcess,
+    /// `alloc_pid()`.
+    AllocPid,
+    /// `pids_can_fork()`.
+    PidsCanFork,
+    /// The system call: no hook shows more.
+    Syscall,
+}
+
+/// A PID namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PidNamespace {
+    /// Its number.
+    pub inum: Option<u32>,
+    /// Ids in use.
+    pub allocated: Option<u32>,
+    /// No id is as high (since 6.14).
+    pub pid_max: Option<u32>,
+}
+
+/// A user namespace that counts a user's processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserLevel {
+    /// Its number.
+    pub inum: Option<u32>,
+    /// The user, in the initial user namespace.
+    pub uid: u32,
+    /// Processes.
+    pub count: Option<u64>,
+    /// How many may be; `None` for the first: there the task's own limit counts.
+    pub max: Option<u64>,
+}
+
+/// A fork failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and any of them may hold beside any other"
+)]
+pub struct ForkFailure {
+    /// The task that forked.
+    pub task: Task,
+    /// The error, positive.
+    pub errno: u32,
+    /// Who returned it.
+    pub site: Site,
+    /// The task is to die.
+    pub fatal: bool,
+    /// The first process of the child's PID namespace has ended.
+    pub namespace_dead: bool,
+    /// The task is scheduled by deadlines, and its children would be.
+    pub deadline: bool,
+    /// Another task that shares its file system information is in an exec.
+    pub in_exec: bool,
+    /// Its user has as many processes as may be.
+    pub crowded: bool,
+    /// What it asked for (`CLONE_*`).
+    pub clone_flags: Option<u64>,
+    /// What it may do, a bit each.
+    pub capabilities: Option<u64>,
+    /// Its `RLIMIT_NPROC`; `u64::MAX`: none.
+    pub nproc_limit: Option<u64>,
+    /// Processes of its user (before 5.14).
+    pub user_processes: Option<u32>,
+    /// The number of its user namespace.
+    pub user_namespace: Option<u32>,
+    /// Private memory that a copy of its address space would be charged for at the most, pages.
+    pub data_pages: Option<u64>,
+    /// The cgroup by which failures are told apart.
+    pub cgroup_id: u64,
+    /// When identical failures began, ns since boot.
+    pub first_ns: u64,
+    /// How many since then.
+    pub total: u64,
+    /// PID namespaces, from the child's outwards.
+    pub pid_namespaces: Vec<PidNamespace>,
+    /// User namespaces, from the task's outwards.
+    pub users: Vec<UserLevel>,
+    /// Whether this is no failure, but the count of those that were not told.
+    pub remainder: bool,
+}
+
+/// A cgroup of the pids controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PidsLevel {
+    /// 0 for the child's own, 1 for its parent, ….
+    pub depth: u32,
+    /// Its id.
+    pub id: Option<CgroupId>,
+    /// Name of its directory; bytes that are not UTF-8 as `\xNN`.
+    pub name: Option<String>,
+    /// Whether the name goes on.
+    pub name_truncated: bool,
+    /// Whether it is the root.
+    pub root: bool,
+    /// Tasks in it.
+    pub usage: Option<u64>,
+    /// How many may be; `Some(None)`: any number.
+    pub limit: Option<Option<u64>>,
+}
+
+/// What the machine has of what forks take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ForkHost {
+    /// Threads of all processes.
+    pub threads: Option<u64>,
+    /// `kernel.threads-max`.
+    pub threads_max: Option<u64>,
+    /// `kernel.pid_max`.
+    pub pid_max: Option<u64>,
+    /// `vm.overcommit_memory`.
+    pub overcommit_memory: Option<u32>,
+    /// How much memory may be promised, and how much is, bytes.
+    pub commit: Option<(u64, u64)>,
+}
+
+/// `PIDS_MAX` is `PID_MAX_LIMIT + 1` (kernel/cgroup/pids.c; include/linux/threads.h).
+const PIDS_MAX: u64 = (4 << 20) + 1;
+
+pub(super) fn failure(raw: &abi::ForkFailure) -> Result<ForkFailure, DecodeError> {
+    let site = match raw.site {
+        site::COPY_PROCESS => Site::CopyProcess,
+        site::ALLOC_PID => Site::AllocPid,
+        site::PIDS_CAN_FORK => Site::PidsCanFork,
+        site::SYSCALL => Site::Syscall,
+        what => return Err(DecodeError::UnknownEvent { what }),
+    };
+    let holds = |bit: u32| raw.state & bit != 0;
+    let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    let user = |user: &abi::UserLevel| UserLevel {
+        inum: known(user.present, fork::INUM, user.inum),
+        uid: user.uid,
+        count: known(user.present, fork::COUNT, count(user.count)),
+        max: known(user.present, fork::MAX, count(user.max)),
+    };
+    let namespace = |namespace: &abi::PidNamespace| PidNamespace {
+        inum: known(namespace.present, fork::INUM, namespace.inum),
+        allocated: known(namespace.present, fork::ALLOCATED, namespace.allocated),
+        pid_max: known(namespace.present, fork::PID_MAX, namespace.pid_max),
+    };
+    Ok(ForkFailure {
+        task: task(&raw.task),
+        errno: raw.errno,
+        site,
+        fatal: holds(forking::FATAL),
+        namespace_dead: holds(forking::NAMESPACE_DEAD),
+        deadline: holds(forking::DEADLINE),
+        in_exec: holds(forking::IN_EXEC),
+        crowded: holds(forking::NPROC),
+        clone_flags: known(raw.present, fork::FLAGS, raw.clone_flags),
+        capabilities: known(raw.present, fork::CAPABILITIES, raw.cap_effective),
+        nproc_limit: known(raw.present, fork::NPROC_LIMIT, raw.nproc_limit),
+        user_processes: known(raw.present, fork::USER_PROCESSES, raw.user_processes),
+        user_namespace: known(raw.present, fork::USER_NS, raw.user_ns_inum),
+        data_pages: known(raw.present, fork::DATA_PAGES, raw.data_pages),
+        cgroup_id: raw.cgroup_id,
+        first_ns: raw.first_ns,
+        total: raw.total,
+        // Above the initial one there is none to read.
+        pid_namespaces: raw
+            .pid_namespaces
+            .iter()
+            .filter(|one| one.present & fork::ALLOCATED != 0)
+            .map(namespace)
+            .collect(),
+        users: raw.users.iter().filter(|one| one.present & fork::COUNT != 0).map(user).collect(),
+        // Time since boot is never 0.
+        remainder: raw.header.opened_ns == 0,
+    })
+}
+
+pub(super) fn level(raw: &abi::PidsLevel) -> PidsLevel {
+    let name_len = usize::try_from(raw.name_len).ok().filter(|len| *len > 0);
+    let limit = u64::try_from(raw.limit).ok();
+    PidsLevel {
+        depth: raw.depth,
+        id: known(raw.present, level::ID, CgroupId { hierarchy: raw.hierarchy, id: raw.id }),
+        name: name_len.map(|_| text::from_kernel(&raw.name)),
+        name_truncated: name_len.is_some_and(|len| len >= NAME_LEN),
+        root: known(raw.present, level::PARENT, raw.parent == 0) == Some(true),
+        usage: known(raw.present, level::USAGE, u64::try_from(raw.usage).unwrap_or(0)),
+        limit: known(raw.present, level::LIMIT, limit.filter(|limit| *limit < PIDS_MAX)),
+    }
+}
+
+pub(super) fn host(raw: &abi::ForkHost) -> ForkHost {
+    ForkHost {
+        threads: known(raw.present, fork_host::THREADS, raw.threads),
+        threads_max: known(raw.present, fork_host::THREADS_MAX, raw.threads_max),
+        pid_max: known(raw.present, fork_host::PID_MAX, raw.pid_max),
+        overcommit_memory: known(raw.present, fork_host::OVERCOMMIT, raw.overcommit_memory),
+        commit: known(raw.present, fork_host::COMMIT, (raw.commit_limit_bytes, raw.committed_bytes)),
+    }
+}
