@@ -12,6 +12,7 @@ use crate::bench::Bench;
 use crate::eat::{self, Eat};
 use crate::fail::{self, Fail};
 use crate::fork::child::{self, Fork};
+use crate::fork::mix::Mix;
 use crate::fork::selftest::SelfTest;
 use crate::machine::Machine;
 use crate::results::Results;
@@ -54,6 +55,9 @@ enum Command {
     /// Have forks fail for each cause there is, as root, without oomtrace. Exit status 1 when one could not be brought
     /// about, or was not counted right.
     ForkSelftest(SelfTest),
+    /// Have forks fail for mixtures of causes drawn by chance, as root, without oomtrace. Exit status 1 when another cause refused
+    /// than the one that had to.
+    ForkMix(Mix),
     /// Measure what oomtrace costs.
     #[command(hide = true)]
     Bench(Bench),
@@ -136,6 +140,7 @@ pub fn main() -> ExitCode {
         Command::Fail(fail) => fail::run(&fail).map(|()| true),
         Command::Fork(fork) => child::run(&fork).map(|()| true),
         Command::ForkSelftest(test) => test.run(),
+        Command::ForkMix(mix) => mix.run(),
         Command::Bench(bench) => bench.run().map(|()| true),
         Command::Tenant(tenant) => tenant::run(&tenant).map(|()| true),
     };

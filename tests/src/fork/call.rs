@@ -29,6 +29,16 @@ pub enum Call {
         /// `CLONE_*`.
         flags: u64,
     },
+    /// clone3(2) into the cgroup whose folder this is a descriptor of.
+    Into {
+        /// The descriptor.
+        cgroup: i32,
+    },
+    /// clone3(2), the child to have this id.
+    WithId {
+        /// The id.
+        id: i32,
+    },
     /// clone(2) as pthread_create(3) does it, with these flags in addition.
     Thread {
         /// `CLONE_*`.
@@ -43,6 +53,8 @@ const THREAD: u64 = (libc::CLONE_VM
     | libc::CLONE_SIGHAND
     | libc::CLONE_THREAD
     | libc::CLONE_SYSVSEM) as u64;
+/// `CLONE_INTO_CGROUP`, which is beyond what the C library's type can hold.
+const INTO_CGROUP: u64 = 1 << 33;
 /// What is told of a child's end, where it is no thread.
 const TELL: u64 = libc::SIGCHLD as u64;
 /// Where a sleeper's byte would go if there were one.
@@ -50,7 +62,7 @@ static NOTHING: AtomicU8 = AtomicU8::new(0);
 /// Where the kernel puts the descriptor that `CLONE_PIDFD` asks for.
 static PIDFD: AtomicI32 = AtomicI32::new(-1);
 
-/// What clone3 is told (`struct clone_args`, include/uapi/linux/sched.h, as far as it went first).
+/// What clone3 is told (`struct clone_args`, include/uapi/linux/sched.h, as it is since 5.7).
 #[repr(C)]
 #[derive(Debug, Default)]
 struct Arguments {
@@ -62,6 +74,9 @@ struct Arguments {
     stack: u64,
     stack_size: u64,
     tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
 }
 
 /// A place in which children sleep. Dropping it wakes them, and they end; so does the end of its maker, however that comes
@@ -89,18 +104,26 @@ impl Call {
             Self::Fork => "fork",
             Self::Vfork => "vfork",
             Self::Clone { .. } | Self::Thread { .. } => "clone",
-            Self::Clone3 { .. } => "clone3",
+            Self::Clone3 { .. } | Self::Into { .. } | Self::WithId { .. } => "clone3",
+        }
+    }
+
+    /// What it asks for in all: `CLONE_*`.
+    #[must_use]
+    pub fn flags(self) -> u64 {
+        match self {
+            Self::Fork | Self::WithId { .. } => 0,
+            Self::Vfork => (libc::CLONE_VFORK | libc::CLONE_VM) as u64,
+            Self::Clone { flags } | Self::Clone3 { flags } => flags,
+            Self::Thread { flags } => THREAD | flags,
+            Self::Into { .. } => INTO_CGROUP,
         }
     }
 
     /// Whether it makes a thread of the caller's process, which nobody waits for.
     #[must_use]
     pub fn makes_thread(self) -> bool {
-        match self {
-            Self::Fork | Self::Vfork => false,
-            Self::Thread { .. } => true,
-            Self::Clone { flags } | Self::Clone3 { flags } => flags & libc::CLONE_THREAD as u64 != 0,
-        }
+        self.flags() & libc::CLONE_THREAD as u64 != 0
     }
 
     /// Makes one that ends at once, or sleeps in `bed`: its id, or the error's number. Of a process that shares memory and
@@ -122,22 +145,29 @@ impl Call {
 /// -1, and ends.
 fn enter(call: Call, (close, wait): (i32, i32)) -> i64 {
     let signal = |flags: u64| if flags & libc::CLONE_THREAD as u64 == 0 { TELL } else { 0 };
-    let told: Arguments;
+    let flags = call.flags();
+    let wanted_id;
+    let mut told = Arguments { flags, exit_signal: signal(flags), ..Arguments::default() };
+    match call {
+        Call::Clone3 { .. } if flags & libc::CLONE_PIDFD as u64 != 0 => told.pidfd = PIDFD.as_ptr() as u64,
+        Call::Into { cgroup } => told.cgroup = u64::from(cgroup.unsigned_abs()),
+        Call::WithId { id } => {
+            wanted_id = id;
+            (told.set_tid, told.set_tid_size) = ((&raw const wanted_id) as u64, 1);
+        }
+        _ => {}
+    }
     let (number, first, second) = match call {
         Call::Fork => (libc::SYS_fork, 0, 0),
         Call::Vfork => (libc::SYS_vfork, 0, 0),
-        Call::Clone { flags } => (libc::SYS_clone, flags | signal(flags), 0),
-        Call::Thread { flags } => (libc::SYS_clone, THREAD | flags, 0),
-        Call::Clone3 { flags } => {
-            let asked = flags & libc::CLONE_PIDFD as u64 != 0;
-            let pidfd = if asked { PIDFD.as_ptr() as u64 } else { 0 };
-            told = Arguments { flags, pidfd, exit_signal: signal(flags), ..Arguments::default() };
+        Call::Clone { .. } | Call::Thread { .. } => (libc::SYS_clone, flags | signal(flags), 0),
+        Call::Clone3 { .. } | Call::Into { .. } | Call::WithId { .. } => {
             (libc::SYS_clone3, (&raw const told) as u64, size_of::<Arguments>() as u64)
         }
     };
     let result;
-    // SAFETY: the parent gets a result in a register, as from any system call, and what it tells lives until then. The child
-    // stays within these instructions: it does not use the stack, which may be its parent's.
+    // SAFETY: the parent gets a result in a register, as from any system call, and what it tells lives until then. The
+    // child stays within these instructions: it does not use the stack, which may be its parent's.
     unsafe {
         asm!(
             "syscall",

@@ -52,6 +52,8 @@ struct Works {
     resumed: bool,
     /// Whether it is such a child, and is to end.
     leaves: bool,
+    /// How many threads it had before it made any.
+    alone: usize,
 }
 
 /// Runs the forker until its standard input ends.
@@ -59,7 +61,7 @@ pub fn run(fork: &Fork) -> Result<()> {
     let name = fork.name.clone();
     let work = move || {
         name.map_or(Ok(()), take_name)?;
-        Works::default().obey()
+        Works { alone: threads()?, ..Works::default() }.obey()
     };
     if fork.thread {
         thread::spawn(work).join().map_err(|_| anyhow!("the forking thread panicked"))?
@@ -105,7 +107,7 @@ impl Works {
                 .with_context(|| format!("cannot write {text:?} to {}", file.display()))?,
             Order::Become(uid) => state::become_user(uid)?,
             Order::Limit { resource, soft, hard } => state::limit(resource, soft, hard)?,
-            Order::Descriptor(number) => state::descriptor(number)?,
+            Order::Open { file, descriptor } => state::open(&file, descriptor)?,
             Order::Unshare(flags) => leave_namespaces(flags)?,
             Order::Enter(flags) => self.enter(flags)?,
             Order::Leave => {
@@ -142,7 +144,10 @@ impl Works {
                 let (mut there, mut back) = self.gate.take().context("there is no gate")?;
                 there.write_all(b"0").context("cannot join a cgroup")?;
                 let done = self.carry_out_all(orders);
-                back.write_all(b"0").context("cannot go back to a cgroup")?;
+                if let Err(error) = back.write_all(b"0") {
+                    // There is no memory to say so in any other way.
+                    exit(error.raw_os_error().unwrap_or(1));
+                }
                 self.gate = Some((there, back));
                 return done.map(Some);
             }
@@ -174,7 +179,7 @@ impl Works {
         let mut tally = begun();
         while tally.attempts < count {
             let made = call.make(Some(bed));
-            tally.count(&made);
+            tally.count(made);
             match made {
                 Ok(id) if !call.makes_thread() => self.held.push(id),
                 Ok(_) => {}
@@ -193,9 +198,7 @@ impl Works {
         }
         // Nobody is told of a thread's end.
         let end = Instant::now() + END;
-        while fs::read_dir("/proc/self/task").context("cannot list the threads")?.count()
-            > 1 + usize::from(self.execution.is_some())
-        {
+        while threads()? > self.alone + usize::from(self.execution.is_some()) {
             ensure!(Instant::now() < end, "threads do not end");
             thread::sleep(Duration::from_millis(1));
         }
@@ -204,27 +207,47 @@ impl Works {
 
     /// Goes on in new namespaces as a child. This process waits for its end, and goes on itself if that was wanted.
     fn enter(&mut self, flags: u64) -> Result<()> {
-        leave_namespaces(flags)?;
-        // SAFETY: there is no other thread, so that the child may do what this process may.
-        match unsafe { libc::fork() } {
-            -1 => Err(std::io::Error::last_os_error()).context("cannot make a child"),
-            0 => {
-                set_parent_process_death_signal(Some(Signal::KILL))?;
-                *self = Self::default();
-                Ok(())
-            }
-            child => {
-                let mut status = 0;
-                // SAFETY: the status is a number of ours.
-                while unsafe { libc::waitpid(child, &raw mut status, 0) } == -1 {}
-                if status != 0 {
-                    exit(1)
-                }
-                self.resumed = true;
-                Ok(())
+        if !go_on_as_child()? {
+            self.resumed = true;
+            return Ok(());
+        }
+        *self = Self { alone: 1, ..Self::default() };
+        if flags != 0 {
+            // New PID namespaces are for children alone, and this process's must stay as they are for its further ones:
+            // hence one more in between.
+            leave_namespaces(flags)?;
+            if !go_on_as_child()? {
+                exit(0)
             }
         }
+        Ok(())
     }
+}
+
+/// Goes on as a child: true. Or false, as its parent, once it has ended well.
+fn go_on_as_child() -> Result<bool> {
+    // SAFETY: there is no other thread, so that the child may do what this process may.
+    match unsafe { libc::fork() } {
+        -1 => Err(std::io::Error::last_os_error()).context("cannot make a child"),
+        0 => set_parent_process_death_signal(Some(Signal::KILL))
+            .context("cannot choose what to die of")
+            .map(|()| true),
+        child => {
+            let mut status = 0;
+            // SAFETY: the status is a number of ours.
+            while unsafe { libc::waitpid(child, &raw mut status, 0) } == -1 {}
+            if status != 0 {
+                eprintln!("a forker ended with wait status {status:#x}");
+                exit(1)
+            }
+            Ok(false)
+        }
+    }
+}
+
+/// How many threads this process has.
+fn threads() -> Result<usize> {
+    Ok(fs::read_dir("/proc/self/task").context("cannot list the threads")?.count())
 }
 
 /// Takes a name.
@@ -243,7 +266,7 @@ fn attempt(call: Call, more: impl Fn(u64) -> bool) -> Result<Tally> {
     let mut tally = begun();
     while more(tally.attempts) {
         let made = call.make(None);
-        tally.count(&made);
+        tally.count(made);
         if let (Ok(id), false) = (made, call.makes_thread()) {
             reap(id)?;
         }

@@ -1,8 +1,9 @@
 //! A thread that is within execve(2) for as long as it is wanted to be.
 //!
-//! It executes a script whose interpreter somebody has a lease of (fcntl(2), `F_SETLEASE`): the kernel has marked what the
-//! threads share of the file system as being in an execve by then (`check_unsafe_exec()`, fs/exec.c), and waits with opening
-//! the interpreter until the lease is given up. That is empty, so that the execve fails and the process lives on.
+//! It executes a script whose interpreter somebody has a lease of (fcntl(2), `F_SETLEASE`): the kernel has marked what
+//! the threads share of the file system as being in an execve by then (`check_unsafe_exec()`, fs/exec.c), and waits
+//! with opening the interpreter until the lease is given up. That is empty, so that the execve fails and the process
+//! lives on.
 
 use std::ffi::CString;
 use std::fs::{self, File, Permissions};

@@ -5,6 +5,7 @@
 //! * [`cause`], [`ground`], [`setting`] and [`truth`]: how each cause is brought about, and what is known then.
 //! * [`witness`]: what the kernel's functions returned.
 //! * [`selftest`]: all of it without oomtrace.
+//! * [`mix`]: two causes at once.
 
 pub mod call;
 pub mod cause;
@@ -12,6 +13,7 @@ pub mod child;
 pub mod execution;
 pub mod forker;
 pub mod ground;
+pub mod mix;
 pub mod order;
 pub mod selftest;
 pub mod setting;

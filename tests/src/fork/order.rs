@@ -32,11 +32,17 @@ pub enum Order {
         /// What it may be raised to.
         hard: u64,
     },
-    /// Have a descriptor of this number.
-    Descriptor(i32),
+    /// Have this file or folder open under this number.
+    Open {
+        /// The file.
+        file: PathBuf,
+        /// The number.
+        descriptor: i32,
+    },
     /// Leave the namespaces of these `CLONE_NEW*` flags for new ones.
     Unshare(u64),
-    /// As before, and go on as a child: for PID namespaces, whose first process that is, and for changes that are not to last.
+    /// As before, and go on as a child: for PID namespaces, whose first process that is, and for changes that are not
+    /// to last.
     Enter(u64),
     /// Answer, and end as that child: its parent goes on.
     Leave,
@@ -93,16 +99,16 @@ pub enum Order {
         /// How long.
         millis: u64,
     },
-    /// Keep a way open into a cgroup and back: who has no rights later can go it still, and where there is no memory even to open
-    /// a file.
+    /// Keep a way open into a cgroup and back: who has no rights later can go it still, and where there is no memory
+    /// even to open a file.
     Gate {
         /// The cgroup.procs file of the cgroup to join.
         there: PathBuf,
         /// That of the cgroup to go back to.
         back: PathBuf,
     },
-    /// Go through the gate, carry out these whatever fails, and go back: a cgroup may be so full that there is no memory to answer
-    /// with.
+    /// Go through the gate, carry out these whatever fails, and go back: a cgroup may be so full that there is no
+    /// memory to answer with.
     Within(Vec<Order>),
     /// Carry out all of these, whatever fails, and answer once. The counts are added up.
     All(Vec<Order>),
@@ -134,6 +140,9 @@ pub struct Tally {
     pub successes: u64,
     /// How many failed, by error number.
     pub failures: BTreeMap<i32, u64>,
+    /// The id of the last child, in the forker's PID namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_id: Option<i32>,
     /// `CLOCK_BOOTTIME` before the first, in ns.
     pub begun_ns: u64,
     /// And after the last.
@@ -142,11 +151,14 @@ pub struct Tally {
 
 impl Tally {
     /// Counts one call.
-    pub fn count<T>(&mut self, result: &Result<T, i32>) {
+    pub fn count(&mut self, result: Result<i32, i32>) {
         self.attempts += 1;
         match result {
-            Ok(_) => self.successes += 1,
-            Err(error) => *self.failures.entry(*error).or_default() += 1,
+            Ok(id) => {
+                self.successes += 1;
+                self.last_id = Some(id);
+            }
+            Err(error) => *self.failures.entry(error).or_default() += 1,
         }
     }
 
@@ -163,6 +175,7 @@ impl Tally {
         for (error, count) in &other.failures {
             *self.failures.entry(*error).or_default() += count;
         }
+        self.last_id = other.last_id.or(self.last_id);
         self.ended_ns = other.ended_ns;
     }
 
@@ -182,9 +195,9 @@ mod tests {
     fn lines_are_read_as_they_were_written() {
         let call = Call::Clone3 { flags: 1 << 32 };
         let mut tally = Tally::default();
-        tally.count(&Ok::<_, i32>(7));
-        tally.count(&Err::<i32, _>(11));
-        tally.count(&Err::<i32, _>(11));
+        tally.count(Ok(7));
+        tally.count(Err(11));
+        tally.count(Err(11));
         let order = Order::All(vec![Order::Attempt { call, times: 3 }, Order::Release]);
         let line = serde_json::to_string(&order).unwrap();
         assert_eq!(serde_json::from_str::<Order>(&line).unwrap(), order);

@@ -63,12 +63,10 @@ impl SelfTest {
 
     fn try_out(&self, case: &Case, machine: &Machine, returns: Option<&mut Returns>) -> Result<()> {
         let mut log = KernelLog::mark()?;
-        if let Some(returns) = &returns {
-            returns.take()?;
-        }
         let ground = Ground { machine, deadline: Deadline::after(LIMIT) };
         let truths = (case.provoke)(&ground, self.times)?;
-        let counts = returns.map(|returns| returns.take()).transpose()?;
+        let counts =
+            returns.map(|returns| returns.ensure_whole().and_then(|()| returns.take())).transpose()?;
         for line in summary(&truths, counts.as_ref()) {
             println!("{:34} {line}", case.name);
         }
@@ -114,7 +112,8 @@ fn summary(truths: &[Truth], counts: Option<&Counts>) -> Vec<String> {
     lines
 }
 
-/// Checks that the kernel returned as many errors to each thread as the thread got, and one at least of those that are hidden.
+/// Checks that the kernel returned as many errors to each thread as the thread got, and one at least of those that are
+/// hidden.
 fn compare(truths: &[Truth], counts: &Counts, hidden: &[i32]) -> Result<()> {
     let seen = |error: &i32| counts.keys().any(|key| (key.1, key.2) == (COPY_PROCESS, *error));
     ensure!(hidden.is_empty() || hidden.iter().any(seen), "the kernel returned none of {hidden:?}");

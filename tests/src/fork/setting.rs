@@ -1,5 +1,6 @@
 //! A setting of the kernel's that is changed for a while.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::PathBuf;
 
@@ -10,6 +11,8 @@ use anyhow::{Context, Result};
 pub struct Setting {
     file: PathBuf,
     before: String,
+    /// Whether it is not what it was.
+    changed: Cell<bool>,
 }
 
 impl Setting {
@@ -17,19 +20,24 @@ impl Setting {
     pub fn keep(name: &str) -> Result<Self> {
         let file = PathBuf::from("/proc/sys").join(name);
         let before = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        Ok(Self { file, before: before.trim().to_owned() })
+        Ok(Self { file, before: before.trim().to_owned(), changed: Cell::new(false) })
     }
 
     /// Changes it.
     pub fn set(&self, value: u64) -> Result<()> {
+        self.changed.set(true);
         fs::write(&self.file, value.to_string())
             .with_context(|| format!("cannot write {value} to {}", self.file.display()))
     }
 
-    /// Sets it back.
+    /// Sets it back, if it was changed.
     pub fn restore(&self) -> Result<()> {
-        fs::write(&self.file, &self.before)
-            .with_context(|| format!("cannot write {} to {}", self.before, self.file.display()))
+        if self.changed.get() {
+            fs::write(&self.file, &self.before)
+                .with_context(|| format!("cannot write {} to {}", self.before, self.file.display()))?;
+            self.changed.set(false);
+        }
+        Ok(())
     }
 }
 
@@ -38,5 +46,29 @@ impl Drop for Setting {
         if let Err(error) = self.restore() {
             eprintln!("{error:#}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards machines that others live on: what was not changed is not written, and what was is set back, at the
+    /// latest at the end.
+    #[test]
+    fn only_what_was_changed_is_set_back() {
+        let file = std::env::temp_dir().join(format!("oomtrace-{}-setting", std::process::id()));
+        fs::write(&file, "7\n").unwrap();
+        let read = || fs::read_to_string(&file).unwrap();
+        // An absolute path takes the place of the one that it is added to.
+        let setting = || Setting::keep(file.to_str().unwrap()).unwrap();
+        drop(setting());
+        assert_eq!(read(), "7\n");
+        let changed = setting();
+        changed.set(9).unwrap();
+        assert_eq!(read(), "9");
+        drop(changed);
+        assert_eq!(read(), "7");
+        fs::remove_file(&file).unwrap();
     }
 }

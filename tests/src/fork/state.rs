@@ -1,8 +1,10 @@
 //! What a forker can be made to be.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Error;
 use std::mem::offset_of;
+use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::ptr;
 
 use anyhow::{Context, Result, ensure};
@@ -13,8 +15,9 @@ use rustix::process::{
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 use serde::{Deserialize, Serialize};
 
-/// Time that a task under `SCHED_DEADLINE` gets, in ns of each period.
-const RUNTIME: u64 = 50_000_000;
+/// Time that a task under `SCHED_DEADLINE` gets, in ns of each period. What a task has given up of it, others can have
+/// only a period later: many must fit.
+const RUNTIME: u64 = 10_000_000;
 const PERIOD: u64 = 100_000_000;
 
 /// A scheduling policy.
@@ -48,10 +51,11 @@ pub fn limit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     Ok(())
 }
 
-/// Has a descriptor of this number, of what standard input is.
-pub fn descriptor(number: i32) -> Result<()> {
+/// Has a file or folder open under this number.
+pub fn open(file: &Path, number: i32) -> Result<()> {
+    let opened = File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
     // SAFETY: the number is not one of a descriptor that is in use: it is far beyond those.
-    let result = unsafe { libc::dup2(libc::STDIN_FILENO, number) };
+    let result = unsafe { libc::dup2(opened.as_raw_fd(), number) };
     ensure!(result == number, "no descriptor {number} can be had: {}", Error::last_os_error());
     Ok(())
 }

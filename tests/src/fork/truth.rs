@@ -81,8 +81,8 @@ pub enum Level {
 }
 
 impl Truth {
-    /// The truth of what `tally` counts of a forker that still lives: an error that it got by `call`, for want of nothing so
-    /// far.
+    /// The truth of what `tally` counts of a forker that still lives: an error that it got by `call`, for want of
+    /// nothing so far.
     pub fn of(forker: &Forker, call: Call, errno: i32, tally: &Tally) -> Result<Self> {
         let who = &forker.who;
         Ok(Self {

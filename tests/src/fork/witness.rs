@@ -1,12 +1,14 @@
 //! The kernel's own account of failures: what its functions returned, by probes of its own (kretprobe events of tracefs).
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fs::OFlags;
 
 use crate::ftrace::{Event, detached};
 
@@ -43,6 +45,8 @@ pub struct Returns {
     instance: PathBuf,
     /// Each function and its probe's name.
     probes: Vec<(&'static str, String)>,
+    /// What is recorded, without waiting for more; None at the end, when nobody may look at it.
+    pipe: Option<File>,
     /// The file system, mounted nowhere.
     _mount: OwnedFd,
 }
@@ -60,7 +64,10 @@ impl Returns {
         }
         let instance = tracing.join(format!("instances/oomtrace-fork-{}", std::process::id()));
         fs::create_dir(&instance).context("cannot make a trace instance")?;
-        let mut returns = Self { tracing, instance, probes: Vec::new(), _mount: mount };
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).context("O_NONBLOCK is out of range")?;
+        let pipe = OpenOptions::new().read(true).custom_flags(flags).open(instance.join("trace_pipe"));
+        let pipe = Some(pipe.context("cannot open a trace instance")?);
+        let mut returns = Self { tracing, instance, probes: Vec::new(), pipe, _mount: mount };
         returns.write("buffer_size_kb", BUFFER)?;
         for (function, kind) in FUNCTIONS {
             let name = format!("fork_{}_{function}", std::process::id());
@@ -78,15 +85,18 @@ impl Returns {
         Ok(Some(returns))
     }
 
-    /// What was returned since the last time. An error if any of it was lost.
-    pub fn take(&self) -> Result<Counts> {
-        let text = fs::read(self.instance.join("trace")).context("cannot read the trace")?;
+    /// What was returned since the last time.
+    pub fn take(&mut self) -> Result<Counts> {
+        let mut text = Vec::new();
+        // Read so, the lines are gone from the buffer; there is no end, only nothing more for now.
+        let pipe = self.pipe.as_mut().context("the trace instance is gone")?;
+        match pipe.read_to_end(&mut text) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                return Err(error).context("cannot read the trace");
+            }
+            _ => {}
+        }
         let text = String::from_utf8_lossy(&text);
-        let overrun = self.number("overrun")?;
-        ensure!(overrun == 0, "the trace buffer was too small: {overrun} lines are lost");
-        let missed = self.missed()?;
-        ensure!(missed == 0, "probes missed {missed} returns");
-        self.write("trace", "")?;
         let names: Vec<&str> = self.probes.iter().map(|(_, name)| name.as_str()).collect();
         let mut counts = Counts::new();
         for event in text.lines().filter_map(|line| Event::read(line, &names)) {
@@ -96,6 +106,15 @@ impl Returns {
             *counts.entry((event.tid, *function, error)).or_default() += 1;
         }
         Ok(counts)
+    }
+
+    /// Makes sure that nothing was lost so far.
+    pub fn ensure_whole(&self) -> Result<()> {
+        let overrun = self.number("overrun")?;
+        ensure!(overrun == 0, "the trace buffer was too small: {overrun} lines are lost");
+        let missed = self.missed()?;
+        ensure!(missed == 0, "probes missed {missed} returns");
+        Ok(())
     }
 
     /// The sum of a figure over all processors' buffers.
@@ -136,7 +155,8 @@ impl Returns {
     }
 
     /// Removes the probes. Only what nobody uses can be removed.
-    fn remove(&self) -> Result<()> {
+    fn remove(&mut self) -> Result<()> {
+        self.pipe = None;
         for (_, name) in &self.probes {
             self.write(&format!("events/oomtrace/{name}/enable"), "0")?;
         }

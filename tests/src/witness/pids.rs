@@ -16,8 +16,8 @@ impl Cgroup {
         self.read("pids.current")?.trim().parse().context("pids.current is no number")
     }
 
-    /// How often a task was refused, by its pids.events: since 6.11 in version 2 by its own limit or a descendant's; before,
-    /// and in version 1, how often its own tasks asked for one, whosever limit it was (`pids_event()`,
+    /// How often a task was refused, by its pids.events: since 6.11 in version 2 by its own limit or a descendant's;
+    /// before, and in version 1, how often its own tasks asked for one, whosever limit it was (`pids_event()`,
     /// kernel/cgroup/pids.c).
     pub fn tasks_refused(&self) -> Result<u64> {
         keyed(&self.read("pids.events")?, "max").context("pids.events has no max line")

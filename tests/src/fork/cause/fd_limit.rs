@@ -41,7 +41,7 @@ pub const TABLE: Case = Case {
     hidden: &[],
     provoke: |ground, times| {
         let mut forker = ground.forker("fd-forker")?;
-        forker.tell(&Order::Descriptor(DESCRIPTOR))?;
+        forker.tell(&Order::Open { file: "/dev/null".into(), descriptor: DESCRIPTOR })?;
         let setting = Setting::keep("fs/nr_open")?;
         setting.set(TABLE_LIMIT)?;
         let mut truths = Vec::new();

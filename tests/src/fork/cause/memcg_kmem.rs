@@ -1,8 +1,8 @@
 //! The memory cgroup refuses the kernel's memory for a new task.
 //!
 //! The cgroup is full, and nobody in it may be killed: the kernel's own request fails then, and comes back from fork as
-//! ENOMEM. The forker joins it for the time of its attempts alone: a pipe's pages are charged too, so that it could not tell
-//! of them from within.
+//! ENOMEM. The forker joins it for the time of its attempts alone: a pipe's pages are charged too, so that it could not
+//! tell of them from within.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -79,7 +79,7 @@ fn provoke_in(
     forker.tell(&Order::Lock)?;
     let home = limited.chain().last().context("a cgroup has no root")?;
     forker.tell(&Order::Gate { there: inside.procs_file()?, back: home.procs_file()? })?;
-    let limit = fill_up(limited, ground.deadline)?;
+    let limit = fill_up(limited, EATEN - BELOW, ground.deadline)?;
     let mut truths = Vec::new();
     for call in [Call::Fork, Call::Clone3 { flags: 0 }, Call::Thread { flags: 0 }] {
         let usage = limited.memory()?;
@@ -102,13 +102,13 @@ fn provoke_in(
     Ok(truths)
 }
 
-/// Takes what is left from a cgroup. Gives its limit.
-fn fill_up(limited: &Cgroup, deadline: Deadline) -> Result<u64> {
+/// Takes what is left from a cgroup, by a limit below what is used of it. Gives the limit that holds.
+pub fn fill_up(limited: &Cgroup, limit: u64, deadline: Deadline) -> Result<u64> {
     // Version 2 has a limit below what is used already. Version 1 refuses that, but has by then told the processors to give
     // back what they keep in reserve.
-    let lowered = limited.set_limit(EATEN - BELOW);
+    let lowered = limited.set_limit(limit);
     if limited.version() == Version::V2 {
-        return lowered.map(|()| EATEN - BELOW);
+        return lowered.map(|()| limit);
     }
     loop {
         deadline.left("a cgroup to be full")?;

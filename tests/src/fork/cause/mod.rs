@@ -22,6 +22,10 @@ use crate::fork::truth::Truth;
 use crate::machine::Machine;
 use crate::witness::cgroup::{Hierarchy, Version};
 
+pub use memcg_kmem::fill_up;
+pub use overcommit::promised_memory;
+pub use threads_max::threads_of_machine;
+
 /// One way to have forks fail, or not quite.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
@@ -29,7 +33,8 @@ pub struct Case {
     pub name: &'static str,
     /// Where it can be brought about.
     pub needs: Needs,
-    /// Errors that no task gets to know: one of them must be seen to be returned by `copy_process()`, where that can be seen.
+    /// Errors that no task gets to know: one of them must be seen to be returned by `copy_process()`, where that can be
+    /// seen.
     pub hidden: &'static [i32],
     /// Brings it about, has each call fail so often, and takes everything back.
     pub provoke: fn(&Ground<'_>, u64) -> Result<Vec<Truth>>,
@@ -42,14 +47,16 @@ pub enum Needs {
     Root,
     /// Where there is a controller that counts tasks.
     Pids,
+    /// Where it is in the version 2 hierarchy, of which a child can be made a member as it is made.
+    UnifiedPids,
     /// Where user namespaces count their users' processes: since 5.14.
     CountingNamespaces,
     /// On a machine made for it, since the whole of it is concerned.
     Disposable,
     /// Where each PID namespace has a pid_max of its own: since 6.14.
     NestedPidMax,
-    /// Where there is a memory controller, in version 1 or on a machine made for it: elsewhere root may not have the right to
-    /// forbid a process's death.
+    /// Where there is a memory controller, in version 1 or on a machine made for it: elsewhere root may not have the
+    /// right to forbid a process's death.
     Unkillable,
 }
 
@@ -57,9 +64,13 @@ pub enum Needs {
 pub static CASES: &[Case] = &[
     pids_max::OWN,
     pids_max::ANCESTOR,
+    pids_max::THREAD,
+    pids_max::INTO,
+    pids_max::STORM,
     nproc::USER,
     nproc::NAMESPACE,
     nproc::OWNER,
+    nproc::STORM,
     pidns_dead::CASE,
     deadline_policy::CASE,
     exec_in_progress::CASE,
@@ -73,6 +84,7 @@ pub static CASES: &[Case] = &[
     pid_max::NESTED_FROM_DEEPER,
     near_miss::FLAGS,
     near_miss::RIGHTS,
+    near_miss::ID,
     near_miss::FILTER,
     near_miss::STORM,
     near_miss::SIGNALS,
@@ -96,6 +108,9 @@ impl Needs {
         Ok(match self {
             Self::Root => None,
             Self::Pids => Hierarchy::of("pids")?.is_none().then_some("no hierarchy has the controller pids"),
+            Self::UnifiedPids => Hierarchy::of("pids")?
+                .is_none_or(|hierarchy| hierarchy.version == Version::V1)
+                .then_some("the version 2 hierarchy does not have the controller pids"),
             Self::CountingNamespaces => {
                 (!machine.is_at_least(5, 14)).then_some("before 5.14 user namespaces do not count processes")
             }

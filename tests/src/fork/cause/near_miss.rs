@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use rustix::process::{Signal, kill_process};
@@ -37,6 +38,18 @@ pub const RIGHTS: Case = Case {
         forker.tell(&Order::Become(ground.user()))?;
         let call = Call::Clone { flags: libc::CLONE_NEWPID as u64 };
         Ok(vec![refuse(&mut forker, call, times, libc::EPERM)?])
+    },
+};
+
+/// An id that somebody has: `alloc_pid()` says so.
+pub const ID: Case = Case {
+    name: "nothing/id",
+    needs: Needs::Root,
+    hidden: &[],
+    provoke: |ground, times| {
+        let mut forker = ground.forker("picky-forker")?;
+        let id = i32::try_from(forker.who.ns_pids.last().copied().unwrap_or_default())?;
+        Ok(vec![refuse(&mut forker, Call::WithId { id }, times, libc::EEXIST)?])
     },
 };
 
@@ -91,6 +104,8 @@ pub const SIGNALS: Case = Case {
 
 /// The kernel's own number for a system call that is to begin anew (include/linux/errno.h).
 const ERESTARTNOINTR: i32 = 513;
+/// How long a signal comes after the one before.
+const BETWEEN_SIGNALS: Duration = Duration::from_micros(300);
 /// How long such a storm lasts.
 const STORM_MILLIS: u64 = 1000;
 
@@ -99,13 +114,15 @@ fn refuse(forker: &mut Forker, call: Call, times: u64, errno: i32) -> Result<Tru
     Truth::of(forker, call, errno, &tally)
 }
 
-/// Sends the forker a signal as often as it goes until it has answered.
+/// Sends the forker a signal again and again until it has answered, with time in between to do anything else than take
+/// them.
 fn pester(forker: &mut Forker, order: &Order) -> Result<Tally> {
     let (target, done) = (forker.process()?, AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 let _gone_is_fine = kill_process(target, Signal::USR1);
+                thread::sleep(BETWEEN_SIGNALS);
             }
         });
         let tally = forker.answer(order);

@@ -1,6 +1,6 @@
 //! RLIMIT_NPROC of a user.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{CALLS, Case, Needs};
 use crate::fork::call::Call;
@@ -65,6 +65,34 @@ pub const OWNER: Case = Case {
     },
 };
 
+/// A user without capabilities runs into the limit as fast as it goes for a second, whatever `times` says.
+pub const STORM: Case = Case {
+    name: "rlimit_nproc/storm",
+    needs: Needs::Root,
+    hidden: &[],
+    provoke: |ground, _| {
+        let mut forker = ground.forker("nproc-forker")?;
+        let user = ground.user();
+        forker.tell(&Order::Become(user))?;
+        forker.tell(&limit(1))?;
+        let tally = forker.tell(&Order::Storm { call: Call::Fork, millis: STORM_MILLIS })?;
+        ensure!(tally.successes == 0, "none should have come about: {tally:?}");
+        let truth = Truth {
+            cause: Some("rlimit_nproc"),
+            level: Level::User { uid: user.into(), namespace: namespace(forker.who.pid, "user")? },
+            limit: Some(1),
+            usage: Some(1),
+            proof: "the forker itself is all that the limit allows, and it forks when that is raised",
+            ..Truth::of(&forker, Call::Fork, libc::EAGAIN, &tally)?
+        };
+        forker.tell(&limit(2))?;
+        forker.succeed(Call::Fork)?;
+        Ok(vec![truth])
+    },
+};
+
+/// How long a storm lasts.
+const STORM_MILLIS: u64 = 1000;
 /// How many processes there may be.
 const LIMIT: u64 = 6;
 /// How many the limit may be raised to.

@@ -20,7 +20,7 @@ pub const CASE: Case = Case {
         let mut forker = ground.forker("large-forker")?;
         let setting = Setting::keep("vm/overcommit_memory")?;
         setting.set(2)?;
-        let (limit, promised) = promised()?;
+        let (limit, promised) = promised_memory()?;
         forker.tell(&Order::Map {
             bytes: limit.saturating_sub(promised) / 5 * 3,
             pieces: 1,
@@ -30,7 +30,7 @@ pub const CASE: Case = Case {
         // A child that shares its parent's memory is promised nothing.
         forker.succeed(Call::Vfork)?;
         for call in [Call::Fork, Call::Clone { flags: 0 }, Call::Clone3 { flags: 0 }] {
-            let (limit, usage) = self::promised()?;
+            let (limit, usage) = promised_memory()?;
             let tally = forker.fail(call, times, libc::ENOMEM)?;
             truths.push(Truth {
                 cause: Some("overcommit"),
@@ -49,7 +49,7 @@ pub const CASE: Case = Case {
 };
 
 /// How much may be promised, and how much is, in bytes.
-fn promised() -> Result<(u64, u64)> {
+pub fn promised_memory() -> Result<(u64, u64)> {
     let meminfo = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
     let limit = meminfo_bytes(&meminfo, "CommitLimit:").context("/proc/meminfo has no CommitLimit")?;
     let promised = meminfo_bytes(&meminfo, "Committed_AS:").context("/proc/meminfo has no Committed_AS")?;

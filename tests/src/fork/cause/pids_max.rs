@@ -1,10 +1,12 @@
 //! `pids.max` of a cgroup.
 
-use anyhow::{Error, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 
 use super::{CALLS, Case, Needs};
 use crate::fork::call::Call;
+use crate::fork::forker::Forker;
 use crate::fork::ground::Ground;
+use crate::fork::order::{Order, Tally};
 use crate::fork::truth::{Level, Truth};
 use crate::witness::cgroup::{Cgroup, Version};
 
@@ -33,8 +35,95 @@ pub const ANCESTOR: Case = Case {
     },
 };
 
+/// The limit of the forker's own cgroup, and it forks from a thread that is not its process's first.
+pub const THREAD: Case = Case {
+    name: "pids_max/thread",
+    needs: Needs::Pids,
+    hidden: &[],
+    provoke: |ground, times| {
+        let tree = ground.tasks()?;
+        let group = tree.group("full")?;
+        group.set_task_limit(Some(LIMIT))?;
+        let mut forker = Forker::start_threaded("pids-forker", ground.deadline)?;
+        forker.join(&group)?;
+        // Both threads are in it.
+        forker.hold(Call::Fork, LIMIT - 2)?;
+        let truths = [Call::Fork, Call::Thread { flags: 0 }].map(|call| {
+            let tally = forker.fail(call, times, libc::EAGAIN)?;
+            truth(&forker, call, &tally, (&group, &group))
+        });
+        group.set_task_limit(Some(LIMIT + 1))?;
+        forker.succeed(Call::Fork)?;
+        truths.into_iter().collect()
+    },
+};
+
+/// The limit of a cgroup that the forker is not in, and that its child is to be in.
+pub const INTO: Case = Case {
+    name: "pids_max/into_cgroup",
+    needs: Needs::UnifiedPids,
+    hidden: &[],
+    provoke: |ground, times| {
+        let tree = ground.tasks()?;
+        let (home, target) = (tree.group("home")?, tree.group("target")?);
+        target.set_task_limit(Some(1))?;
+        let mut forker = ground.forker("pids-forker")?;
+        forker.join(&home)?;
+        let file = target.dir().context("a cgroup has no folder")?;
+        forker.tell(&Order::Open { file, descriptor: DESCRIPTOR })?;
+        let call = Call::Into { cgroup: DESCRIPTOR };
+        forker.hold(call, 1)?;
+        let tally = forker.fail(call, times, libc::EAGAIN)?;
+        let truth = Truth { limit: Some(1), ..truth(&forker, call, &tally, (&target, &home))? };
+        // In its own cgroup there is room.
+        forker.succeed(Call::Fork)?;
+        target.set_task_limit(Some(2))?;
+        forker.succeed(call)?;
+        Ok(vec![truth])
+    },
+};
+
+/// The limit of the forker's own cgroup, run into as fast as it goes for a second, whatever `times` says.
+pub const STORM: Case = Case {
+    name: "pids_max/storm",
+    needs: Needs::Pids,
+    hidden: &[],
+    provoke: |ground, _| {
+        let tree = ground.tasks()?;
+        let group = tree.group("full")?;
+        group.set_task_limit(Some(1))?;
+        let mut forker = ground.forker("pids-forker")?;
+        forker.join(&group)?;
+        let before = group.tasks_refused()?;
+        let tally = forker.tell(&Order::Storm { call: Call::Fork, millis: STORM_MILLIS })?;
+        let rise = group.tasks_refused()? - before;
+        ensure!(tally.successes == 0 && rise == tally.attempts, "pids.events rose by {rise}: {tally:?}");
+        let truth = Truth { limit: Some(1), ..truth(&forker, Call::Fork, &tally, (&group, &group))? };
+        group.set_task_limit(Some(2))?;
+        forker.succeed(Call::Fork)?;
+        Ok(vec![truth])
+    },
+};
+
 /// How many tasks there may be.
 const LIMIT: u64 = 5;
+/// How long a storm lasts.
+const STORM_MILLIS: u64 = 1000;
+/// Under which number a cgroup's folder is open.
+const DESCRIPTOR: i32 = 100;
+
+/// The truth of failures in `inside` by the limit of `limited`.
+fn truth(forker: &Forker, call: Call, tally: &Tally, (limited, inside): (&Cgroup, &Cgroup)) -> Result<Truth> {
+    Ok(Truth {
+        cause: Some("pids_max"),
+        cgroup: Some(inside.path.clone()),
+        level: Level::Cgroup { path: limited.path.clone(), hierarchy: limited.hierarchy_id() },
+        limit: Some(LIMIT),
+        usage: Some(limited.tasks()?),
+        proof: "the children before fitted below pids.max, and one more does when it is raised by one",
+        ..Truth::of(forker, call, libc::EAGAIN, tally)?
+    })
+}
 
 /// Has a forker in `inside` fill `limited`, and fail.
 fn provoke(ground: &Ground<'_>, times: u64, limited: &Cgroup, inside: &Cgroup) -> Result<Vec<Truth>> {
@@ -46,18 +135,10 @@ fn provoke(ground: &Ground<'_>, times: u64, limited: &Cgroup, inside: &Cgroup) -
     let before = events()?;
     let mut truths = Vec::new();
     for call in CALLS {
-        let usage = limited.tasks()?;
-        ensure!(usage == LIMIT, "{} has {usage} tasks, not {LIMIT}", limited.path);
         let tally = forker.fail(call, times, libc::EAGAIN)?;
-        truths.push(Truth {
-            cause: Some("pids_max"),
-            cgroup: Some(inside.path.clone()),
-            level: Level::Cgroup { path: limited.path.clone(), hierarchy: limited.hierarchy_id() },
-            limit: Some(LIMIT),
-            usage: Some(usage),
-            proof: "the children before fitted below pids.max, and one more does when it is raised by one",
-            ..Truth::of(&forker, call, libc::EAGAIN, &tally)?
-        });
+        let truth = truth(&forker, call, &tally, (limited, inside))?;
+        ensure!(truth.usage == Some(LIMIT), "{} has {:?} tasks, not {LIMIT}", limited.path, truth.usage);
+        truths.push(truth);
     }
     let after = events()?;
     let (rise, all) = ((after.0 - before.0, after.1 - before.1), times * CALLS.len() as u64);

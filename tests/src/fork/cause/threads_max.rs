@@ -18,14 +18,14 @@ pub const CASE: Case = Case {
         let mut forker = ground.forker("thread-forker")?;
         let setting = Setting::keep("kernel/threads-max")?;
         // Below what there is: the kernel's own threads come and go.
-        let limit = threads()?.saturating_sub(SPARE);
+        let limit = threads_of_machine()?.saturating_sub(SPARE);
         ensure!(limit > LEAST, "the machine has too few threads to limit them");
         let mut truths = Vec::new();
         setting.set(limit)?;
         for call in CALLS {
-            let before = threads()?;
+            let before = threads_of_machine()?;
             let tally = forker.fail(call, times, libc::EAGAIN);
-            let after = threads()?;
+            let after = threads_of_machine()?;
             let tally = tally?;
             truths.push(Truth {
                 cause: Some("threads_max"),
@@ -49,7 +49,7 @@ const SPARE: u64 = 5;
 const LEAST: u64 = 20;
 
 /// How many threads the machine has (`nr_threads`, in the fourth field of /proc/loadavg).
-pub fn threads() -> Result<u64> {
+pub fn threads_of_machine() -> Result<u64> {
     let text = fs::read_to_string("/proc/loadavg").context("cannot read /proc/loadavg")?;
     let field = text.split(' ').nth(3).and_then(|field| field.split_once('/'));
     field.and_then(|(_, threads)| threads.parse().ok()).context("/proc/loadavg does not have its known form")
