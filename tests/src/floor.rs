@@ -1,6 +1,6 @@
 //! The floor: the least that each tier must deliver, from the checked-in table `floor.json`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -29,6 +29,9 @@ struct Rule {
     scopes: Option<BTreeSet<String>>,
     #[serde(default)]
     except_kernels: Vec<String>,
+    /// By tier: causes for which that tier owes nothing of it.
+    #[serde(default)]
+    except_causes: BTreeMap<String, Vec<String>>,
     fields: Vec<String>,
 }
 
@@ -69,8 +72,11 @@ impl Floor {
         let fields = &incident.fields;
         let (tier, kernel) =
             (fields.tier.as_deref().unwrap_or_default(), fields.kernel.as_deref().unwrap_or_default());
-        let excepted =
-            |rule: &Rule| rule.except_kernels.iter().any(|start| kernel.starts_with(start.as_str()));
+        let cause = fields.scope.cause.as_deref().unwrap_or_default();
+        let excepted = |rule: &Rule| {
+            rule.except_kernels.iter().any(|start| kernel.starts_with(start.as_str()))
+                || rule.except_causes.get(tier).is_some_and(|causes| causes.iter().any(|each| each == cause))
+        };
         let rules = self
             .rules
             .iter()
