@@ -14,6 +14,7 @@ use crate::fork::truth::{Level, Truth};
 use crate::incident::kind;
 use crate::stage::Stage;
 use crate::watch::{Traced, read};
+use crate::witness::kmsg::KernelLog;
 
 /// Guards each cause: its name, error, limit, usage and level, and the count to the last one; that a fork which wants nothing
 /// is told by nobody; and that what hooks can prove is proved.
@@ -44,6 +45,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let oomtrace = stage.tracer(&["--json", "--fork-syscalls"])?;
     let alone = stage.tier().map_or(!stage.machine.disposable, |tier| tier == "tracepoint");
     let by_log = if alone { stage.tracer(&["--json"])? } else { None };
+    let mut log = KernelLog::mark()?;
     let mut truths = Vec::new();
     for case in CASES {
         if case.needs.unmet(stage.machine)?.is_some() {
@@ -71,7 +73,10 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     if let Some(by_log) = by_log {
         let traced = read(by_log.stop(stage.deadline)?)?;
         stage.judge_course(&traced);
-        logged(stage, &truths, &traced)?;
+        log.read()?;
+        let said =
+            log.text().iter().filter_map(|line| Some(line.rsplit_once(REFUSED)?.1.trim_end().to_owned()));
+        logged(stage, &truths, &traced, &said.collect::<Vec<_>>())?;
     }
     Ok(())
 }
@@ -206,8 +211,11 @@ fn group(stage: &mut Stage<'_>, key: &Common, truths: &[&Truth], lines: &[&Value
     }
 }
 
-/// Without any hook the log tells of the first fork that a cgroup refused.
-fn logged(stage: &mut Stage<'_>, truths: &[Truth], traced: &Traced) -> Result<()> {
+/// What the kernel says once for each cgroup (kernel/cgroup/pids.c), before its path.
+const REFUSED: &str = "cgroup: fork rejected by pids controller in ";
+
+/// Without any hook the log tells of the first fork that a cgroup refused: `said` has their paths.
+fn logged(stage: &mut Stage<'_>, truths: &[Truth], traced: &Traced, said: &[String]) -> Result<()> {
     if CauseNeeds::Pids.unmet(stage.machine)?.is_some() {
         return Ok(());
     }
@@ -219,7 +227,14 @@ fn logged(stage: &mut Stage<'_>, truths: &[Truth], traced: &Traced) -> Result<()
     for cgroup in refused {
         let lines: Vec<_> =
             failures(traced).filter(|line| text(line, "/task/cgroup") == Some(&cgroup)).collect();
-        stage.checks.equal(&format!("lines of {cgroup}"), Some(lines.len()), Some(1), "the kernel log");
+        let expected = said.iter().filter(|path| **path == cgroup).count();
+        stage.checks.that(expected > 0, || format!("the kernel log does not have {cgroup}"));
+        stage.checks.equal(
+            &format!("lines of {cgroup}"),
+            Some(lines.len()),
+            Some(expected),
+            "the kernel log",
+        );
         for line in lines {
             let said = (text(line, "/cause"), text(line, "/proof"), text(line, "/source"));
             stage.checks.equal(
