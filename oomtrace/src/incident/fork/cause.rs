@@ -221,7 +221,8 @@ impl Evidence<'_> {
             found.at = Some("host".to_owned());
             return found;
         }
-        if self.failure.namespace_dead {
+        // Where alloc_pid() is hooked, it would have shown.
+        if self.failure.namespace_dead && self.failure.site == Site::Syscall {
             return Found::new(ForkCause::PidnsDead, Proof::State);
         }
         Found::new(ForkCause::Memory, Proof::State)
