@@ -116,7 +116,7 @@ layout! {
     cred_user_ns: 8 = "cred"."user_ns";
     /// What is counted of its user in its user namespace.
     cred_ucounts: 8 = "cred"."ucounts";
-    /// Of that, the processes (5.20 and later in this form).
+    /// Of that, the processes (in this form since 6.0).
     ucounts_nproc: 8 = "ucounts"."rlimit[0].counter";
     /// Whose they are.
     ucounts_uid: 4 = "ucounts"."uid";

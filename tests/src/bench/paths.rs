@@ -107,8 +107,7 @@ pub fn measure(bench: &Bench, tiers: &[String]) -> Result<()> {
     beside(
         bench,
         &tool::oomtrace(&bench.oomtrace, &["--tier", "tracepoint", "--fork-syscalls"]).named(SYSCALLS),
-    )?;
-    beside(bench, &tool::fork_peer())
+    )
 }
 
 /// The tracepoint tier with the ends of system calls.

@@ -2,6 +2,7 @@
 //! more than that from one to the next. The way to a program and back, which counts as part of none, is the same in all
 //! of them: what is added to a signal, where one runs once, has it.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs;
 
@@ -96,11 +97,17 @@ impl Runs {
     fn of(pid: u32) -> Result<Self> {
         let folder = format!("/proc/{pid}/fdinfo");
         let mut runs = Self::default();
+        // One program may be held by several descriptors.
+        let mut counted = BTreeSet::new();
         for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {folder}"))? {
             let text = fs::read_to_string(entry?.path()).unwrap_or_default();
             let number = |key: &str| {
                 text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse::<u64>().ok()).unwrap_or(0)
             };
+            let id = number("prog_id:");
+            if id == 0 || !counted.insert(id) {
+                continue;
+            }
             runs.count += number("run_cnt:");
             runs.took_ns += number("run_time_ns:");
         }

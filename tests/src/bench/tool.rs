@@ -19,9 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_micros(500);
 /// The kernel's list of kprobes.
 const KPROBES: &str = "/sys/kernel/debug/kprobes/list";
-/// The functions that the other tools probe, as that list has them.
-const KILLS: &str = " oom_kill_process+0x0";
-const FORKS: &str = " copy_process+0x0";
+/// The function that the other tools probe.
+const PROBED: &str = " oom_kill_process+0x0";
 
 /// A tool that reports OOM kills.
 #[derive(Debug)]
@@ -37,8 +36,8 @@ pub struct Tool {
 enum Sign {
     /// It says this on standard error.
     Says(&'static str),
-    /// Its probe of this function is in the kernel's list. It becomes active a little later, when its program is attached.
-    Probe(&'static str),
+    /// Its kprobe is in the kernel's list. It becomes active a little later, when its program is attached.
+    Kprobe,
 }
 
 /// A tool that is armed. Dropping it kills it.
@@ -63,16 +62,9 @@ pub fn peers() -> Vec<Tool> {
     let tool = |name, command: &[&str]| Tool {
         name,
         command: command.iter().map(|word| (*word).to_owned()).collect(),
-        sign: Sign::Probe(KILLS),
+        sign: Sign::Kprobe,
     };
     vec![tool("oomkill", &["oomkill"]), tool("oomkill.bt", &["bpftrace", "/usr/bin/oomkill.bt"])]
-}
-
-/// The nearest that others have to tell of forks that fail.
-pub fn fork_peer() -> Tool {
-    const PROGRAM: &str = "kretprobe:copy_process { $error = (int64)retval; if ($error < 0 && $error > -4096) { @[comm, $error] = count(); } }";
-    let command = ["bpftrace", "-e", PROGRAM].map(str::to_owned).to_vec();
-    Tool { name: "bpftrace kretprobe:copy_process", command, sign: Sign::Probe(FORKS) }
 }
 
 impl Tool {
@@ -89,10 +81,7 @@ impl Tool {
     /// Starts it with `stdout` as its standard output, and waits until it is armed.
     pub fn start(&self, stdout: Stdio) -> Result<Armed> {
         let deadline = Deadline::after(PATIENCE);
-        let before = match self.sign {
-            Sign::Probe(function) => probes(function)?,
-            Sign::Says(_) => 0,
-        };
+        let before = if self.sign == Sign::Kprobe { kprobes()? } else { 0 };
         let [program, arguments @ ..] = self.command.as_slice() else { bail!("a tool has no program") };
         let mut command = Command::new(program);
         let said: File =
@@ -104,7 +93,7 @@ impl Tool {
         let mut armed = Armed { child, said };
         while !match self.sign {
             Sign::Says(word) => armed.words()?.contains(word),
-            Sign::Probe(function) => probes(function)? > before,
+            Sign::Kprobe => kprobes()? > before,
         } {
             deadline.left("a tool to be armed")?;
             if let Some(status) = armed.child.try_wait().context("cannot ask whether a tool has ended")? {
@@ -148,15 +137,15 @@ impl Drop for Armed {
     }
 }
 
-/// How many probes there are at the start of a function.
-fn probes(function: &str) -> Result<usize> {
+/// How many kprobes there are at the start of oom_kill_process.
+fn kprobes() -> Result<usize> {
     let list = fs::read_to_string(KPROBES)
         .with_context(|| format!("cannot read {KPROBES}; mount debugfs on /sys/kernel/debug"))?;
-    Ok(count(&list, function))
+    Ok(count(&list))
 }
 
-fn count(list: &str, function: &str) -> usize {
-    list.lines().filter(|line| line.contains(function) && !line.contains("[DISABLED]")).count()
+fn count(list: &str) -> usize {
+    list.lines().filter(|line| line.contains(PROBED) && !line.contains("[DISABLED]")).count()
 }
 
 #[cfg(test)]
@@ -170,6 +159,6 @@ mod tests {
                     ffffffff812a  k  oom_kill_process+0x0    [DISABLED][FTRACE]\n\
                     ffffffff812b  k  oom_kill_process+0x10\n\
                     ffffffff812c  r  out_of_memory+0x0    [FTRACE]\n";
-        assert_eq!(count(list, KILLS), 1);
+        assert_eq!(count(list), 1);
     }
 }
