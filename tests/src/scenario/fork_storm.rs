@@ -20,15 +20,13 @@ use crate::watch::read;
 /// with them.
 pub const SCENARIO: Scenario = Scenario {
     name: "fork_storm",
-    guards: "forks fail on every processor for ten seconds: all are counted, in a line a second, and oomtrace itself hardly runs",
+    guards: "forks fail on every processor, for ten seconds by one cause: all are counted, in a line a second, and oomtrace itself hardly runs",
     needs: Needs::Memcg,
     kills: 0,
     once: true,
     run,
 };
 
-/// How long each storm lasts.
-const MILLIS: u64 = 10_000;
 /// How many fork at once.
 const FORKERS: usize = 2;
 /// What oomtrace may take of one processor, in percent.
@@ -40,12 +38,14 @@ struct Storm {
     errno: i32,
     /// The forkers' name.
     name: &'static str,
+    /// How long it lasts: the one in which most fail, for longer.
+    millis: u64,
 }
 
 const STORMS: [Storm; 3] = [
-    Storm { cause: "rlimit_nproc", errno: libc::EAGAIN, name: "storm-nproc" },
-    Storm { cause: "pids_max", errno: libc::EAGAIN, name: "storm-pids" },
-    Storm { cause: "pidns_dead", errno: libc::ENOMEM, name: "storm-orphan" },
+    Storm { cause: "rlimit_nproc", errno: libc::EAGAIN, name: "storm-nproc", millis: 10_000 },
+    Storm { cause: "pids_max", errno: libc::EAGAIN, name: "storm-pids", millis: 3000 },
+    Storm { cause: "pidns_dead", errno: libc::ENOMEM, name: "storm-orphan", millis: 3000 },
 ];
 
 fn run(stage: &mut Stage<'_>) -> Result<()> {
@@ -65,7 +65,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
             forkers.push(forker);
         }
         let before = (activity(oomtrace.pid())?, Instant::now());
-        let order = Order::Storm { call: Call::Fork, millis: MILLIS };
+        let order = Order::Storm { call: Call::Fork, millis: storm.millis };
         for forker in &mut forkers {
             forker.send(&order)?;
         }
