@@ -234,7 +234,7 @@ impl Forks {
             (told.found, told.place)
         } else {
             let chain = memory.filter(|_| !failure.remainder);
-            let path = cgroup(chain, pids);
+            let path = cgroup(failure, chain, pids);
             if let Err(reason) = &path {
                 missing.insert("task.cgroup".to_owned(), reason.clone());
             }
@@ -363,13 +363,20 @@ const NO_ARGUMENTS: &str = "the arguments of the call are not at hand in this ti
 
 /// `PF_KTHREAD` (include/linux/sched.h).
 const PF_KTHREAD: u32 = 0x0020_0000;
-/// `CLONE_THREAD` (include/uapi/linux/sched.h).
+/// `CLONE_THREAD` and `CLONE_INTO_CGROUP` (include/uapi/linux/sched.h).
 const CLONE_THREAD: u64 = 0x0001_0000;
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// The path of the task's cgroup: in version 2 both controllers are of one hierarchy, and either may reach further down.
-fn cgroup(memory: Option<&Chain>, pids: &Chain<PidsLevel>) -> Result<String, String> {
+fn cgroup(
+    failure: &record::ForkFailure,
+    memory: Option<&Chain>,
+    pids: &Chain<PidsLevel>,
+) -> Result<String, String> {
     let path = memory.map_or_else(|| Err(UNKNOWN.to_owned()), |chain| chain.path(0))?;
-    let of_pids = pids.leaf().filter(|leaf| leaf.hierarchy == 0).and_then(|_| pids.path(0).ok());
+    // The child's may be another.
+    let own = failure.clone_flags.is_none_or(|flags| flags & CLONE_INTO_CGROUP == 0);
+    let of_pids = pids.leaf().filter(|leaf| own && leaf.hierarchy == 0).and_then(|_| pids.path(0).ok());
     Ok(of_pids.filter(|lower| lower.starts_with(&path)).unwrap_or(path))
 }
 
