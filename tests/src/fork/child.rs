@@ -123,7 +123,10 @@ impl Works {
             Order::Dawdle => state::dawdle()?,
             Order::Heed(signal) => state::heed(signal)?,
             Order::Execute => self.execution = Some(Execution::begin()?),
-            Order::ExecuteNoMore => self.execution.take().context("nothing is executed")?.end()?,
+            Order::ExecuteNoMore => {
+                self.execution.take().context("nothing is executed")?.end()?;
+                self.await_threads()?;
+            }
             Order::Hold { call, count } => return self.hold(call, count).map(Some),
             Order::Release => self.release()?,
             Order::Attempt { call, times } => {
@@ -196,7 +199,12 @@ impl Works {
         for id in self.held.drain(..) {
             reap(id)?;
         }
-        // Nobody is told of a thread's end.
+        self.await_threads()
+    }
+
+    /// Waits until threads that were told to end are gone: nobody is told when the kernel has quite done with one, and until then it
+    /// counts.
+    fn await_threads(&self) -> Result<()> {
         let end = Instant::now() + END;
         while threads()? > self.alone + usize::from(self.execution.is_some()) {
             ensure!(Instant::now() < end, "threads do not end");

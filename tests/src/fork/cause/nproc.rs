@@ -71,7 +71,7 @@ pub const STORM: Case = Case {
     needs: Needs::Root,
     hidden: &[],
     provoke: |ground, _| {
-        let mut forker = ground.forker("nproc-forker")?;
+        let mut forker = ground.forker("burst-forker")?;
         let user = ground.user();
         forker.tell(&Order::Become(user))?;
         forker.tell(&limit(1))?;

@@ -42,9 +42,9 @@ pub const THREAD: Case = Case {
     hidden: &[],
     provoke: |ground, times| {
         let tree = ground.tasks()?;
-        let group = tree.group("full")?;
+        let group = tree.group("second")?;
         group.set_task_limit(Some(LIMIT))?;
-        let mut forker = Forker::start_threaded("pids-forker", ground.deadline)?;
+        let mut forker = Forker::start_threaded("second-forker", ground.deadline)?;
         forker.join(&group)?;
         // Both threads are in it.
         forker.hold(Call::Fork, LIMIT - 2)?;
@@ -67,7 +67,7 @@ pub const INTO: Case = Case {
         let tree = ground.tasks()?;
         let (home, target) = (tree.group("home")?, tree.group("target")?);
         target.set_task_limit(Some(1))?;
-        let mut forker = ground.forker("pids-forker")?;
+        let mut forker = ground.forker("into-forker")?;
         forker.join(&home)?;
         let file = target.dir().context("a cgroup has no folder")?;
         forker.tell(&Order::Open { file, descriptor: DESCRIPTOR })?;
@@ -90,9 +90,9 @@ pub const STORM: Case = Case {
     hidden: &[],
     provoke: |ground, _| {
         let tree = ground.tasks()?;
-        let group = tree.group("full")?;
+        let group = tree.group("storm")?;
         group.set_task_limit(Some(1))?;
-        let mut forker = ground.forker("pids-forker")?;
+        let mut forker = ground.forker("storm-forker")?;
         forker.join(&group)?;
         let before = group.tasks_refused()?;
         let tally = forker.tell(&Order::Storm { call: Call::Fork, millis: STORM_MILLIS })?;
