@@ -7,6 +7,7 @@ use std::ffi::{CString, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, Write, stdin, stdout};
 use std::mem;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::process::exit;
@@ -22,7 +23,7 @@ use rustix::thread::{UnshareFlags, set_name, unshare_unsafe};
 use crate::fork::call::{Bed, Call};
 use crate::fork::execution::Execution;
 use crate::fork::order::{Answer, Order, Tally};
-use crate::fork::state;
+use crate::fork::{state, trap};
 use crate::watch::Clocks;
 
 /// What to be.
@@ -46,6 +47,8 @@ struct Works {
     /// Children that sleep in it, and are no threads.
     held: Vec<i32>,
     execution: Option<Execution>,
+    /// What forks wait for.
+    trap: Option<OwnedFd>,
     /// The way into a cgroup and back.
     gate: Option<(File, File)>,
     /// Whether the child has ended as which it went on for a while.
@@ -130,12 +133,18 @@ impl Works {
             Order::Hold { call, count } => return self.hold(call, count).map(Some),
             Order::Release => self.release()?,
             Order::Attempt { call, times } => {
-                return attempt(call, |done| done < times).map(Some);
+                return attempt(call, true, |done| done < times).map(Some);
             }
             Order::Storm { call, millis } => {
                 let end = Instant::now() + Duration::from_millis(millis);
-                return attempt(call, |_| Instant::now() < end).map(Some);
+                return attempt(call, true, |_| Instant::now() < end).map(Some);
             }
+            Order::Flood { call, millis } => {
+                state::disown()?;
+                let end = Instant::now() + Duration::from_millis(millis);
+                return attempt(call, false, |_| Instant::now() < end).map(Some);
+            }
+            Order::Trap => self.trap = Some(trap::set()?),
             Order::Gate { there, back } => {
                 let open = |file: &Path| {
                     let opened = OpenOptions::new().write(true).open(file);
@@ -269,13 +278,13 @@ fn begun() -> Tally {
     Tally { begun_ns: Clocks::now().boot_ns, ..Tally::default() }
 }
 
-/// Makes children that end at once, while `more` of the number of attempts holds.
-fn attempt(call: Call, more: impl Fn(u64) -> bool) -> Result<Tally> {
+/// Makes children that end at once, while `more` of the number of attempts holds, and waits for each if wanted.
+fn attempt(call: Call, wait: bool, more: impl Fn(u64) -> bool) -> Result<Tally> {
     let mut tally = begun();
     while more(tally.attempts) {
         let made = call.make(None);
         tally.count(made);
-        if let (Ok(id), false) = (made, call.makes_thread()) {
+        if let (Ok(id), true) = (made, wait && !call.makes_thread()) {
             reap(id)?;
         }
     }

@@ -1,6 +1,6 @@
 //! Forks that fail: what brings each cause about knows the truth of it, and has no part in oomtrace.
 //!
-//! * [`child`], [`call`], [`state`] and [`execution`]: the process that forks, from inside.
+//! * [`child`], [`call`], [`state`], [`execution`] and [`trap`]: the process that forks, from inside.
 //! * [`forker`] and [`order`]: the same process from outside, and what passes between.
 //! * [`cause`], [`ground`], [`setting`] and [`truth`]: how each cause is brought about, and what is known then.
 //! * [`witness`]: what the kernel's functions returned.
@@ -18,5 +18,6 @@ pub mod order;
 pub mod selftest;
 pub mod setting;
 pub mod state;
+pub mod trap;
 pub mod truth;
 pub mod witness;

@@ -110,6 +110,15 @@ pub enum Order {
     /// Go through the gate, carry out these whatever fails, and go back: a cgroup may be so full that there is no
     /// memory to answer with.
     Within(Vec<Order>),
+    /// As a storm, but without waiting for the children.
+    Flood {
+        /// How.
+        call: Call,
+        /// How long.
+        millis: u64,
+    },
+    /// Have forks wait within the kernel until this process is killed.
+    Trap,
     /// Carry out all of these, whatever fails, and answer once. The counts are added up.
     All(Vec<Order>),
 }

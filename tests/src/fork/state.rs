@@ -117,6 +117,14 @@ pub fn heed(signal: i32) -> Result<()> {
     Ok(())
 }
 
+/// Has children vanish of themselves once they end.
+pub fn disown() -> Result<()> {
+    // SAFETY: no handler of ours is run.
+    let result = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    ensure!(result != libc::SIG_ERR, "children cannot be disowned: {}", Error::last_os_error());
+    Ok(())
+}
+
 /// Has all system calls that make a process or a thread return an error, for good.
 pub fn filter(error: i32) -> Result<()> {
     let calls = [libc::SYS_fork, libc::SYS_vfork, libc::SYS_clone, libc::SYS_clone3];

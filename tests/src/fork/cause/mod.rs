@@ -14,6 +14,8 @@ mod pidns_dead;
 mod pids_max;
 mod threads_max;
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use crate::fork::call::Call;
@@ -51,6 +53,8 @@ pub enum Needs {
     UnifiedPids,
     /// Where user namespaces count their users' processes: since 5.14.
     CountingNamespaces,
+    /// Where userfaultfd(2) can be had: it is up to how the kernel was built.
+    FaultsByUser,
     /// On a machine made for it, since the whole of it is concerned.
     Disposable,
     /// Where each PID namespace has a pid_max of its own: since 6.14.
@@ -88,7 +92,8 @@ pub static CASES: &[Case] = &[
     near_miss::FILTER,
     near_miss::STORM,
     near_miss::SIGNALS,
-    fatal_signal::CASE,
+    fatal_signal::COPYING,
+    fatal_signal::WAITING,
     // What concerns the whole machine.
     namespace_limit::OUTER,
     fd_limit::TABLE,
@@ -113,6 +118,10 @@ impl Needs {
                 .then_some("the version 2 hierarchy does not have the controller pids"),
             Self::CountingNamespaces => {
                 (!machine.is_at_least(5, 14)).then_some("before 5.14 user namespaces do not count processes")
+            }
+            Self::FaultsByUser => {
+                let there = Path::new("/proc/sys/vm/unprivileged_userfaultfd").exists();
+                (!there).then_some("the kernel was built without userfaultfd")
             }
             Self::Disposable => (!machine.disposable).then_some("the machine was not made for it"),
             Self::NestedPidMax => (!machine.is_at_least(6, 14))

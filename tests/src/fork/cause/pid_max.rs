@@ -30,7 +30,7 @@ pub const FIRST_FROM_NESTED: Case = Case {
     needs: Needs::Disposable,
     hidden: &[],
     provoke: |ground, times| {
-        let mut forker = ground.forker("pid-forker")?;
+        let mut forker = ground.forker("first-forker")?;
         let inode = namespace(forker.who.pid, "pid")?;
         forker.tell(&Order::Enter(PID))?;
         in_first(&mut forker, times, inode)
@@ -79,7 +79,8 @@ fn in_first(forker: &mut Forker, times: u64, inode: u64) -> Result<Vec<Truth>> {
 
 /// Has a forker take all ids of a namespace within the first, and fail.
 fn in_nested(ground: &Ground<'_>, times: u64, deeper: bool) -> Result<Vec<Truth>> {
-    let mut forker = ground.forker("pid-forker")?;
+    // Namespaces have the numbers of others that are gone, and these two are told apart by nothing else.
+    let mut forker = ground.forker(if deeper { "deeper-forker" } else { "nested-forker" })?;
     forker.tell(&Order::Enter(PID))?;
     let inode = namespace(forker.who.pid, "pid")?;
     // Written by who is in the namespace, to whose setting that goes.
