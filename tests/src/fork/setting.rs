@@ -2,9 +2,11 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+
+const SETTINGS: &str = "/proc/sys";
 
 /// Such a setting. Dropping it sets it back.
 #[derive(Debug)]
@@ -18,16 +20,22 @@ pub struct Setting {
 impl Setting {
     /// Looks at a file of /proc/sys.
     pub fn keep(name: &str) -> Result<Self> {
-        let file = PathBuf::from("/proc/sys").join(name);
+        let file = Path::new(SETTINGS).join(name);
         let before = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         Ok(Self { file, before: before.trim().to_owned(), changed: Cell::new(false) })
     }
 
     /// Changes it.
     pub fn set(&self, value: u64) -> Result<()> {
+        self.set_by(&self.file, value)
+    }
+
+    /// Changes it through another file of /proc/sys: what that says takes its place.
+    pub fn set_by(&self, file: &Path, value: u64) -> Result<()> {
         self.changed.set(true);
-        fs::write(&self.file, value.to_string())
-            .with_context(|| format!("cannot write {value} to {}", self.file.display()))
+        let file = Path::new(SETTINGS).join(file);
+        fs::write(&file, value.to_string())
+            .with_context(|| format!("cannot write {value} to {}", file.display()))
     }
 
     /// Sets it back, if it was changed.

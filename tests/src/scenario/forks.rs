@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::{Needs, Scenario};
-use crate::fork::cause::{CASES, Needs as CauseNeeds};
+use crate::fork::cause::{CASES, MAPPED, Needs as CauseNeeds};
 use crate::fork::ground::Ground;
 use crate::fork::truth::{Level, Truth};
 use crate::incident::kind;
@@ -197,9 +197,7 @@ fn group(stage: &mut Stage<'_>, key: &Common, truths: &[&Truth], lines: &[&Value
         let bound = match cause.as_str() {
             "threads_max" => THREADS_MOVE,
             // What the forker's next attempt was promised by then, before that was refused in turn: at most all of its own.
-            "overcommit" => {
-                known.and_then(|truth| truth.limit).unwrap_or(0).saturating_sub(expected) + OTHERS_MOVE
-            }
+            "overcommit" => MAPPED + OTHERS_MOVE,
             "memcg_kmem" => stage.machine.charge_stock_bytes() + OTHERS_MOVE,
             _ => 0,
         };

@@ -25,7 +25,7 @@ use crate::machine::Machine;
 use crate::witness::cgroup::{Hierarchy, Version};
 
 pub use memcg_kmem::fill_up;
-pub use overcommit::promised_memory;
+pub use overcommit::{MAPPED, MAPPING, Promises, promised_memory};
 pub use threads_max::threads_of_machine;
 
 /// One way to have forks fail, or not quite.

@@ -1,6 +1,7 @@
 //! `vm.overcommit_memory=2`: a child's copy of its parent's memory would be more than may be promised.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -11,21 +12,16 @@ use crate::fork::setting::Setting;
 use crate::fork::truth::{Level, Truth};
 use crate::machine::meminfo_bytes;
 
-/// A forker has more than half of what may be promised, and never touches it.
+/// A forker has more than what may still be promised, and never touches it.
 pub const CASE: Case = Case {
     name: "overcommit",
     needs: Needs::Disposable,
     hidden: &[],
     provoke: |ground, times| {
         let mut forker = ground.forker("large-forker")?;
-        let setting = Setting::keep("vm/overcommit_memory")?;
-        setting.set(2)?;
-        let (limit, promised) = promised_memory()?;
-        forker.tell(&Order::Map {
-            bytes: limit.saturating_sub(promised) / 5 * 3,
-            pieces: 1,
-            touch: false,
-        })?;
+        let promises = Promises::keep()?;
+        forker.tell(&MAPPING)?;
+        promises.limit()?;
         let mut truths = Vec::new();
         // A child that shares its parent's memory is promised nothing.
         forker.succeed(Call::Vfork)?;
@@ -38,20 +34,62 @@ pub const CASE: Case = Case {
                 limit: Some(limit),
                 usage: Some(usage),
                 unit: "bytes",
-                proof: "more than half of what may be promised is the forker's, and it forks once anything may be promised",
+                proof: "the forker has more than may still be promised, and it forks once anything may be promised",
                 ..Truth::of(&forker, call, libc::ENOMEM, &tally)?
             });
         }
-        setting.restore()?;
+        promises.restore()?;
         forker.succeed(Call::Fork)?;
         Ok(truths)
     },
 };
 
+/// What the forker has, and never touches.
+pub const MAPPING: Order = Order::Map { bytes: MAPPED, pieces: 1, touch: false };
+/// So much of it.
+pub const MAPPED: u64 = 96 << 20;
+/// What may still be promised: not as much again, and more than others want.
+const ROOM: u64 = MAPPED / 3 * 2;
+
+/// How much the kernel promises.
+#[derive(Debug)]
+pub struct Promises {
+    mode: Setting,
+    /// Of the machine's memory, in percent.
+    ratio: Setting,
+}
+
+impl Promises {
+    /// Looks at the settings.
+    pub fn keep() -> Result<Self> {
+        Ok(Self {
+            mode: Setting::keep("vm/overcommit_memory")?,
+            ratio: Setting::keep("vm/overcommit_ratio")?,
+        })
+    }
+
+    /// Has it promise little more than it has by now, whatever there is of memory and swap.
+    pub fn limit(&self) -> Result<()> {
+        let (_, promised) = promised_memory()?;
+        // Swap comes on top.
+        let wanted = (promised + ROOM).saturating_sub(meminfo("SwapTotal:")?) / 1024;
+        self.ratio.set_by(Path::new("vm/overcommit_kbytes"), wanted.max(1))?;
+        self.mode.set(2)
+    }
+
+    /// Sets all back.
+    pub fn restore(&self) -> Result<()> {
+        self.mode.restore()?;
+        self.ratio.restore()
+    }
+}
+
 /// How much may be promised, and how much is, in bytes.
 pub fn promised_memory() -> Result<(u64, u64)> {
+    Ok((meminfo("CommitLimit:")?, meminfo("Committed_AS:")?))
+}
+
+fn meminfo(name: &str) -> Result<u64> {
     let meminfo = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
-    let limit = meminfo_bytes(&meminfo, "CommitLimit:").context("/proc/meminfo has no CommitLimit")?;
-    let promised = meminfo_bytes(&meminfo, "Committed_AS:").context("/proc/meminfo has no Committed_AS")?;
-    Ok((limit, promised))
+    meminfo_bytes(&meminfo, name).with_context(|| format!("/proc/meminfo has no {name}"))
 }

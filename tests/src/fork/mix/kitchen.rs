@@ -7,6 +7,7 @@ use super::place::{Full, Place};
 use super::pot::Pot;
 use super::reach::TABLE;
 use super::recipe::Recipe;
+use crate::fork::cause::Promises;
 use crate::fork::forker::Forker;
 use crate::fork::ground::Ground;
 use crate::fork::order::{Order, Tally};
@@ -33,7 +34,7 @@ pub struct Kitchen<'m> {
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) threads: Setting,
-    pub(super) promises: Setting,
+    pub(super) promises: Promises,
     pub(super) table: Setting,
     pub(super) ids: Setting,
 }
@@ -60,7 +61,7 @@ impl<'m> Kitchen<'m> {
         };
         let settings = Settings {
             threads: Setting::keep("kernel/threads-max")?,
-            promises: Setting::keep("vm/overcommit_memory")?,
+            promises: Promises::keep()?,
             table: Setting::keep("fs/nr_open")?,
             ids: Setting::keep("kernel/pid_max")?,
         };
@@ -101,11 +102,13 @@ impl<'m> Kitchen<'m> {
         let concerned = [
             (Ingredient::Threads, &settings.threads),
             (Ingredient::FirstPidMax, &settings.ids),
-            (Ingredient::Overcommit, &settings.promises),
             (Ingredient::Table, &settings.table),
         ];
         for (_, setting) in concerned.iter().filter(|(one, _)| recipe.has(*one)) {
             setting.restore()?;
+        }
+        if recipe.has(Ingredient::Overcommit) {
+            settings.promises.restore()?;
         }
         if recipe.has(Ingredient::Deadline) {
             schedule(self.forker.process()?.as_raw_nonzero().get(), Policy::Usual)?;

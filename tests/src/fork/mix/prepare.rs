@@ -7,7 +7,7 @@ use super::kitchen::Kitchen;
 use super::pot::Pot;
 use super::recipe::Recipe;
 use crate::fork::call::Call;
-use crate::fork::cause::promised_memory;
+use crate::fork::cause::MAPPING;
 use crate::fork::forker::{Forker, join};
 use crate::fork::order::Order;
 use crate::fork::truth::{Level, namespace};
@@ -48,12 +48,7 @@ impl Kitchen<'_> {
             forker.tell(&Order::Open { file: "/dev/null".into(), descriptor: DESCRIPTOR })?;
         }
         if recipe.state(Ingredient::Overcommit) == Some(State::Reached) {
-            let (limit, promised) = promised_memory()?;
-            forker.tell(&Order::Map {
-                bytes: limit.saturating_sub(promised) / 5 * 3,
-                pieces: 1,
-                touch: false,
-            })?;
+            forker.tell(&MAPPING)?;
         }
         if recipe.has(Ingredient::NestedPidMax) || recipe.has(Ingredient::FirstPidMax) {
             forker.tell(&write_setting("kernel/ns_last_pid", FIRST_ID - 1))?;

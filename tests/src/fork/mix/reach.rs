@@ -50,7 +50,7 @@ impl Kitchen<'_> {
             pot.know(Ingredient::Table, (Level::Machine, Some(limit), None, "descriptors"));
         }
         if recipe.has(Ingredient::Overcommit) {
-            settings.promises.set(2)?;
+            settings.promises.limit()?;
             let (limit, promised) = promised_memory()?;
             pot.know(Ingredient::Overcommit, (Level::Machine, Some(limit), Some(promised), "bytes"));
         }
