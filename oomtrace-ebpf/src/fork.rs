@@ -7,17 +7,17 @@
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     macros::{fexit, kretprobe, map, raw_tracepoint},
-    maps::{HashMap, LruHashMap},
+    maps::{Array, HashMap, LruHashMap},
     programs::{FExitContext, RawTracePointContext, RetProbeContext},
 };
 use oomtrace_ebpf::{
-    FAILURE_AGAIN_NS, FORK_LEVELS, FailureCount, ForkFailure, ForkKey, RecordKind, chain, fork, forking,
-    recent, site,
+    FAILURE_AGAIN_NS, FORK_LEVELS, FailureCount, ForkFailure, ForkKey, RecordKind, Variables, chain, fork,
+    forking, recent, site,
 };
 
 use crate::{
     cmdline, kin, memcg, pids,
-    read::{constant, copy, forget, get, number},
+    read::{constant, copy, forget, get, into, is_error, number},
     ring::{Wake, add_one, count_lost, emit},
     run::{self, now},
     task::{self, current, current_tid},
@@ -31,6 +31,10 @@ static FORKING: LruHashMap<u32, Refusal> = LruHashMap::with_max_entries(recent::
 /// How often it happened, by what tells failures apart. Userspace takes out what has ceased.
 #[map]
 static FORKS: HashMap<ForkKey, FailureCount> = HashMap::with_max_entries(2048, 0);
+
+/// Where the kernel's variables are, as far as userspace has found them.
+#[map]
+static VARIABLES: Array<Variables> = Array::with_max_entries(1, 0);
 
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -137,6 +141,9 @@ extern "C" fn send_fork(what: u64, args: u64, cgroup_id: u64, first_ns: u64, tot
         let mm = get!(task, task_mm);
         copy!(record.data_pages <- mm, mm_data_vm, fork::DATA_PAGES);
         record.data_pages += get!(mm, mm_stack_vm);
+        if let Some(variables) = VARIABLES.get(0) {
+            machine(record, variables, mm);
+        }
         let mut namespace = get!(get!(task, task_nsproxy), nsproxy_pid_ns);
         for level in &mut record.pid_namespaces {
             copy!(level.allocated <- namespace, pid_ns_allocated, fork::ALLOCATED);
@@ -162,6 +169,28 @@ extern "C" fn send_fork(what: u64, args: u64, cgroup_id: u64, first_ns: u64, tot
     0
 }
 
+/// What of the machine as a whole a fork goes by, and the address space by which that is judged: all of it at one instant.
+#[inline(always)]
+fn machine(record: &mut ForkFailure, variables: &Variables, mm: u64) {
+    record.present |= fork::THREADS
+        * (into(&raw mut record.threads, variables.threads, 0)
+            & into(&raw mut record.threads_max, variables.threads_max, 0));
+    record.present |= fork::MACHINE_PID_MAX * into(&raw mut record.pid_max, variables.pid_max, 0);
+    record.present |= fork::PROMISES
+        * (into(&raw mut record.overcommit_memory, variables.overcommit_memory, 0)
+            & into(&raw mut record.overcommit_ratio, variables.overcommit_ratio, 0)
+            & into(&raw mut record.overcommit_kbytes, variables.overcommit_kbytes, 0)
+            & into(&raw mut record.swap_pages, variables.swap_pages, 0)
+            & into(
+                &raw mut record.committed_pages,
+                variables.committed,
+                constant!(LAYOUT.percpu_counter_count),
+            )
+            & into(&raw mut record.user_reserve_kbytes, variables.user_reserve_kbytes, 0)
+            & into(&raw mut record.admin_reserve_kbytes, variables.admin_reserve_kbytes, 0)
+            & into(&raw mut record.total_vm_pages, mm, constant!(LAYOUT.mm_total_vm)));
+}
+
 /// `PIDNS_ADDING` (include/linux/pid.h): cleared once the first process of a namespace ends.
 const PIDNS_ADDING: u32 = 1 << 31;
 /// `SCHED_DEADLINE` (include/uapi/linux/sched.h).
@@ -174,7 +203,7 @@ fn state(task: u64) -> u32 {
     let namespace = get!(get!(task, task_nsproxy), nsproxy_pid_ns);
     // Of none that cannot be read.
     let mut allocated = PIDNS_ADDING;
-    crate::read::into(&raw mut allocated, namespace, constant!(LAYOUT.pid_ns_allocated));
+    into(&raw mut allocated, namespace, constant!(LAYOUT.pid_ns_allocated));
     let dead = namespace != 0
         && constant!(LAYOUT.pid_ns_allocated) != oomtrace_ebpf::ABSENT
         && allocated & PIDNS_ADDING == 0;
@@ -248,8 +277,12 @@ fn counted(key: ForkKey) -> Option<(u64, u64)> {
 /// `struct task_struct *copy_process(struct pid *pid, int trace, int node, struct kernel_clone_args *args)` returned.
 #[fexit]
 fn fork_fexit(ctx: FExitContext) -> i32 {
-    // To the verifier it is a pointer. It follows the four arguments.
-    let errno = wanting(forget(ctx.arg(4)));
+    // It follows the four arguments. To the verifier it is a pointer, which costs a helper's call to calculate with.
+    let task = ctx.arg(4);
+    if !is_error(task) {
+        return 0;
+    }
+    let errno = wanting(forget(task));
     if errno != 0 {
         failed(errno, forget(ctx.arg(3)), site::COPY_PROCESS);
     }
@@ -260,7 +293,11 @@ fn fork_fexit(ctx: FExitContext) -> i32 {
 #[fexit]
 fn fork_pid_fexit(ctx: FExitContext) -> i32 {
     // As above.
-    let errno = wanting(forget(ctx.arg(3)));
+    let pid = ctx.arg(3);
+    if !is_error(pid) {
+        return 0;
+    }
+    let errno = wanting(forget(pid));
     if errno != 0 {
         refused(site::ALLOC_PID, errno, 0);
     }

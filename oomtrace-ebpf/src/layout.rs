@@ -166,6 +166,8 @@ layout! {
     mm_rss_percpu_next: 8 = "mm_struct"."rss_stat[1].count";
     /// The per-CPU part of the first RSS counter.
     mm_rss_percpu_counters: 8 = "mm_struct"."rss_stat[0].counters";
+    /// What a per-CPU counter's readers go by that do not sum it up.
+    percpu_counter_count: 8 = "percpu_counter"."count";
     /// Where a per-CPU array map keeps its first element's per-CPU pointer.
     bpf_array_pptrs: 8 = "bpf_array"."pptrs[0]";
     /// The task's state in each cgroup controller.

@@ -18,6 +18,6 @@ pub use record::{
     MAX_ANCESTORS, MAX_CANDIDATES, MAX_LEVELS, MAX_ORDERS, MAX_ZONES, MIRROR, Mark, MmFacts, NAME_LEN,
     NO_LIMIT_PAGES, NODE_COUNTERS, NODE_ID, NODE_WORDS, Node, PidNamespace, PidsLevel, RELIEF_PATIENCE_NS,
     RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP, RecordKind, Relief, Struck, TEXT_LEN, TaskFacts, UserLevel,
-    Zone, chain, close, decision, failure, fork, fork_host, forking, kin, level, mm, reclaim, relief, site,
-    struck, task, zone,
+    Variables, Zone, chain, close, decision, failure, fork, fork_host, forking, kin, level, mm, reclaim,
+    relief, site, struck, task, zone,
 };

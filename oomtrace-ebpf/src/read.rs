@@ -68,6 +68,23 @@ pub fn forget<T: Copy>(number: T) -> T {
     self::number(&raw const number as u64, 0)
 }
 
+/// Whether what is a pointer to the verifier is an error (`IS_ERR()`, include/linux/err.h). In assembly, since the compiler
+/// would calculate with it, which is forbidden.
+#[inline(always)]
+pub fn is_error(pointer: u64) -> bool {
+    let mut error = 1_u64;
+    // SAFETY: a comparison and a number.
+    unsafe {
+        asm!(
+            "if {pointer} > -4096 goto +1",
+            "{error} = 0",
+            pointer = in(reg) pointer,
+            error = inout(reg) error,
+        );
+    }
+    error != 0
+}
+
 /// Reads the field `$name` of [`LAYOUT`] in the structure at `$base`: a pointer, or what `as` says; 0 where that
 /// fails.
 macro_rules! get {

@@ -788,6 +788,13 @@ pub mod fork {
     pub const DATA_PAGES: u32 = 1 << 4;
     /// `user_ns_inum` is known.
     pub const USER_NS: u32 = 1 << 5;
+    /// `threads` and `threads_max` are known.
+    pub const THREADS: u32 = 1 << 6;
+    /// `pid_max` of the whole machine is known (before 6.14).
+    pub const MACHINE_PID_MAX: u32 = 1 << 7;
+    /// What of memory may be promised, and is: `overcommit_*`, `swap_pages`, `committed_pages`, `*_reserve_kbytes` and
+    /// `total_vm_pages` are known.
+    pub const PROMISES: u32 = 1 << 8;
     /// Of a [`super::PidNamespace`]: `allocated` is known.
     pub const ALLOCATED: u32 = 1;
     /// Of a [`super::PidNamespace`]: `pid_max` is known (since 6.14).
@@ -865,6 +872,30 @@ record! {
         pub user_ns_inum: u32,
         /// Private memory that a copy of its address space would be charged for at the most, pages.
         pub data_pages: u64,
+        /// Size of its address space, pages.
+        pub total_vm_pages: u64,
+        /// Threads of all processes (`nr_threads`, kernel/fork.c).
+        pub threads: i32,
+        /// How many may be (`max_threads`).
+        pub threads_max: i32,
+        /// No id of the machine is as high (`pid_max`, kernel/pid.c, before 6.14).
+        pub pid_max: i32,
+        /// `vm.overcommit_memory` (`sysctl_overcommit_memory`, mm/util.c).
+        pub overcommit_memory: i32,
+        /// `vm.overcommit_ratio`: of the machine's memory, percent.
+        pub overcommit_ratio: i32,
+        /// 0.
+        pub reserved: u32,
+        /// `vm.overcommit_kbytes`: in place of that, unless 0.
+        pub overcommit_kbytes: u64,
+        /// Swap, pages (`total_swap_pages`, mm/swapfile.c).
+        pub swap_pages: i64,
+        /// Memory that is promised, pages, as the kernel compares it: without what CPUs hold back (`vm_committed_as`).
+        pub committed_pages: i64,
+        /// `vm.user_reserve_kbytes`.
+        pub user_reserve_kbytes: u64,
+        /// `vm.admin_reserve_kbytes`.
+        pub admin_reserve_kbytes: u64,
         /// The cgroup by which failures are told apart: that of the pids controller which refused, else its memory cgroup.
         pub cgroup_id: u64,
         /// When identical failures began, or began to be counted anew. `CLOCK_BOOTTIME`, ns.
@@ -875,7 +906,7 @@ record! {
         pub pid_namespaces: [PidNamespace; FORK_LEVELS],
         /// User namespaces, from the task's own outwards (since 5.14).
         pub users: [UserLevel; FORK_LEVELS],
-    } size 376
+    } size 448
 }
 
 record! {
@@ -918,10 +949,13 @@ pub mod fork_host {
     pub const OVERCOMMIT: u32 = 1 << 3;
     /// `commit_limit_bytes` and `committed_bytes` are known.
     pub const COMMIT: u32 = 1 << 4;
+    /// `memory_bytes` is known.
+    pub const MEMORY: u32 = 1 << 5;
 }
 
 record! {
-    /// What the machine has of what forks take, as /proc tells right after one failed. Userspace makes these records, so that a
+    /// What the machine has of what forks take, as /proc tells right after one failed: for where the programs cannot read it.
+    /// Userspace makes these records, so that a
     /// recording has them. It is no part of a run: in its header trigger, beginning and number are 0.
     pub struct ForkHost {
         /// Kind [`RecordKind::ForkHost`].
@@ -940,7 +974,36 @@ record! {
         pub commit_limit_bytes: u64,
         /// Its Committed_AS.
         pub committed_bytes: u64,
-    } size 80
+        /// What `vm.overcommit_ratio` is of: its MemTotal without its Hugetlb (`vm_commit_limit()`, mm/util.c).
+        pub memory_bytes: u64,
+    } size 88
+}
+
+/// Addresses of variables of the kernel's that the programs read as a fork fails; 0: not known. Userspace finds them in the
+/// kernel's symbols once the programs run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Variables {
+    /// `int nr_threads` (kernel/fork.c).
+    pub threads: u64,
+    /// `int max_threads` (kernel/fork.c).
+    pub threads_max: u64,
+    /// `int pid_max` (kernel/pid.c, before 6.14).
+    pub pid_max: u64,
+    /// `int sysctl_overcommit_memory` (mm/util.c), as the next two.
+    pub overcommit_memory: u64,
+    /// `int sysctl_overcommit_ratio`.
+    pub overcommit_ratio: u64,
+    /// `unsigned long sysctl_overcommit_kbytes`.
+    pub overcommit_kbytes: u64,
+    /// `long total_swap_pages` (mm/swapfile.c).
+    pub swap_pages: u64,
+    /// `struct percpu_counter vm_committed_as` (mm/util.c).
+    pub committed: u64,
+    /// `unsigned long sysctl_user_reserve_kbytes` (mm/util.c), as the next.
+    pub user_reserve_kbytes: u64,
+    /// `unsigned long sysctl_admin_reserve_kbytes`.
+    pub admin_reserve_kbytes: u64,
 }
 
 /// What names identical failures in the map of counts: the errno in the lower half and, above it, the state and, from bit 56

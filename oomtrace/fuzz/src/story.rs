@@ -2,7 +2,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use oomtrace::record::{
-    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Node, Zone, AllocFailure, Failing, ForkFailure, ForkHost, PidNamespace, PidsLevel, Site, UserLevel,
+    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Node, Zone, AllocFailure, Failing, ForkFailure, ForkHost, PidNamespace, PidsLevel, Promises, Site, UserLevel,
 };
 
 use crate::session::{AnySession, figure, name};
@@ -490,6 +490,9 @@ pub struct AnyFork {
     nproc_limit: Option<u64>,
     user_processes: Option<u32>,
     data_pages: Option<u64>,
+    threads: Option<(u64, u64)>,
+    pid_max: Option<u64>,
+    promises: Option<[u64; 4]>,
     cgroup: u8,
     first: u8,
     total: u64,
@@ -525,6 +528,18 @@ impl AnyFork {
             user_processes: self.user_processes,
             user_namespace: self.user_processes,
             data_pages: self.data_pages,
+            threads: self.threads,
+            pid_max: self.pid_max,
+            promises: self.promises.map(|[mode, ratio, kbytes, rest]| Promises {
+                mode: (mode % 3) as i32,
+                ratio: ratio as u32,
+                kbytes,
+                swap_pages: rest,
+                committed_pages: kbytes,
+                user_reserve_kbytes: ratio,
+                admin_reserve_kbytes: rest,
+                total_vm_pages: ratio,
+            }),
             cgroup_id: u64::from(self.cgroup % 4),
             // Mostly the same series.
             first_ns: u64::from(self.first % 2),
@@ -586,6 +601,7 @@ pub struct AnyForkHost {
     pid_max: Option<u64>,
     overcommit_memory: Option<u8>,
     commit: Option<(u64, u64)>,
+    memory_bytes: Option<u64>,
 }
 
 impl AnyForkHost {
@@ -598,6 +614,7 @@ impl AnyForkHost {
             pid_max: self.pid_max,
             overcommit_memory: self.overcommit_memory.map(u32::from),
             commit: self.commit,
+            memory_bytes: self.memory_bytes,
         }
     }
 }

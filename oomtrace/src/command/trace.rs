@@ -29,7 +29,8 @@ use crate::{
     kernel::{
         limits::LimitsCheck,
         load::{self, Attached, Options},
-        text, zones,
+        symbols::{KALLSYMS, Symbols},
+        text, variables, zones,
     },
     output::Closed,
     record::{Recorder, create},
@@ -83,7 +84,10 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
             " (see `oomtrace hooks`)"
         }
     );
-    let session = session(host, &mut attached, &witness.log);
+    let wanted = [text::wanted(&attached), variables::wanted(&attached)].concat();
+    let symbols = Symbols::of(Path::new(KALLSYMS), &wanted);
+    variables::tell(&mut attached, &symbols)?;
+    let session = session(host, &mut attached, &symbols, &witness.log);
     let logger =
         args.verbose.then(|| EbpfLogger::init_with_logger(&mut attached.ebpf, KernelLog)).transpose();
     let logger = logger.context("The kernel programs' log cannot be read")?;
@@ -160,8 +164,8 @@ fn summary(begun: Instant, counts: Counts) {
 }
 
 /// What the kernel tells of itself, for as long as this run lasts.
-fn session(host: Host, attached: &mut Attached, followed: &Followed) -> Session {
-    let kernel_rss = text::of(attached);
+fn session(host: Host, attached: &mut Attached, symbols: &Symbols, followed: &Followed) -> Session {
+    let kernel_rss = text::of(attached, symbols);
     let mut missing = BTreeMap::new();
     for role in &attached.roles {
         for (field, reason) in &role.losses {

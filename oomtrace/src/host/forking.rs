@@ -32,12 +32,17 @@ pub fn record(proc: &Path, boot_ns: u64) -> Vec<u8> {
         record.overcommit_memory = mode;
         record.present |= fork_host::OVERCOMMIT;
     }
-    if let Some(text) = read("meminfo")
-        && let (Some(limit), Some(committed)) =
-            (meminfo_bytes(&text, "CommitLimit"), meminfo_bytes(&text, "Committed_AS"))
-    {
-        (record.commit_limit_bytes, record.committed_bytes) = (limit, committed);
-        record.present |= fork_host::COMMIT;
+    if let Some(text) = read("meminfo") {
+        let bytes = |name| meminfo_bytes(&text, name);
+        if let (Some(limit), Some(committed)) = (bytes("CommitLimit"), bytes("Committed_AS")) {
+            (record.commit_limit_bytes, record.committed_bytes) = (limit, committed);
+            record.present |= fork_host::COMMIT;
+        }
+        if let Some(memory) = bytes("MemTotal") {
+            // A kernel without huge pages does not say that it has none.
+            record.memory_bytes = memory.saturating_sub(bytes("Hugetlb").unwrap_or(0));
+            record.present |= fork_host::MEMORY;
+        }
     }
     record.as_bytes().to_vec()
 }
@@ -71,7 +76,7 @@ mod tests {
             ("sys/kernel/threads-max", "15643\n"),
             ("sys/kernel/pid_max", "many\n"),
             ("sys/vm/overcommit_memory", "2\n"),
-            ("meminfo", "MemTotal: 4 kB\nCommitLimit:     1000 kB\nCommitted_AS:   2000 kB\n"),
+            ("meminfo", "MemTotal: 4 kB\nHugetlb: 1 kB\nCommitLimit:     1000 kB\nCommitted_AS:   2000 kB\n"),
         ] {
             let path = proc.join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -81,5 +86,6 @@ mod tests {
         fs::remove_dir_all(&proc).unwrap();
         assert_eq!((host.threads, host.threads_max, host.pid_max), (Some(311), Some(15_643), None));
         assert_eq!((host.overcommit_memory, host.commit), (Some(2), Some((1_024_000, 2_048_000))));
+        assert_eq!(host.memory_bytes, Some(3072));
     }
 }

@@ -28,14 +28,12 @@ pub struct Missed {
 }
 
 impl Missed {
-    /// Takes those of `role` that are loaded. The count begins here.
+    /// Takes those of `role` that are loaded. The count begins where they were attached.
     #[must_use]
     pub fn of(ebpf: &Ebpf, role: &Role) -> Self {
         let hooks = role.choices.iter().flat_map(|choice| choice.hooks);
         let programs = hooks.filter_map(|hook| descriptor(ebpf.program(hook.program)?)).collect();
-        let mut missed = Self { programs, seen: 0, doubtful_until_ns: 0 };
-        missed.seen = missed.count();
-        missed
+        Self { programs, seen: 0, doubtful_until_ns: 0 }
     }
 
     /// Enters into a mark's record that a part of its stall may have gone unseen. Other records stay as they are.

@@ -5,12 +5,6 @@
 //! guess, since stable series take fixes over: so the code of `oom_badness()` is searched for a call of
 //! `__percpu_counter_sum()`. One of our programs reads it, since nothing else may.
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader},
-    path::Path,
-};
-
 use aya::{
     Ebpf,
     maps::{Array, MapData},
@@ -19,7 +13,7 @@ use aya::{
 use oomtrace_ebpf::TEXT_LEN;
 use serde::{Deserialize, Serialize};
 
-use super::{layout::RssCounters, load::Attached};
+use super::{layout::RssCounters, load::Attached, symbols::Symbols};
 
 /// Which reading of the resident-set counters the kernel scores and logs by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,97 +33,34 @@ pub enum KernelRss {
 const SCORE: &str = "oom_badness";
 const SUM: &str = "__percpu_counter_sum";
 
+/// What [`of`] has to have looked for: nothing where the counters are atomics, which have one reading.
+#[must_use]
+pub fn wanted(attached: &Attached) -> &'static [&'static str] {
+    if attached.resolved.rss_counters == Some(RssCounters::PerCpu) { &[SCORE, SUM] } else { &[] }
+}
+
 /// Finds out, for the kernel that the programs are attached to.
 #[must_use]
-pub fn of(attached: &mut Attached) -> KernelRss {
-    // Atomics have one reading.
-    if attached.resolved.rss_counters != Some(RssCounters::PerCpu) {
+pub fn of(attached: &mut Attached, symbols: &Symbols) -> KernelRss {
+    if wanted(attached).is_empty() {
         return KernelRss::Count;
     }
-    match search(&mut attached.ebpf, Path::new("/proc/kallsyms")) {
+    match search(&mut attached.ebpf, symbols) {
         Ok(true) => KernelRss::Sum,
         Ok(false) => KernelRss::Count,
         Err(reason) => KernelRss::Unknown { reason },
     }
 }
 
-fn search(ebpf: &mut Ebpf, kallsyms: &Path) -> Result<bool, String> {
+fn search(ebpf: &mut Ebpf, symbols: &Symbols) -> Result<bool, String> {
     if !cfg!(target_arch = "x86_64") {
         return Err("the kernel's code is read on x86-64 only".to_owned());
     }
-    let file = File::open(kallsyms).map_err(|error| format!("{}: {error}", kallsyms.display()))?;
-    let symbols = Symbols::find(BufReader::with_capacity(1 << 16, file))?;
-    let code = read(ebpf, symbols.score)?;
-    let code = code.get(..symbols.score_len).unwrap_or(&code);
-    Ok(calls(code, symbols.score, symbols.sum))
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Symbols {
-    score: u64,
-    score_len: usize,
-    sum: u64,
-}
-
-impl Symbols {
-    /// Finds the two functions, and where the first ends: at the next symbol of the kernel's own.
-    fn find(kallsyms: impl BufRead) -> Result<Self, String> {
-        let mut score = None;
-        let mut sum = None;
-        let mut end: Option<u64> = None;
-        // Symbols come sorted by address, modules' after the kernel's own; but that order is not promised.
-        let mut lines = kallsyms.lines();
-        let mut addresses_above = |address: u64, score: u64| {
-            if address > score && end.is_none_or(|end| address < end) {
-                end = Some(address);
-            }
-        };
-        let mut line_error = None;
-        for line in &mut lines {
-            let line = match line {
-                Ok(line) => line,
-                Err(error) => {
-                    line_error = Some(error);
-                    break;
-                }
-            };
-            let mut words = line.split_ascii_whitespace();
-            let (Some(address), Some(kind), Some(name)) = (words.next(), words.next(), words.next()) else {
-                continue;
-            };
-            if !matches!(kind, "t" | "T") || words.next().is_some() {
-                continue;
-            }
-            let Ok(address) = u64::from_str_radix(address, 16) else { continue };
-            match name {
-                SCORE => score = Some(address),
-                SUM => sum = Some(address),
-                _ => {}
-            }
-            if let Some(score) = score {
-                addresses_above(address, score);
-            }
-            // Both found, and a symbol behind the first: nothing more to learn.
-            if score.is_some() && sum.is_some_and(|sum| score.is_some_and(|score| sum > score)) {
-                break;
-            }
-        }
-        if let Some(error) = line_error {
-            return Err(format!("the kernel's symbols cannot be read: {error}"));
-        }
-        match (score, sum, end) {
-            (Some(0), ..) | (_, Some(0), _) => {
-                Err("the kernel hides its symbols' addresses (CAP_SYSLOG shows them, unless kernel.kptr_restrict=2)"
-                    .to_owned())
-            }
-            (Some(score), Some(sum), Some(end)) => {
-                let len = usize::try_from(end - score).unwrap_or(TEXT_LEN).min(TEXT_LEN);
-                Ok(Self { score, score_len: len, sum })
-            }
-            (None, ..) | (.., None) => Err(format!("the kernel's symbols lack {SCORE}")),
-            (_, None, _) => Err(format!("the kernel's symbols lack {SUM}")),
-        }
-    }
+    let (score, sum) = (symbols.get(SCORE)?, symbols.get(SUM)?);
+    let end = score.end.ok_or_else(|| format!("no symbol tells where {SCORE} ends"))?;
+    let len = usize::try_from(end - score.address).unwrap_or(TEXT_LEN);
+    let code = read(ebpf, score.address)?;
+    Ok(calls(code.get(..len).unwrap_or(&code), score.address, sum.address))
 }
 
 fn read(ebpf: &mut Ebpf, address: u64) -> Result<Vec<u8>, String> {
@@ -191,34 +122,5 @@ mod tests {
         assert!(!calls(&code, base, sum + 17));
         assert!(!calls(&code, base, sum - 1));
         assert!(!calls(&[0xe8, 0], base, sum));
-    }
-
-    /// Guards the bounds of the function: only its own code is searched.
-    #[test]
-    fn symbols_give_the_function_and_its_end() {
-        let text = "ffffffff81200000 T oom_badness\nffffffff812001c0 t oom_evaluate_task\n\
-                    ffffffff81801230 T __percpu_counter_sum\nffffffffc0000000 t x\t[module]\n";
-        let found = Symbols::find(text.as_bytes()).unwrap();
-        assert_eq!(
-            found,
-            Symbols { score: 0xffff_ffff_8120_0000, score_len: 0x1c0, sum: 0xffff_ffff_8180_1230 }
-        );
-        // The other order.
-        let text =
-            "ffffffff80801230 T __percpu_counter_sum\nffffffff81200000 T oom_badness\nffffffff812001c0 t z\n";
-        assert_eq!(Symbols::find(text.as_bytes()).unwrap().score_len, 0x1c0);
-    }
-
-    /// Guards against reading address 0 where the kernel hides addresses.
-    #[test]
-    fn hidden_and_lacking_symbols_are_told_apart() {
-        let hidden = "0000000000000000 T oom_badness\n0000000000000000 T __percpu_counter_sum\n";
-        assert!(Symbols::find(hidden.as_bytes()).unwrap_err().contains("hides"));
-        assert!(
-            Symbols::find(&b"ffffffff81200000 T oom_badness\nffffffff81200100 T x\n"[..])
-                .unwrap_err()
-                .contains(SUM)
-        );
-        assert!(Symbols::find(&b""[..]).unwrap_err().contains(SCORE));
     }
 }

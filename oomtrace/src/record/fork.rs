@@ -80,6 +80,12 @@ pub struct ForkFailure {
     pub user_namespace: Option<u32>,
     /// Private memory that a copy of its address space would be charged for at the most, pages.
     pub data_pages: Option<u64>,
+    /// Threads of all processes, and how many may be.
+    pub threads: Option<(u64, u64)>,
+    /// `kernel.pid_max` (before 6.14).
+    pub pid_max: Option<u64>,
+    /// How much memory may be promised.
+    pub promises: Option<Promises>,
     /// The cgroup by which failures are told apart.
     pub cgroup_id: u64,
     /// When identical failures began, ns since boot.
@@ -126,6 +132,29 @@ pub struct ForkHost {
     pub overcommit_memory: Option<u32>,
     /// How much memory may be promised, and how much is, bytes.
     pub commit: Option<(u64, u64)>,
+    /// The machine's memory without huge pages, bytes.
+    pub memory_bytes: Option<u64>,
+}
+
+/// What memory may be promised, and is, at the instant of a failure (mm/util.c).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promises {
+    /// `vm.overcommit_memory`: 2: there is a limit.
+    pub mode: i32,
+    /// `vm.overcommit_ratio`: how much of the machine's memory, percent.
+    pub ratio: u32,
+    /// `vm.overcommit_kbytes`: in place of that, unless 0.
+    pub kbytes: u64,
+    /// Swap comes on top, pages.
+    pub swap_pages: u64,
+    /// What is promised, pages.
+    pub committed_pages: u64,
+    /// `vm.user_reserve_kbytes`: a process is left room for others, this at the most.
+    pub user_reserve_kbytes: u64,
+    /// `vm.admin_reserve_kbytes`: for those alone who have `CAP_SYS_ADMIN`.
+    pub admin_reserve_kbytes: u64,
+    /// Size of the task's address space, pages.
+    pub total_vm_pages: u64,
 }
 
 /// `PIDS_MAX` is `PID_MAX_LIMIT + 1` (kernel/cgroup/pids.c; include/linux/threads.h).
@@ -141,6 +170,7 @@ pub(super) fn failure(raw: &abi::ForkFailure) -> Result<ForkFailure, DecodeError
     };
     let holds = |bit: u32| raw.state & bit != 0;
     let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    let small = |number: i32| u64::try_from(number).unwrap_or(0);
     let user = |user: &abi::UserLevel| UserLevel {
         inum: known(user.present, fork::INUM, user.inum),
         uid: user.uid,
@@ -167,6 +197,9 @@ pub(super) fn failure(raw: &abi::ForkFailure) -> Result<ForkFailure, DecodeError
         user_processes: known(raw.present, fork::USER_PROCESSES, raw.user_processes),
         user_namespace: known(raw.present, fork::USER_NS, raw.user_ns_inum),
         data_pages: known(raw.present, fork::DATA_PAGES, raw.data_pages),
+        threads: known(raw.present, fork::THREADS, (small(raw.threads), small(raw.threads_max))),
+        pid_max: known(raw.present, fork::MACHINE_PID_MAX, small(raw.pid_max)),
+        promises: known(raw.present, fork::PROMISES, promises(raw)),
         cgroup_id: raw.cgroup_id,
         first_ns: raw.first_ns,
         total: raw.total,
@@ -181,6 +214,20 @@ pub(super) fn failure(raw: &abi::ForkFailure) -> Result<ForkFailure, DecodeError
         // Time since boot is never 0.
         remainder: raw.header.opened_ns == 0,
     })
+}
+
+fn promises(raw: &abi::ForkFailure) -> Promises {
+    Promises {
+        mode: raw.overcommit_memory,
+        ratio: u32::try_from(raw.overcommit_ratio).unwrap_or(0),
+        kbytes: raw.overcommit_kbytes,
+        swap_pages: u64::try_from(raw.swap_pages).unwrap_or(0),
+        // What CPUs hold back may be more than is promised.
+        committed_pages: u64::try_from(raw.committed_pages).unwrap_or(0),
+        user_reserve_kbytes: raw.user_reserve_kbytes,
+        admin_reserve_kbytes: raw.admin_reserve_kbytes,
+        total_vm_pages: raw.total_vm_pages,
+    }
 }
 
 pub(super) fn level(raw: &abi::PidsLevel) -> PidsLevel {
@@ -204,5 +251,6 @@ pub(super) fn host(raw: &abi::ForkHost) -> ForkHost {
         pid_max: known(raw.present, fork_host::PID_MAX, raw.pid_max),
         overcommit_memory: known(raw.present, fork_host::OVERCOMMIT, raw.overcommit_memory),
         commit: known(raw.present, fork_host::COMMIT, (raw.commit_limit_bytes, raw.committed_bytes)),
+        memory_bytes: known(raw.present, fork_host::MEMORY, raw.memory_bytes),
     }
 }

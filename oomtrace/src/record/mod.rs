@@ -10,7 +10,7 @@ mod types;
 
 pub use decode::{DecodeError, decode};
 pub use file::{FileError, Frame, Reader, Writer};
-pub use fork::{ForkFailure, ForkHost, PidNamespace, PidsLevel, Site, UserLevel};
+pub use fork::{ForkFailure, ForkHost, PidNamespace, PidsLevel, Promises, Site, UserLevel};
 pub use kernel_log::encode as encode_kernel_log;
 pub use recorder::{Recorder, create};
 pub use types::{

@@ -42,9 +42,9 @@ const EMFILE: u32 = 24;
 const ENOSPC: u32 = 28;
 /// `CLONE_VM` (include/uapi/linux/sched.h): nothing is copied.
 const CLONE_VM: u64 = 0x100;
-/// `CAP_SYS_ADMIN` and `CAP_SYS_RESOURCE` (include/uapi/linux/capability.h), in the initial user namespace: with either,
-/// `RLIMIT_NPROC` does not bind.
-const EXEMPT: u64 = 1 << 21 | 1 << 24;
+/// Capabilities (include/uapi/linux/capability.h), a bit each.
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+const CAP_SYS_RESOURCE: u64 = 1 << 24;
 /// `PROC_USER_INIT_INO` (include/linux/proc_ns.h).
 const INITIAL_USER_NAMESPACE: u32 = 0xEFFF_FFFD;
 /// `RESERVED_PIDS` (include/linux/pid.h): low ids are not given out again.
@@ -82,9 +82,6 @@ impl Evidence<'_> {
     /// What refused.
     pub fn find(&self) -> Found {
         let failure = self.failure;
-        if failure.fatal && matches!(failure.errno, EINTR | ENOMEM | EAGAIN) {
-            return Found::new(ForkCause::FatalSignal, Proof::State);
-        }
         match (failure.site, failure.errno) {
             (Site::PidsCanFork, EAGAIN) => {
                 let found = Found::new(ForkCause::PidsMax, Proof::Hook);
@@ -98,8 +95,9 @@ impl Evidence<'_> {
                 Found::new(ForkCause::PidnsDead, Proof::Hook)
             }
             (Site::AllocPid, ENOMEM) => Found::new(ForkCause::Memory, Proof::Hook),
-            (Site::CopyProcess, EAGAIN) => self.again(),
-            (Site::Syscall, EAGAIN) => self.again_anywhere(),
+            (_, EAGAIN) => self.again(),
+            // copy_process() itself, or dup_mmap() (up to 6.12 with ENOMEM).
+            (_, EINTR | ENOMEM) if failure.fatal => Found::new(ForkCause::FatalSignal, Proof::State),
             (_, ENOMEM) => self.memory(),
             (_, EMFILE | ENFILE) => {
                 Found::new(ForkCause::FdLimit, Proof::State).without("limits of descriptors are not read")
@@ -109,13 +107,9 @@ impl Evidence<'_> {
         }
     }
 
-    /// EAGAIN of `copy_process()` itself.
+    /// EAGAIN of whatever no hook shows, in the kernel's order. Where there are hooks of what `copy_process()` calls, these may
+    /// have been at work for another fork on the same processor (where programs are preempted: 7.x).
     fn again(&self) -> Found {
-        self.early().unwrap_or_else(|| Found::new(ForkCause::Other, Proof::State))
-    }
-
-    /// EAGAIN of whatever it calls: what no hook shows goes by the same order.
-    fn again_anywhere(&self) -> Found {
         let found = |cause| Found::new(cause, Proof::State);
         self.early()
             .or_else(|| self.pid_max(found(ForkCause::PidMax)))
@@ -129,7 +123,8 @@ impl Evidence<'_> {
         if failure.crowded && !self.is_exempt() {
             return Some(self.nproc());
         }
-        if let (Some(threads), Some(most)) = (self.host.threads, self.host.threads_max)
+        if let Some((threads, most)) =
+            failure.threads.or_else(|| self.host.threads.zip(self.host.threads_max))
             && threads >= most
         {
             let mut found = Found::new(ForkCause::ThreadsMax, Proof::State);
@@ -144,10 +139,14 @@ impl Evidence<'_> {
 
     /// Whether `RLIMIT_NPROC` does not bind the task: root, and whoever may use what is kept for it.
     fn is_exempt(&self) -> bool {
+        self.failure.task.uid == Some(0) || self.may(CAP_SYS_ADMIN | CAP_SYS_RESOURCE)
+    }
+
+    /// Whether the task has one of these capabilities in the initial user namespace.
+    fn may(&self, capabilities: u64) -> bool {
         let failure = self.failure;
-        let initial = failure.user_namespace.is_none_or(|inum| inum == INITIAL_USER_NAMESPACE);
-        failure.task.uid == Some(0)
-            || (initial && failure.capabilities.is_some_and(|capabilities| capabilities & EXEMPT != 0))
+        failure.user_namespace.is_none_or(|inum| inum == INITIAL_USER_NAMESPACE)
+            && failure.capabilities.is_some_and(|has| has & capabilities != 0)
     }
 
     fn nproc(&self) -> Found {
@@ -181,7 +180,8 @@ impl Evidence<'_> {
             .iter()
             .zip(0_u32..)
             .filter_map(|(namespace, depth)| {
-                let limit = namespace.pid_max.map(u64::from).or(self.host.pid_max)?;
+                let limit =
+                    namespace.pid_max.map(u64::from).or(self.failure.pid_max).or(self.host.pid_max)?;
                 Some((namespace, depth, limit, u64::from(namespace.allocated?)))
             })
             .filter(|(.., limit, usage)| usage.saturating_add(RESERVED_PIDS) >= *limit)
@@ -210,22 +210,62 @@ impl Evidence<'_> {
         if let Some(found) = self.memcg() {
             return found;
         }
-        let copies = self.failure.clone_flags.is_none_or(|flags| flags & CLONE_VM == 0);
-        if copies
-            && self.host.overcommit_memory == Some(2)
-            && let (Some((limit, committed)), Some(pages)) = (self.host.commit, self.failure.data_pages)
-            && committed.saturating_add(pages.saturating_mul(u64::from(self.page_bytes))) > limit
-        {
-            let mut found = Found::new(ForkCause::Overcommit, Proof::State);
-            (found.limit_bytes, found.usage_bytes) = (Some(limit), Some(committed));
-            found.at = Some("host".to_owned());
+        if let Some(found) = self.overcommit() {
             return found;
         }
-        // Where alloc_pid() is hooked, it would have shown.
-        if self.failure.namespace_dead && self.failure.site == Site::Syscall {
+        // By state as above.
+        if self.failure.namespace_dead {
             return Found::new(ForkCause::PidnsDead, Proof::State);
         }
         Found::new(ForkCause::Memory, Proof::State)
+    }
+
+    /// A copy of the task's memory that may not be promised (`__vm_enough_memory()`, mm/util.c).
+    fn overcommit(&self) -> Option<Found> {
+        let failure = self.failure;
+        if failure.clone_flags.is_some_and(|flags| flags & CLONE_VM != 0) {
+            return None;
+        }
+        let (limit, committed) = self.promised()?;
+        let wanted = committed.saturating_add(self.bytes(failure.data_pages?));
+        if wanted.saturating_add(self.kept_for_others()) <= limit {
+            return None;
+        }
+        let mut found = Found::new(ForkCause::Overcommit, Proof::State);
+        (found.limit_bytes, found.usage_bytes) = (Some(limit), Some(committed));
+        found.at = Some("host".to_owned());
+        Some(found)
+    }
+
+    /// How much memory may be promised, and how much is, bytes; `None` if that has no limit.
+    fn promised(&self) -> Option<(u64, u64)> {
+        let Some(promises) = &self.failure.promises else {
+            return self.host.commit.filter(|_| self.host.overcommit_memory == Some(2));
+        };
+        if promises.mode != 2 {
+            return None;
+        }
+        // vm_commit_limit(), in whole pages.
+        let page = u64::from(self.page_bytes).max(1);
+        let own = match promises.kbytes {
+            0 => (self.host.memory_bytes? / page).saturating_mul(promises.ratio.into()) / 100,
+            kbytes => kbytes.saturating_mul(1024) / page,
+        };
+        let limit = self.bytes(own.saturating_add(promises.swap_pages));
+        Some((limit, self.bytes(promises.committed_pages)))
+    }
+
+    /// What the task may not be promised though it is free, bytes: it is for who can end it, and for the administrator.
+    fn kept_for_others(&self) -> u64 {
+        let Some(promises) = &self.failure.promises else { return 0 };
+        let admin =
+            if self.may(CAP_SYS_ADMIN) { 0 } else { promises.admin_reserve_kbytes.saturating_mul(1024) };
+        let own = self.bytes(promises.total_vm_pages / 32);
+        admin.saturating_add(own.min(promises.user_reserve_kbytes.saturating_mul(1024)))
+    }
+
+    fn bytes(&self, pages: u64) -> u64 {
+        pages.saturating_mul(u64::from(self.page_bytes))
     }
 
     /// A memory cgroup that is full.
@@ -236,7 +276,7 @@ impl Evidence<'_> {
             let limit = level.limit.and_then(Ceiling::pages);
             level.usage_pages.zip(limit).is_some_and(|(usage, limit)| usage.saturating_add(slack) >= limit)
         })?;
-        let bytes = |pages: u64| pages.saturating_mul(u64::from(self.page_bytes));
+        let bytes = |pages| self.bytes(pages);
         let mut found = Found::new(ForkCause::MemcgKmem, Proof::State);
         found.limit_bytes = level.limit.and_then(Ceiling::pages).map(bytes);
         found.usage_bytes = level.usage_pages.map(bytes);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     incident::chain::tests::level,
-    record::{CgroupId, PidNamespace, Task, UserLevel},
+    record::{CgroupId, PidNamespace, Promises, Task, UserLevel},
 };
 
 /// A fork of uid 1000 that `copy_process()` itself refused, with nothing amiss.
@@ -21,6 +21,9 @@ fn failure(errno: u32) -> ForkFailure {
         user_processes: None,
         user_namespace: Some(INITIAL_USER_NAMESPACE),
         data_pages: Some(100),
+        threads: None,
+        pid_max: None,
+        promises: None,
         cgroup_id: 9,
         first_ns: 1,
         total: 1,
@@ -59,6 +62,7 @@ fn idle() -> ForkHost {
         pid_max: Some(32_768),
         overcommit_memory: Some(0),
         commit: Some((1 << 30, 1 << 20)),
+        memory_bytes: Some(1 << 30),
     }
 }
 
@@ -117,7 +121,69 @@ fn state_is_looked_at_in_the_kernels_order() {
     assert_eq!(find(&all, idle()).cause, ForkCause::DeadlinePolicy);
     let all = ForkFailure { deadline: false, ..all };
     assert_eq!(find(&all, idle()).cause, ForkCause::ExecInProgress);
-    assert_eq!(find(&failure(EAGAIN), idle()).cause, ForkCause::Other, "nothing holds any more");
+    // Its own hook may have been at work for another fork.
+    let found = find(&failure(EAGAIN), idle());
+    assert_eq!((found.cause, found.proof, found.depth), (ForkCause::PidsMax, Proof::State, Some(1)));
+    let mut full = failure(EAGAIN);
+    full.pid_namespaces[0].allocated = Some(100);
+    assert_eq!(find(&full, idle()).cause, ForkCause::PidMax, "ids come before cgroups");
+    let (failure, pids) = (failure(EAGAIN), pids(&[(3, None), (9, Some(10))]));
+    let nothing =
+        Evidence { failure: &failure, memory: None, pids: &pids, host: idle(), page_bytes: 4096, cpus: 2 };
+    assert_eq!(nothing.find().cause, ForkCause::Other, "nothing holds any more");
+}
+
+/// Guards against figures that came too late: what the programs read as the fork failed counts, and not what /proc said then.
+#[test]
+fn figures_of_the_instant_come_first() {
+    let busy = ForkFailure { threads: Some((1000, 1000)), ..failure(EAGAIN) };
+    let found = find(&busy, idle());
+    assert_eq!((found.cause, found.limit, found.usage), (ForkCause::ThreadsMax, Some(1000), Some(1000)));
+    let late = ForkHost { threads: Some(1000), ..idle() };
+    let calm = ForkFailure { threads: Some((999, 1000)), ..failure(EAGAIN) };
+    assert_eq!(find(&calm, late).cause, ForkCause::PidsMax);
+    let mut old = ForkFailure { site: Site::AllocPid, pid_max: Some(450), ..failure(EAGAIN) };
+    old.pid_namespaces.truncate(1);
+    old.pid_namespaces[0].pid_max = None;
+    old.pid_namespaces[0].allocated = Some(160);
+    assert_eq!(find(&old, idle()).limit, Some(450));
+}
+
+/// Guards the arithmetic of promises: the limit by ratio or by kbytes, swap on top, and what is kept from a task.
+#[test]
+fn promises_are_counted_as_the_kernel_counts_them() {
+    let promises = Promises {
+        mode: 2,
+        ratio: 50,
+        kbytes: 0,
+        swap_pages: 24,
+        committed_pages: 900,
+        user_reserve_kbytes: 1 << 17,
+        admin_reserve_kbytes: 0,
+        total_vm_pages: 0,
+    };
+    let host = ForkHost { memory_bytes: Some(2000 * 4096), ..idle() };
+    let of = |promises| {
+        let failure = ForkFailure { promises: Some(promises), ..failure(ENOMEM) };
+        let found = find(&failure, host);
+        (
+            found.cause,
+            found.limit_bytes.map(|bytes| bytes / 4096),
+            found.usage_bytes.map(|bytes| bytes / 4096),
+        )
+    };
+    let memory = (ForkCause::Memory, None, None);
+    // The task copies 100 pages.
+    assert_eq!(of(promises), memory, "1000 of 1024");
+    assert_eq!(
+        of(Promises { committed_pages: 925, ..promises }),
+        (ForkCause::Overcommit, Some(1024), Some(925))
+    );
+    assert_eq!(of(Promises { kbytes: 3800, ..promises }), (ForkCause::Overcommit, Some(974), Some(900)));
+    assert_eq!(of(Promises { mode: 0, kbytes: 3800, ..promises }), memory, "there is no limit");
+    assert_eq!(of(Promises { total_vm_pages: 3200, ..promises }).0, ForkCause::Overcommit, "a 32nd");
+    assert_eq!(of(Promises { total_vm_pages: 3200, user_reserve_kbytes: 16, ..promises }), memory);
+    assert_eq!(of(Promises { admin_reserve_kbytes: 100, ..promises }).0, ForkCause::Overcommit);
 }
 
 /// Guards who is not bound by RLIMIT_NPROC: root, and whoever has the capabilities in the initial user namespace.
@@ -126,9 +192,9 @@ fn the_exempt_are_not_told_of_their_users_limit() {
     let crowded = ForkFailure { crowded: true, nproc_limit: Some(3), ..failure(EAGAIN) };
     let root = Task { uid: Some(0), ..Task::default() };
     let cause = |failure: ForkFailure| find(&failure, idle()).cause;
-    assert_eq!(cause(ForkFailure { task: root, ..crowded.clone() }), ForkCause::Other);
+    assert_eq!(cause(ForkFailure { task: root, ..crowded.clone() }), ForkCause::PidsMax);
     let able = ForkFailure { capabilities: Some(1 << 24), ..crowded.clone() };
-    assert_eq!(cause(able.clone()), ForkCause::Other);
+    assert_eq!(cause(able.clone()), ForkCause::PidsMax);
     assert_eq!(cause(ForkFailure { user_namespace: Some(5), ..able }), ForkCause::RlimitNproc);
     // Up to 5.13 there are no levels.
     let old = ForkFailure { users: Vec::new(), user_processes: Some(3), ..crowded };
@@ -181,10 +247,14 @@ fn wants_of_memory_are_told_apart() {
 /// Guards what is no want: a task that dies is told as that, whatever holds.
 #[test]
 fn the_dying_are_told_apart() {
-    for errno in [EINTR, EAGAIN, ENOMEM] {
-        let dying = ForkFailure { fatal: true, crowded: true, ..failure(errno) };
-        assert_eq!(find(&dying, idle()).cause, ForkCause::FatalSignal, "{errno}");
+    let dying = |errno| ForkFailure { fatal: true, crowded: true, nproc_limit: Some(3), ..failure(errno) };
+    for errno in [EINTR, ENOMEM] {
+        assert_eq!(find(&dying(errno), idle()).cause, ForkCause::FatalSignal, "{errno}");
     }
+    // No signal makes it EAGAIN.
+    assert_eq!(find(&dying(EAGAIN), idle()).cause, ForkCause::RlimitNproc);
+    let refused = ForkFailure { site: Site::AllocPid, namespace_dead: true, ..dying(ENOMEM) };
+    assert_eq!(find(&refused, idle()).cause, ForkCause::PidnsDead, "a hook proves it");
     assert_eq!(find(&failure(ENOSPC), idle()).cause, ForkCause::NamespaceLimit);
     assert_eq!(find(&failure(EMFILE), idle()).cause, ForkCause::FdLimit);
 }
