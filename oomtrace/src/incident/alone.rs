@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     log::{Kill, Nobody, Report},
     logged::{CONSTRAINTS, asked},
+    missing::{self, lacking},
     types::{
         Cgroup, Common, Incident, OomTag, Outcome, Place, RssKernel, SchemaName, Scope, ScopeKind, Trigger,
         Verdict, Victim,
@@ -63,7 +64,7 @@ impl Alone<'_> {
         let mut missing = BTreeMap::new();
         let inode = scope.memcg.is_some();
         let asked = trigger.gfp_mask.is_some();
-        for (field, lacks) in [
+        let unsaid = [
             ("scope.kind", scope.kind.is_none()),
             ("scope.cause", true),
             ("scope.constraint", scope.constraint.is_none()),
@@ -90,11 +91,8 @@ impl Alone<'_> {
             ("host_memory", true),
             ("decision_ns", true),
             ("calls_without_decision", true),
-        ] {
-            if lacks {
-                missing.insert(field.to_owned(), self.reason.to_owned());
-            }
-        }
+        ];
+        missing::all(&mut missing, lacking(unsaid), self.reason);
         Incident {
             schema: SchemaName::V1,
             r#type: OomTag::Oom,
@@ -170,7 +168,7 @@ fn victim(kill: &Kill) -> Victim {
 /// The incident, with all that the log does not say of its victim, if it has one.
 fn with_missing(mut incident: Incident) -> Incident {
     let Some(victim) = incident.victims.first() else { return incident };
-    for (field, lacks) in [
+    let unsaid = [
         ("ppid", true),
         ("uid", victim.uid.is_none()),
         ("threads", true),
@@ -186,10 +184,8 @@ fn with_missing(mut incident: Incident) -> Incident {
         ("start_time", true),
         ("ancestors", true),
         ("ns_pid", true),
-    ] {
-        if lacks {
-            incident.missing.insert(format!("victims[0].{field}"), UNSEEN.to_owned());
-        }
-    }
+    ];
+    let unsaid = lacking(unsaid).map(|field| format!("victims[0].{field}"));
+    missing::all(&mut incident.missing, unsaid, UNSEEN);
     incident
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     memory,
+    missing::{self, UNREAD, lacking},
     types::{Ballot, Candidate},
 };
 use crate::{
@@ -43,15 +44,11 @@ pub(super) fn of(
     let astray = ballot.is_some_and(|ballot| ballot.computed)
         && chosen_points != records.first().map(|best| best.points);
     if astray {
-        for field in ["ballot", "candidates"] {
-            missing.insert(field.to_owned(), ASTRAY.to_owned());
-        }
+        missing::all(missing, ["ballot", "candidates"], ASTRAY);
         return (Vec::new(), None);
     }
     if ballot.is_none() {
-        for field in ["ballot", "candidates"] {
-            missing.entry(field.to_owned()).or_insert_with(|| NOBODY.to_owned());
-        }
+        missing::unless_known(missing, ["ballot", "candidates"], NOBODY);
     }
     let candidates = records.into_iter().enumerate().map(|(at, record)| {
         let (candidate, unknown) = candidate(record, session);
@@ -74,21 +71,16 @@ fn candidate(record: &record::Candidate, session: &Session) -> (Candidate, Vec<(
         oom_score_adj: task.and_then(|task| task.oom_score_adj),
     };
     let gone = || "it had ended by the time of the decision".to_owned();
-    let unread = || {
-        if task.is_none() { gone() } else { "it could not be read in the kernel".to_owned() }
-    };
+    let unread = || if task.is_none() { gone() } else { UNREAD.to_owned() };
     let mut unknown = Vec::new();
     if let Err(reason) = rss {
         unknown.push(("rss_bytes", if task.is_none() { gone() } else { reason }));
     }
-    for (field, lacks) in [
+    let lacks = [
         ("comm", candidate.comm.is_none()),
         ("swap_bytes", candidate.swap_bytes.is_none()),
         ("oom_score_adj", candidate.oom_score_adj.is_none()),
-    ] {
-        if lacks {
-            unknown.push((field, unread()));
-        }
-    }
+    ];
+    unknown.extend(lacking(lacks).map(|field| (field, unread())));
     (candidate, unknown)
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use oomtrace_ebpf::RSS_ANON;
 
-use super::{chain::Chain, memory, types::Scope};
+use super::{chain::Chain, memory, missing, types::Scope};
 use crate::{
     record::{Decision, Mark},
     session::Session,
@@ -44,7 +44,7 @@ pub(super) struct Doubt {
 impl Doubt {
     /// Leaves out of an incident what is in doubt, and says so.
     pub fn note(&self, scope: &mut Scope, missing: &mut BTreeMap<String, String>) {
-        for field in [
+        let doubted = [
             "scope.kind",
             "scope.cause",
             "scope.constraint",
@@ -53,9 +53,8 @@ impl Doubt {
             "trigger.gfp_mask",
             "trigger.gfp_flags",
             "trigger.order",
-        ] {
-            missing.insert(field.to_owned(), self.reason.clone());
-        }
+        ];
+        missing::all(missing, doubted, &self.reason);
         if self.limits {
             scope.limits.clear();
             missing.insert("scope.limits".to_owned(), self.reason.clone());

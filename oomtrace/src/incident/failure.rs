@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     chain::Chain,
+    missing::{self, NO_CHAIN, UNREAD, lacking, note},
     types::{Cgroup, Command, Common, Limit, Place, SchemaName},
 };
 use crate::record::{self, Failing};
@@ -156,26 +157,25 @@ impl Failures {
             (None, Some(chain)) => {
                 let (kind, memcg) = kind(failure, chain, &mut missing);
                 let path = chain.path(0);
-                note(&mut missing, "task.cgroup", path.as_ref().err());
+                note(&mut missing, "task.cgroup", &path);
                 (kind, memcg, Place::of(path.ok()), chain.limits(page_bytes))
             }
             (None, None) => {
-                let reason = if failure.remainder { AFTERWARDS } else { UNKNOWN };
-                note(&mut missing, "task.cgroup", Some(&reason.to_owned()));
+                let reason = if failure.remainder { AFTERWARDS } else { NO_CHAIN };
+                missing.insert("task.cgroup".to_owned(), reason.to_owned());
                 let (kind, memcg) = kind(failure, &Chain::EMPTY, &mut missing);
                 (kind, memcg, Place::default(), Err(reason.to_owned()))
             }
         };
-        note(&mut missing, "limits", limits.as_ref().err());
-        for (field, lacks) in [
+        note(&mut missing, "limits", &limits);
+        let unread = [
             ("task.pid", task.pid.is_none()),
             ("task.tid", task.tid.is_none()),
             ("task.comm", task.comm.is_none()),
             ("task.uid", task.uid.is_none()),
             ("task.oom_score_adj", task.oom_score_adj.is_none()),
-        ] {
-            note(&mut missing, field, lacks.then(|| UNREAD.to_owned()).as_ref());
-        }
+        ];
+        missing::all(&mut missing, lacking(unread), UNREAD);
         if failure.what == Failing::Pages && failure.order.is_none() {
             missing.insert("order".to_owned(), "the kernel told something else in its place".to_owned());
         }
@@ -219,8 +219,6 @@ impl Failures {
 }
 
 const AFTERWARDS: &str = "these were counted, and told once they had ceased";
-const UNKNOWN: &str = "its chain of cgroups did not come in";
-const UNREAD: &str = "it could not be read in the kernel";
 
 /// What failed, and the memory cgroup whose OOM killer is disabled. That one is among the task's own: what is not was not read
 /// where this kernel has it.
@@ -246,10 +244,4 @@ fn kind(
     };
     let memcg = Cgroup { path: chain.path(depth).ok(), id: Some(waits.id), hierarchy: Some(waits.hierarchy) };
     (FailureKind::MemcgOomDisabled, Some(memcg))
-}
-
-fn note(missing: &mut BTreeMap<String, String>, field: &str, reason: Option<&String>) {
-    if let Some(reason) = reason {
-        missing.insert(field.to_owned(), reason.clone());
-    }
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use self::cause::{Evidence, Found};
 use super::{
     chain::Chain,
+    missing::{self, NO_CHAIN, UNREAD, lacking, note},
     types::{Command, Common, Kinship, Place, SchemaName},
 };
 use crate::record::{self, ForkHost, PidsLevel, Task};
@@ -235,32 +236,25 @@ impl Forks {
         } else {
             let chain = memory.filter(|_| !failure.remainder);
             let path = cgroup(failure, chain, pids);
-            if let Err(reason) = &path {
-                missing.insert("task.cgroup".to_owned(), reason.clone());
-            }
+            note(&mut missing, "task.cgroup", &path);
             let host = self.host.unwrap_or_default();
             let evidence = Evidence { failure, memory: chain, pids, host, page_bytes, cpus };
             (evidence.find(), Place::of(path.ok()))
         };
         missing.extend(found.missing.iter().map(|(field, reason)| ((*field).to_owned(), reason.clone())));
         let task = &failure.task;
-        for (field, lacks) in [
+        let unread = [
             ("task.pid", task.pid.is_none()),
             ("task.tid", task.tid.is_none()),
             ("task.ppid", task.ppid.is_none()),
             ("task.comm", task.comm.is_none()),
             ("task.uid", task.uid.is_none()),
             ("task.threads", task.threads.is_none()),
-        ] {
-            if lacks {
-                missing.insert(field.to_owned(), UNREAD.to_owned());
-            }
-        }
+        ];
+        missing::all(&mut missing, lacking(unread), UNREAD);
         let making = making(failure);
         if making.is_none() {
-            for field in ["making", "clone_flags"] {
-                missing.insert(field.to_owned(), NO_ARGUMENTS.to_owned());
-            }
+            missing::all(&mut missing, ["making", "clone_flags"], NO_ARGUMENTS);
         }
         if self.told.len() >= REMEMBERED {
             self.told.pop_front();
@@ -314,7 +308,7 @@ pub(super) fn rejected(path: String, common: Common) -> ForkFailure {
     const UNHOOKED: &str =
         "no hook shows forks in this tier; the kernel log has the first that a cgroup refuses";
     let mut missing = BTreeMap::new();
-    for field in [
+    let unhooked = [
         "errno",
         "making",
         "clone_flags",
@@ -330,9 +324,8 @@ pub(super) fn rejected(path: String, common: Common) -> ForkFailure {
         "task.ns_pid",
         "task.ancestors",
         "task.cmdline",
-    ] {
-        missing.insert(field.to_owned(), UNHOOKED.to_owned());
-    }
+    ];
+    missing::all(&mut missing, unhooked, UNHOOKED);
     ForkFailure {
         schema: SchemaName::V1,
         r#type: ForkFailureTag::ForkFailure,
@@ -357,8 +350,6 @@ pub(super) fn rejected(path: String, common: Common) -> ForkFailure {
     }
 }
 
-const UNKNOWN: &str = "its chain of cgroups did not come in";
-const UNREAD: &str = "it could not be read in the kernel";
 const NO_ARGUMENTS: &str = "the arguments of the call are not at hand in this tier";
 
 /// `PF_KTHREAD` (include/linux/sched.h).
@@ -373,7 +364,7 @@ fn cgroup(
     memory: Option<&Chain>,
     pids: &Chain<PidsLevel>,
 ) -> Result<String, String> {
-    let path = memory.map_or_else(|| Err(UNKNOWN.to_owned()), |chain| chain.path(0))?;
+    let path = memory.map_or_else(|| Err(NO_CHAIN.to_owned()), |chain| chain.path(0))?;
     // The child's may be another.
     let own = failure.clone_flags.is_none_or(|flags| flags & CLONE_INTO_CGROUP == 0);
     let of_pids = pids.leaf().filter(|leaf| own && leaf.hierarchy == 0).and_then(|_| pids.path(0).ok());

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::types::{Ancestor, Kinship};
+use super::{
+    missing::{self, UNREAD, lacking},
+    types::{Ancestor, Kinship},
+};
 use crate::record::{Kin, Task};
 
 /// Why there is nothing of the kind.
 const UNSENT: &str =
     "the ring buffer had no room to spare for it, or this was recorded by an oomtrace that does not tell it";
-const UNREAD: &str = "it could not be read in the kernel";
 /// Processes whose kin is kept. The oldest go first.
 const KEPT: usize = 1024;
 
@@ -34,13 +36,8 @@ impl Kins {
         let found = self.known.iter().rev().find(|known| (Some(known.pid), known.start_boot_ns) == process);
         let kinship = found.map(kinship).unwrap_or_default();
         let reason = if found.is_some() { UNREAD } else { UNSENT };
-        for (name, lacks) in
-            [("ns_pid", kinship.ns_pid.is_none()), ("ancestors", kinship.ancestors.is_none())]
-        {
-            if lacks {
-                missing.insert(format!("{field}.{name}"), reason.to_owned());
-            }
-        }
+        let parts = [("ns_pid", kinship.ns_pid.is_none()), ("ancestors", kinship.ancestors.is_none())];
+        missing::all(missing, lacking(parts).map(|name| format!("{field}.{name}")), reason);
         for (at, ancestor) in kinship.ancestors.iter().flatten().enumerate() {
             if ancestor.comm.is_none() {
                 missing.insert(format!("{field}.ancestors[{at}].comm"), UNREAD.to_owned());

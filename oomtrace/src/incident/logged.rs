@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::{
     gfp,
     log::{Kill, Report},
+    missing,
     scope::Evidence,
     types::{Scope, ScopeKind, Trigger},
 };
@@ -74,10 +75,8 @@ impl Evidence<'_> {
             (ScopeKind::Memcg, Some(level), Some(id)) => self.at(level, id, missing),
             (ScopeKind::Memcg, ..) if inferred.kind == Some(ScopeKind::Memcg) => inferred.clone(),
             (ScopeKind::Memcg, ..) => {
-                for field in ["scope.memcg", "scope.capacity_bytes"] {
-                    let reason = "the kernel log names a memory cgroup that is none of the victim's";
-                    missing.insert(field.to_owned(), reason.to_owned());
-                }
+                let reason = "the kernel log names a memory cgroup that is none of the victim's";
+                missing::all(missing, ["scope.memcg", "scope.capacity_bytes"], reason);
                 Scope::default()
             }
             (ScopeKind::Global, ..) => self.node(inferred.cause, missing),

@@ -15,6 +15,7 @@ mod kin;
 mod log;
 mod logged;
 mod memory;
+mod missing;
 mod relief;
 mod run;
 mod scope;

@@ -6,6 +6,7 @@ use oomtrace_ebpf::RELIEF_PATIENCE_NS;
 
 use super::{
     cmdlines,
+    missing::{self, lacking},
     types::{Command, Incident, Place, Relieved, Victim},
 };
 use crate::record::{After, CgroupId, Cmdline, Key, Mark, Relief, Task};
@@ -234,13 +235,9 @@ impl Followed {
         };
         let mut missing = BTreeMap::new();
         let told = self.victims.into_iter().enumerate().map(|(index, victim)| {
-            for (field, lacks) in
-                [("exited_ns", victim.exited_ns.is_none()), ("freed_ns", victim.freed_ns.is_none())]
-            {
-                if lacks {
-                    missing.insert(format!("victims[{index}].{field}"), reason.to_owned());
-                }
-            }
+            let ends = [("exited_ns", victim.exited_ns.is_none()), ("freed_ns", victim.freed_ns.is_none())];
+            let unknown = lacking(ends).map(|field| format!("victims[{index}].{field}"));
+            missing::all(&mut missing, unknown, reason);
             Relieved {
                 pid: victim.pid,
                 comm: victim.comm,

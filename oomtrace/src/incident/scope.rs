@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::{
     chain::Chain,
     log::Report,
+    missing::{self, UNREAD, lacking},
     types::{Cause, Cgroup, Scope, ScopeKind},
 };
 use crate::{
@@ -70,18 +71,14 @@ impl Evidence<'_> {
     fn unread(&self, missing: &mut BTreeMap<String, String>) {
         for (at, level) in self.victim.levels().iter().enumerate().filter(|(_, level)| !level.root) {
             let swap = if level.id.is_none_or(|id| id.hierarchy == 0) { "swap" } else { "memsw" };
-            for (field, lacks) in [
+            let unread = [
                 ("usage_bytes".to_owned(), level.usage_pages.is_none()),
                 ("limit_bytes".to_owned(), level.limit.is_none()),
                 (format!("{swap}_usage_bytes"), level.swap_usage_pages.is_none()),
                 (format!("{swap}_limit_bytes"), level.swap_limit.is_none()),
                 ("oom_group".to_owned(), level.oom_group.is_none()),
-            ] {
-                if lacks {
-                    let field = format!("scope.limits[{at}].{field}");
-                    missing.insert(field, "it could not be read in the kernel".to_owned());
-                }
-            }
+            ];
+            missing::all(missing, lacking(unread).map(|field| format!("scope.limits[{at}].{field}")), UNREAD);
         }
     }
 
@@ -180,9 +177,8 @@ impl Evidence<'_> {
             None if flags & PF_KSWAPD != 0 => self.node(Some(Cause::Mglru), missing),
             None if flags & PF_WQ_WORKER != 0 => self.node(Some(Cause::Sysrq), missing),
             None => {
-                for field in ["scope.kind", "scope.cause", "scope.memcg", "scope.capacity_bytes"] {
-                    missing.insert(field.to_owned(), nothing_reclaimed.to_owned());
-                }
+                let unknown = ["scope.kind", "scope.cause", "scope.memcg", "scope.capacity_bytes"];
+                missing::all(missing, unknown, nothing_reclaimed);
                 Scope::default()
             }
         }
@@ -215,12 +211,11 @@ impl Evidence<'_> {
             limited.next().filter(|_| limited.next().is_none())
         });
         let Some((level, id)) = level.and_then(|level| Some((level, level.id?))) else {
-            for field in ["scope.memcg", "scope.cause", "scope.capacity_bytes"] {
-                missing.insert(
-                    field.to_owned(),
-                    "no memory cgroup of the victim was at its limit any more when it was marked".to_owned(),
-                );
-            }
+            missing::all(
+                missing,
+                ["scope.memcg", "scope.cause", "scope.capacity_bytes"],
+                "no memory cgroup of the victim was at its limit any more when it was marked",
+            );
             return Scope { kind: Some(ScopeKind::Memcg), ..Scope::default() };
         };
         self.at(level, id, missing)

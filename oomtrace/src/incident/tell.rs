@@ -3,8 +3,6 @@
 mod trigger;
 mod victims;
 
-use std::collections::BTreeMap;
-
 pub(super) use victims::companion;
 
 use super::{
@@ -13,7 +11,7 @@ use super::{
     doubt, id,
     kin::Kins,
     log::Kill,
-    logged,
+    logged, missing,
     run::Run,
     scope::Evidence,
     stall,
@@ -88,9 +86,7 @@ impl Telling<'_> {
         );
         let timed = run.close.and_then(|close| Some((run.closed_ns?, close.entered_ns?, close.undecided)));
         if timed.is_none() {
-            for field in ["decision_ns", "calls_without_decision"] {
-                missing.entry(field.to_owned()).or_insert_with(|| UNTIMED.to_owned());
-            }
+            missing::unless_known(&mut missing, ["decision_ns", "calls_without_decision"], UNTIMED);
         }
         let seen = zones::Seen {
             zones: &run.zones,
@@ -136,24 +132,6 @@ impl Telling<'_> {
             kmsg_seq: kill.map(|kill| kill.seq),
             missing,
             lost_records: u64::from(run.made.saturating_sub(run.records)),
-        }
-    }
-}
-
-/// Notes why a field is missing, if it is.
-fn note(missing: &mut BTreeMap<String, String>, field: &str, reason: Option<&str>) {
-    if let Some(reason) = reason {
-        missing.insert(field.to_owned(), reason.to_owned());
-    }
-}
-
-/// Notes which of these fields are missing since they could not be read.
-fn unread(missing: &mut BTreeMap<String, String>, of: &str, fields: &[(&str, bool)]) {
-    for (field, lacks) in fields {
-        if *lacks {
-            missing
-                .entry(format!("{of}.{field}"))
-                .or_insert_with(|| "it could not be read in the kernel".to_owned());
         }
     }
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use oomtrace_ebpf::NODE_COUNTERS;
 
-use super::types::{HostMemory, Zone};
+use super::{
+    missing::{self, UNREAD, lacking},
+    types::{HostMemory, Zone},
+};
 use crate::{record, session::Session};
 
 /// Field of an incident: the zones.
@@ -48,7 +51,6 @@ pub const NONE_SEEN: &str = "the records of the decision have none";
 pub const NO_DECISION_SEEN: &str = "no decision was seen";
 /// The same where no hook shows decisions.
 pub const NOT_RECLAIMED: &str = "no reclaim of the trigger's showed them before the kill";
-const UNREAD: &str = "it could not be read in the kernel";
 const NOT_RECORDED: &str = "it is read from /proc/meminfo when the incident is reported, and is in no record";
 
 /// What a run's records tell.
@@ -83,9 +85,7 @@ impl Seen<'_> {
         };
         if let Some(reason) = reason {
             missing.retain(|field, _| !field.starts_with("host_memory."));
-            for field in [ZONES, HOST_MEMORY] {
-                missing.entry(field.to_owned()).or_insert_with(|| reason.clone());
-            }
+            missing::unless_known(missing, [ZONES, HOST_MEMORY], &reason);
             return (Vec::new(), None);
         }
         let zones = self.zones.iter().filter(|zone| self.concerns(zone.node)).enumerate();
@@ -127,14 +127,9 @@ impl Seen<'_> {
                 missing,
             );
         }
-        for (field, sum) in COUNTERS.iter().zip(&sums) {
-            if sum.is_none() {
-                missing.entry(format!("{HOST_MEMORY}.{field}")).or_insert_with(|| UNREAD.to_owned());
-            }
-        }
-        for field in ["swap_total_bytes", "swap_free_after_bytes"] {
-            missing.insert(format!("{HOST_MEMORY}.{field}"), NOT_RECORDED.to_owned());
-        }
+        missing::unread(missing, HOST_MEMORY, COUNTERS.into_iter().zip(sums.map(|sum| sum.is_none())));
+        let unrecorded = ["swap_total_bytes", "swap_free_after_bytes"];
+        missing::all(missing, unrecorded.map(|field| format!("{HOST_MEMORY}.{field}")), NOT_RECORDED);
         if host.memory_bytes.is_none() {
             missing.insert(format!("{HOST_MEMORY}.mem_total_bytes"), "/proc/meminfo has none".to_owned());
         }
@@ -227,10 +222,8 @@ fn told(zone: &record::Zone, at: usize, session: &Session, missing: &mut BTreeMa
         lowmem_reserve_bytes: zone.reserve_pages.map(bytes),
         free_by_order: zone.blocks.clone(),
     };
-    let mut note = |field: &str, reason: &str| {
-        missing.insert(format!("{ZONES}[{at}].{field}"), reason.to_owned());
-    };
-    for (field, lacks) in [
+    let path = |field: &str| format!("{ZONES}[{at}].{field}");
+    let unread = [
         ("node", told.node.is_none()),
         ("name", told.name.is_none()),
         ("free_bytes", told.free_bytes.is_none()),
@@ -242,11 +235,8 @@ fn told(zone: &record::Zone, at: usize, session: &Session, missing: &mut BTreeMa
         ("present_bytes", told.present_bytes.is_none()),
         ("lowmem_reserve_bytes", told.lowmem_reserve_bytes.is_none()),
         ("free_by_order", told.free_by_order.is_none()),
-    ] {
-        if lacks {
-            note(field, UNREAD);
-        }
-    }
+    ];
+    missing::all(missing, lacking(unread).map(path), UNREAD);
     // Free pages that no block has are those that a guest has not accepted yet (`NR_UNACCEPTED`); the reverse cannot be.
     if let (Some(free), Some(blocks)) = (zone.free_pages, &zone.blocks) {
         let in_blocks = (0_u32..).zip(blocks).fold(0_u64, |sum, (order, blocks)| {
@@ -254,9 +244,7 @@ fn told(zone: &record::Zone, at: usize, session: &Session, missing: &mut BTreeMa
         });
         if in_blocks > free.saturating_add(slack(session)) {
             let reason = format!("{free} pages are counted as free, and the free blocks have {in_blocks}");
-            for field in ["free_bytes", "free_by_order"] {
-                note(field, &reason);
-            }
+            missing::all(missing, ["free_bytes", "free_by_order"].map(path), &reason);
             (told.free_bytes, told.free_by_order) = (None, None);
         }
     }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Telling, note, unread};
+use super::Telling;
 use crate::{
     incident::{
         chain::Chain,
         cmdlines::TRIGGER_CMDLINE,
         gfp,
+        missing::{self, note, unread},
         types::{Place, Trigger},
     },
     kernel::hooks::Tier,
@@ -30,7 +31,7 @@ impl Telling<'_> {
             } else {
                 "the kernel marked the task without a decision: it was exiting already"
             };
-            for field in [
+            let of_decision = [
                 "trigger.gfp_mask",
                 "trigger.gfp_flags",
                 "trigger.order",
@@ -39,17 +40,16 @@ impl Telling<'_> {
                 "candidates",
                 "zones",
                 "host_memory",
-            ] {
-                missing.insert(field.to_owned(), reason.to_owned());
-            }
+            ];
+            missing::all(missing, of_decision, reason);
         }
         let cgroup = chain.path(0);
-        note(missing, "trigger.cgroup", cgroup.as_ref().err().map(String::as_str));
+        note(missing, "trigger.cgroup", &cgroup);
         let command = self.cmdlines.told(task, TRIGGER_CMDLINE, TRIGGER_CMDLINE, self.session, missing);
         unread(
             missing,
             "trigger",
-            &[
+            [
                 ("comm", task.comm.is_none()),
                 ("pid", task.pid.is_none()),
                 ("tid", task.tid.is_none()),
@@ -61,7 +61,7 @@ impl Telling<'_> {
             unread(
                 missing,
                 "trigger",
-                &[("gfp_mask", mask), ("gfp_flags", mask), ("order", decision.order.is_none())],
+                [("gfp_mask", mask), ("gfp_flags", mask), ("order", decision.order.is_none())],
             );
         }
         Trigger {

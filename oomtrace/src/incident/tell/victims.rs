@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Telling, note, unread};
+use super::Telling;
 use crate::{
     incident::{
         cmdlines::VICTIMS_CMDLINE,
         memory,
+        missing::{self, note, unread},
         types::{Place, Verdict, Victim, WallTime},
     },
     record::{Mm, Struck, Task, Tie, Whose},
@@ -55,10 +56,12 @@ impl Telling<'_> {
                 _ => Verdict::AlreadyExiting,
             };
             if close.marks > 0 {
-                for lost in ["rss", "total_vm_bytes", "pgtables_bytes", "swap_bytes"] {
-                    missing
-                        .insert(format!("victims[0].{lost}"), "the record of its mark was lost".to_owned());
-                }
+                let lost = ["rss", "total_vm_bytes", "pgtables_bytes", "swap_bytes"];
+                missing::all(
+                    missing,
+                    lost.map(|field| format!("victims[0].{field}")),
+                    "the record of its mark was lost",
+                );
             }
             let seen = Seen { task: &decision.chosen, mm: Mm::default(), verdict, index: 0 };
             victims.push(self.victim(&seen, capacity_pages, missing));
@@ -102,12 +105,12 @@ impl Telling<'_> {
         let command =
             self.cmdlines.told(task, &format!("{field}.cmdline"), VICTIMS_CMDLINE, session, missing);
         let swap_bytes = memory::swap_bytes(&mm, page_bytes);
-        note(missing, &format!("{field}.cgroup"), cgroup.as_ref().err().map(String::as_str));
-        note(missing, &format!("{field}.rss_kernel"), pages.as_ref().err().map(String::as_str));
+        note(missing, &format!("{field}.cgroup"), &cgroup);
+        note(missing, &format!("{field}.rss_kernel"), &pages);
         unread(
             missing,
             field,
-            &[
+            [
                 ("pid", task.pid.is_none()),
                 ("tid", task.tid.is_none()),
                 ("ppid", task.ppid.is_none()),
