@@ -1,6 +1,6 @@
 //! Allocations that failed though nobody was killed: their lines, and how often each happened.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     chain::Chain,
     missing::{self, NO_CHAIN, UNREAD, lacking, note},
+    repeats::{Repeats, Series},
     types::{Cgroup, Command, Common, Limit, Place, SchemaName},
 };
 use crate::record::{self, Failing};
@@ -108,21 +109,18 @@ pub struct FailedTask {
     pub place: Place,
 }
 
-/// What has been told, so that each failure is counted once. The totals of the kernel half rise as long as it remembers.
+/// What has been told, so that each failure is counted once.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    /// The latest last.
-    told: VecDeque<Told>,
+    told: Repeats<Name, Said, REMEMBERED>,
 }
 
+/// What failed, and whose it was: the process id, and when the process began.
+type Name = (Failing, Option<u32>, Option<u64>);
+
+/// What a line said, for one that comes later without the cgroups.
 #[derive(Debug)]
-struct Told {
-    what: Failing,
-    /// Process id, and when it began.
-    process: (Option<u32>, Option<u64>),
-    first_ns: u64,
-    total: u64,
-    /// What the line said, for one that comes later without the cgroups.
+struct Said {
     kind: FailureKind,
     place: Place,
     memcg: Option<Cgroup>,
@@ -140,20 +138,12 @@ impl Failures {
         mut missing: BTreeMap<String, String>,
     ) -> Option<AllocFailure> {
         let task = &failure.task;
-        let process = (task.pid, task.start_boot_ns);
-        let at = self.told.iter().position(|told| (told.what, told.process) == (failure.what, process));
-        let before = at.and_then(|at| self.told.remove(at));
-        let counted =
-            before.as_ref().filter(|told| told.first_ns == failure.first_ns).map_or(0, |told| told.total);
-        let Some(count) = failure.total.checked_sub(counted).filter(|count| *count > 0) else {
-            self.told.extend(before);
-            return None;
-        };
+        let name = (failure.what, task.pid, task.start_boot_ns);
+        let series = Series { first_ns: failure.first_ns, total: failure.total };
+        let news = self.told.news(&name, series)?;
         let chain = chain.filter(|_| !failure.remainder);
-        let (kind, memcg, place, limits) = match (before.as_ref().filter(|_| failure.remainder), chain) {
-            (Some(told), _) => {
-                (told.kind, told.memcg.clone(), told.place.clone(), Err(AFTERWARDS.to_owned()))
-            }
+        let (kind, memcg, place, limits) = match (news.before.filter(|_| failure.remainder), chain) {
+            (Some(said), _) => (said.kind, said.memcg, said.place, Err(AFTERWARDS.to_owned())),
             (None, Some(chain)) => {
                 let (kind, memcg) = kind(failure, chain, &mut missing);
                 let path = chain.path(0);
@@ -179,18 +169,7 @@ impl Failures {
         if failure.what == Failing::Pages && failure.order.is_none() {
             missing.insert("order".to_owned(), "the kernel told something else in its place".to_owned());
         }
-        if self.told.len() >= REMEMBERED {
-            self.told.pop_front();
-        }
-        self.told.push_back(Told {
-            what: failure.what,
-            process,
-            first_ns: failure.first_ns,
-            total: failure.total,
-            kind,
-            place: place.clone(),
-            memcg: memcg.clone(),
-        });
+        self.told.keep(name, series, Said { kind, place: place.clone(), memcg: memcg.clone() });
         Some(AllocFailure {
             schema: SchemaName::V1,
             r#type: AllocFailureTag::AllocFailure,
@@ -211,7 +190,7 @@ impl Failures {
             gfp_flags: failure.gfp_mask.map(super::gfp::flag_names),
             order: failure.order,
             errno: failure.errno,
-            count,
+            count: news.count,
             missing,
             lost_records: 0,
         })

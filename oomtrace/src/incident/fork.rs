@@ -2,7 +2,7 @@
 
 mod cause;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -11,6 +11,7 @@ use self::cause::{Evidence, Found};
 use super::{
     chain::Chain,
     missing::{self, NO_CHAIN, UNREAD, lacking, note},
+    repeats::{News, Repeats, Series},
     types::{Command, Common, Kinship, Place, SchemaName},
 };
 use crate::record::{self, ForkHost, PidsLevel, Task};
@@ -181,20 +182,17 @@ pub(super) struct Forks {
     pub host: Option<ForkHost>,
     /// Whether a hook has told of one: then the kernel log says nothing more.
     pub hooked: bool,
-    /// The latest last.
-    told: VecDeque<Told>,
+    told: Repeats<Name, Said, REMEMBERED>,
 }
 
 /// Names identical failures: what the kernel half counts together.
 type Name = (u32, record::Site, [bool; 5], u64, Option<u32>, Option<u32>, Option<String>);
 
+/// What a line said.
 #[derive(Debug)]
-struct Told {
-    name: Name,
-    first_ns: u64,
-    total: u64,
+struct Said {
     at_ns: u64,
-    /// What the line said, for one that comes later without the cgroups.
+    /// For one that comes later without the cgroups, as is the place.
     found: Found,
     place: Place,
 }
@@ -223,16 +221,14 @@ impl Forks {
         self.hooked = true;
         let With { memory, pids, command, kinship, page_bytes, cpus, mut missing } = with;
         let name = name(failure);
-        let at = self.told.iter().position(|told| told.name == name);
-        let before = at.and_then(|at| self.told.remove(at));
-        let counted = before.as_ref().filter(|told| told.first_ns == failure.first_ns);
-        let (total, last_ns) = counted.map_or((0, failure.first_ns), |told| (told.total, told.at_ns));
-        let Some(count) = failure.total.checked_sub(total).filter(|count| *count > 0) else {
-            self.told.extend(before);
-            return None;
-        };
-        let (found, place) = if let Some(told) = before.filter(|_| failure.remainder) {
-            (told.found, told.place)
+        let series = Series { first_ns: failure.first_ns, total: failure.total };
+        let News { count, before, continued } = self.told.news(&name, series)?;
+        // The first line of a series that has several is about the time since they began.
+        let last_ns = before.as_ref().filter(|_| continued).map_or(failure.first_ns, |said| said.at_ns);
+        let first = !continued && count == 1;
+        let window_ns = if first { 0 } else { common.boot_ns.saturating_sub(last_ns) };
+        let (found, place) = if let Some(said) = before.filter(|_| failure.remainder) {
+            (said.found, said.place)
         } else {
             let chain = memory.filter(|_| !failure.remainder);
             let path = cgroup(failure, chain, pids);
@@ -256,18 +252,8 @@ impl Forks {
         if making.is_none() {
             missing::all(&mut missing, ["making", "clone_flags"], NO_ARGUMENTS);
         }
-        if self.told.len() >= REMEMBERED {
-            self.told.pop_front();
-        }
-        self.told.push_back(Told {
-            name,
-            first_ns: failure.first_ns,
-            total: failure.total,
-            at_ns: common.boot_ns,
-            found: found.clone(),
-            place: place.clone(),
-        });
-        let window_ns = common.boot_ns.saturating_sub(last_ns);
+        let said = Said { at_ns: common.boot_ns, found: found.clone(), place: place.clone() };
+        self.told.keep(name, series, said);
         Some(ForkFailure {
             schema: SchemaName::V1,
             r#type: ForkFailureTag::ForkFailure,
@@ -296,7 +282,7 @@ impl Forks {
                 place,
             },
             count,
-            window_ns: if total == 0 && count == 1 { 0 } else { window_ns },
+            window_ns,
             missing,
             lost_records: 0,
         })

@@ -17,6 +17,7 @@ mod logged;
 mod memory;
 mod missing;
 mod relief;
+mod repeats;
 mod run;
 mod scope;
 mod stall;
