@@ -2,7 +2,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use oomtrace::record::{
-    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Mark, Mm, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Node, Zone, AllocFailure, Failing, ForkFailure, ForkHost, PidNamespace, PidsLevel, Promises, Site, UserLevel,
+    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Link, Mark, Mm, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Node, Zone, AllocFailure, Failing, ForkFailure, ForkHost, PidNamespace, PidsLevel, Promises, Site, UserLevel,
 };
 
 use crate::session::{AnySession, figure, name};
@@ -257,11 +257,13 @@ impl AnyLevel {
         Level {
             whose: if self.trigger { Whose::Trigger } else { Whose::Victim },
             leaf_id: self.leaf,
-            depth: self.depth,
-            id: self.id.map(|id| cgroup(if self.depth == 0 { self.leaf } else { u64::from(id) })),
-            name: self.named.then(|| self.name.clone()),
-            name_truncated: self.truncated,
-            root: self.root,
+            link: Link {
+                depth: self.depth,
+                id: self.id.map(|id| cgroup(if self.depth == 0 { self.leaf } else { u64::from(id) })),
+                name: self.named.then(|| self.name.clone()),
+                name_truncated: self.truncated,
+                root: self.root,
+            },
             usage_pages,
             limit: limit.map(ceiling),
             swap_usage_pages,
@@ -273,14 +275,15 @@ impl AnyLevel {
     /// The levels of a whole chain.
     pub fn chain(&self, levels: u8) -> impl Iterator<Item = Level> {
         (0..=levels).map(move |depth| {
-            let root = depth == levels;
-            Level {
-                depth: u32::from(depth),
-                id: Some(cgroup(if depth == 0 { self.leaf } else { 100 + u64::from(depth) })),
-                name: if root { Some(String::new()) } else { self.level().name },
-                root,
-                ..self.level()
+            let mut level = self.level();
+            let link = &mut level.link;
+            link.depth = u32::from(depth);
+            link.id = Some(cgroup(if depth == 0 { self.leaf } else { 100 + u64::from(depth) }));
+            link.root = depth == levels;
+            if link.root {
+                link.name = Some(String::new());
             }
+            level
         })
     }
 }
@@ -582,11 +585,13 @@ impl AnyPids {
     #[must_use]
     pub fn level(&self) -> PidsLevel {
         PidsLevel {
-            depth: u32::from(self.depth % 18),
-            id: self.id.map(|id| cgroup(u64::from(id % 4))),
-            name: self.name.clone(),
-            name_truncated: self.depth > 200,
-            root: self.root,
+            link: Link {
+                depth: u32::from(self.depth % 18),
+                id: self.id.map(|id| cgroup(u64::from(id % 4))),
+                name: self.name.clone(),
+                name_truncated: self.depth > 200,
+                root: self.root,
+            },
             usage: self.usage,
             limit: self.limit,
         }

@@ -3,55 +3,7 @@
 use oomtrace_ebpf::MAX_LEVELS;
 
 use super::types::Limit;
-use crate::record::{Ceiling, CgroupId, Level, PidsLevel};
-
-/// A cgroup of a chain.
-pub(super) trait Step {
-    /// 0 for the first one, 1 for its parent, ….
-    fn depth(&self) -> u32;
-    /// Its id.
-    fn id(&self) -> Option<CgroupId>;
-    /// Name of its directory, and whether that goes on.
-    fn name(&self) -> (Option<&str>, bool);
-    /// Whether nothing is above it.
-    fn root(&self) -> bool;
-}
-
-impl Step for Level {
-    fn depth(&self) -> u32 {
-        self.depth
-    }
-
-    fn id(&self) -> Option<CgroupId> {
-        self.id
-    }
-
-    fn name(&self) -> (Option<&str>, bool) {
-        (self.name.as_deref(), self.name_truncated)
-    }
-
-    fn root(&self) -> bool {
-        self.root
-    }
-}
-
-impl Step for PidsLevel {
-    fn depth(&self) -> u32 {
-        self.depth
-    }
-
-    fn id(&self) -> Option<CgroupId> {
-        self.id
-    }
-
-    fn name(&self) -> (Option<&str>, bool) {
-        (self.name.as_deref(), self.name_truncated)
-    }
-
-    fn root(&self) -> bool {
-        self.root
-    }
-}
+use crate::record::{Ceiling, CgroupId, Level, Link};
 
 /// The levels of one chain, as they come in.
 #[derive(Clone, Debug)]
@@ -75,7 +27,11 @@ impl<L> Chain<L> {
     }
 }
 
-impl<L: Step> Chain<L> {
+impl<L: AsRef<Link>> Chain<L> {
+    fn links(&self) -> impl DoubleEndedIterator<Item = &Link> + ExactSizeIterator {
+        self.levels.iter().map(AsRef::as_ref)
+    }
+
     /// With one more level.
     pub fn with(mut self, level: L) -> Self {
         self.push(level);
@@ -92,15 +48,15 @@ impl<L: Step> Chain<L> {
 
     /// Id of the task's own cgroup.
     pub fn leaf(&self) -> Option<CgroupId> {
-        self.levels.first().filter(|level| level.depth() == 0)?.id()
+        self.links().next().filter(|link| link.depth == 0)?.id
     }
 
     /// Whether no level lacks between the first and the root.
     pub fn whole(&self) -> bool {
         // The root of a hierarchy has an empty name (kernfs_create_root(), fs/kernfs/dir.c).
-        let root = |level: &L| level.root() && level.name().0.is_none_or(str::is_empty);
-        self.levels.last().is_some_and(root)
-            && self.levels.iter().zip(0..).all(|(level, depth)| level.depth() == depth)
+        let root = |link: &Link| link.root && link.name.as_ref().is_none_or(String::is_empty);
+        self.links().next_back().is_some_and(root)
+            && self.links().zip(0..).all(|(link, depth)| link.depth == depth)
     }
 
     /// Path of the cgroup at a depth of the chain, or why it is not known.
@@ -109,13 +65,10 @@ impl<L: Step> Chain<L> {
             return Err("its chain of cgroups came in incomplete".to_owned());
         }
         let mut path = String::new();
-        for level in
-            self.levels.get(depth..).unwrap_or_default().iter().rev().skip_while(|level| level.root())
-        {
-            let (name, truncated) = level.name();
+        for link in self.links().skip(depth).rev().skip_while(|link| link.root) {
             path.push('/');
-            path.push_str(name.ok_or("the name of a cgroup could not be read")?);
-            if truncated {
+            path.push_str(link.name.as_deref().ok_or("the name of a cgroup could not be read")?);
+            if link.name_truncated {
                 path.push('…');
             }
         }
@@ -124,7 +77,7 @@ impl<L: Step> Chain<L> {
 
     /// The depth at which a cgroup stands.
     pub fn depth_of(&self, id: CgroupId) -> Option<usize> {
-        self.levels.iter().position(|level| level.id() == Some(id))
+        self.links().position(|link| link.id == Some(id))
     }
 }
 
@@ -163,16 +116,16 @@ impl Chain {
             .iter()
             .enumerate()
             .map(|(depth, level)| {
-                let unified = level.id.is_none_or(|id| id.hierarchy == 0);
+                let unified = level.link.id.is_none_or(|id| id.hierarchy == 0);
                 let swap = (level.swap_usage_pages.map(bytes), limit(level.swap_limit));
                 // The root's own counters count nothing of use: tasks in it are not charged.
-                if level.root {
+                if level.link.root {
                     return Ok(Limit { path: self.path(depth)?, ..Limit::default() });
                 }
                 let (v2, v1) = if unified { (swap, (None, None)) } else { ((None, None), swap) };
                 Ok(Limit {
                     path: self.path(depth)?,
-                    id: level.id.map(|id| id.id),
+                    id: level.link.id.map(|id| id.id),
                     usage_bytes: level.usage_pages.map(bytes),
                     limit_bytes: limit(level.limit),
                     swap_usage_bytes: v2.0,
@@ -191,16 +144,23 @@ pub(super) mod tests {
     use super::*;
     use crate::record::Whose;
 
-    /// A level for tests.
-    pub fn level(depth: u32, id: u64, name: &str, usage: u64, limit: Option<u64>) -> Level {
-        Level {
-            whose: Whose::Victim,
-            leaf_id: 0,
+    /// A link for tests: the root has no name.
+    pub fn link(depth: u32, id: u64, name: &str) -> Link {
+        Link {
             depth,
             id: Some(CgroupId { hierarchy: 0, id }),
             name: Some(name.to_owned()),
             name_truncated: false,
             root: name.is_empty(),
+        }
+    }
+
+    /// A level for tests.
+    pub fn level(depth: u32, id: u64, name: &str, usage: u64, limit: Option<u64>) -> Level {
+        Level {
+            whose: Whose::Victim,
+            leaf_id: 0,
+            link: link(depth, id, name),
             usage_pages: Some(usage),
             limit: Some(limit.map_or(Ceiling::Unlimited, Ceiling::Pages)),
             swap_usage_pages: Some(0),
@@ -218,8 +178,9 @@ pub(super) mod tests {
     #[test]
     fn a_chain_ends_at_the_root() {
         let end = |name: &str| {
-            let last = Level { root: true, ..level(1, 1, name, 0, None) };
-            Chain::default().with(Level { root: false, ..level(0, 9, "app", 0, None) }).with(last)
+            let mut last = level(1, 1, name, 0, None);
+            last.link.root = true;
+            Chain::default().with(level(0, 9, "app", 0, None)).with(last)
         };
         assert!(end("").whole());
         assert!(!end("kubepods").whole());

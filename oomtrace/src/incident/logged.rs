@@ -70,7 +70,7 @@ impl Evidence<'_> {
         let Some((name, kind, number)) = constraint else { return inferred.clone() };
         let limited = decided.and_then(|decided| decided.oom_memcg.as_deref());
         let level = limited.and_then(|path| self.victim.named(path));
-        let id = level.and_then(|level| level.id);
+        let id = level.and_then(|level| level.link.id);
         let mut scope = match (kind, level, id) {
             (ScopeKind::Memcg, Some(level), Some(id)) => self.at(level, id, missing),
             (ScopeKind::Memcg, ..) if inferred.kind == Some(ScopeKind::Memcg) => inferred.clone(),

@@ -157,7 +157,7 @@ impl Run {
         match at.and_then(|at| self.chains.get_mut(at)) {
             // The same chain once more, for another victim of a group: the first tells how it was at the decision.
             Some(chain) if chain.whole() => {}
-            Some(chain) if level.depth == 0 => *chain = Chain::default().with(level),
+            Some(chain) if level.link.depth == 0 => *chain = Chain::default().with(level),
             Some(chain) => chain.push(level),
             None => self.chains.push(Chain::default().with(level)),
         }

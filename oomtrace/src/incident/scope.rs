@@ -69,8 +69,8 @@ impl Evidence<'_> {
 
     /// Says of what limits and usages could not be read: without a word their absence means that there are none.
     fn unread(&self, missing: &mut BTreeMap<String, String>) {
-        for (at, level) in self.victim.levels().iter().enumerate().filter(|(_, level)| !level.root) {
-            let swap = if level.id.is_none_or(|id| id.hierarchy == 0) { "swap" } else { "memsw" };
+        for (at, level) in self.victim.levels().iter().enumerate().filter(|(_, level)| !level.link.root) {
+            let swap = if level.link.id.is_none_or(|id| id.hierarchy == 0) { "swap" } else { "memsw" };
             let unread = [
                 ("usage_bytes".to_owned(), level.usage_pages.is_none()),
                 ("limit_bytes".to_owned(), level.limit.is_none()),
@@ -198,7 +198,7 @@ impl Evidence<'_> {
 
     fn memcg(&self, reclaimed: Option<u64>, missing: &mut BTreeMap<String, String>) -> Scope {
         let level = self.victim.levels().iter().find(|level| match reclaimed {
-            Some(id) => level.id.is_some_and(|cgroup| cgroup.id == id),
+            Some(id) => level.link.id.is_some_and(|cgroup| cgroup.id == id),
             None => self.shared(level) && self.at_limit(level),
         });
         // Whoever lowers a limit is not below it.
@@ -210,7 +210,7 @@ impl Evidence<'_> {
                 self.victim.levels().iter().filter(|level| self.shared(level) && is_limited(level));
             limited.next().filter(|_| limited.next().is_none())
         });
-        let Some((level, id)) = level.and_then(|level| Some((level, level.id?))) else {
+        let Some((level, id)) = level.and_then(|level| Some((level, level.link.id?))) else {
             missing::all(
                 missing,
                 ["scope.memcg", "scope.cause", "scope.capacity_bytes"],
@@ -242,7 +242,7 @@ impl Evidence<'_> {
 
     /// Whether the trigger is below the cgroup too.
     fn shared(&self, level: &Level) -> bool {
-        level.id.is_some_and(|id| self.trigger.depth_of(id).is_some())
+        level.link.id.is_some_and(|id| self.trigger.depth_of(id).is_some())
     }
 
     fn at_limit(&self, level: &Level) -> bool {
@@ -252,8 +252,8 @@ impl Evidence<'_> {
             _ => false,
         };
         // v1: memory and swap together have a limit of their own. v2's swap limit makes no charge fail.
-        let memsw =
-            level.id.is_some_and(|id| id.hierarchy != 0) && reached(level.swap_usage_pages, level.swap_limit);
+        let memsw = level.link.id.is_some_and(|id| id.hierarchy != 0)
+            && reached(level.swap_usage_pages, level.swap_limit);
         reached(level.usage_pages, level.limit) || memsw
     }
 
@@ -264,7 +264,7 @@ impl Evidence<'_> {
         // Without a limit of its own, a counter's limit is PAGE_COUNTER_MAX.
         let max = i64::MAX.cast_unsigned() / page;
         let memory = level.limit?.pages().unwrap_or(max);
-        let swap = match level.id?.hierarchy {
+        let swap = match level.link.id?.hierarchy {
             0 => level.swap_limit.and_then(Ceiling::pages).unwrap_or(max),
             _ => level.swap_limit.and_then(Ceiling::pages).unwrap_or(max).saturating_sub(memory),
         };
@@ -284,7 +284,7 @@ impl Evidence<'_> {
 
 /// Whether the cgroup has a limit that a charge can fail at. v2's swap limit makes none fail.
 fn is_limited(level: &Level) -> bool {
-    let memsw =
-        level.id.is_some_and(|id| id.hierarchy != 0) && matches!(level.swap_limit, Some(Ceiling::Pages(_)));
+    let memsw = level.link.id.is_some_and(|id| id.hierarchy != 0)
+        && matches!(level.swap_limit, Some(Ceiling::Pages(_)));
     memsw || matches!(level.limit, Some(Ceiling::Pages(_)))
 }

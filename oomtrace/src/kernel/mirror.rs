@@ -214,11 +214,11 @@ fn cgroups(found: &mut Differences, own: &Own, levels: &[Level], resolved: &Reso
     }
     let level = levels.first();
     let identity = [layout.kernfs_id, layout.cgroup_root, layout.cgroup_root_hierarchy_id];
-    let id = level.and_then(|level| level.id);
+    let id = level.and_then(|level| level.link.id);
     found.unless_equal("kernfs_node.id", &identity, id.map(|id| id.id), &cgroup.id);
     found.unless_equal("cgroup_root.hierarchy_id", &identity, id.map(|id| id.hierarchy), &cgroup.hierarchy);
     let upwards = [layout.kernfs_name, layout.css_parent];
-    let names: Option<Vec<_>> = levels.iter().map(|level| level.name.clone()).collect();
+    let names: Option<Vec<_>> = levels.iter().map(|level| level.link.name.clone()).collect();
     // Longer chains than are sent are cut short.
     if cgroup.names.len() < oomtrace_ebpf::MAX_LEVELS as usize {
         found.unless_equal("kernfs_node.name of each level", &upwards, names.as_ref(), &&cgroup.names);
@@ -226,7 +226,7 @@ fn cgroups(found: &mut Differences, own: &Own, levels: &[Level], resolved: &Reso
         found.unless_equal(
             "kernfs_node.name",
             &[layout.kernfs_name],
-            level.and_then(|level| level.name.as_ref()),
+            level.and_then(|level| level.link.name.as_ref()),
             &name,
         );
     }
@@ -272,7 +272,7 @@ mod tests {
     use super::*;
     use crate::{
         kernel::own::OwnCgroup,
-        record::{Ceiling, CgroupId, Whose},
+        record::{Ceiling, CgroupId, Link, Whose},
     };
 
     fn own() -> Own {
@@ -313,11 +313,13 @@ mod tests {
         Level {
             whose: Whose::Victim,
             leaf_id: 9,
-            depth,
-            id: Some(CgroupId { hierarchy: 0, id }),
-            name: Some(name.to_owned()),
-            name_truncated: false,
-            root: name.is_empty(),
+            link: Link {
+                depth,
+                id: Some(CgroupId { hierarchy: 0, id }),
+                name: Some(name.to_owned()),
+                name_truncated: false,
+                root: name.is_empty(),
+            },
             usage_pages: Some(3),
             limit: Some(Ceiling::Pages(10)),
             swap_usage_pages: Some(0),
@@ -395,10 +397,10 @@ mod tests {
             |seen| seen.mm.total_vm_pages = None,
             |seen| seen.mm.pgtables_bytes = Some(37),
             |seen| seen.mm.rss_count = Some([0, 0, 9000, 0]),
-            |seen| seen.levels[0].id = Some(CgroupId { hierarchy: 0, id: 10 }),
-            |seen| seen.levels[0].id = Some(CgroupId { hierarchy: 4, id: 9 }),
-            |seen| seen.levels[1].name = Some("?".to_owned()),
-            |seen| seen.levels[1].name = None,
+            |seen| seen.levels[0].link.id = Some(CgroupId { hierarchy: 0, id: 10 }),
+            |seen| seen.levels[0].link.id = Some(CgroupId { hierarchy: 4, id: 9 }),
+            |seen| seen.levels[1].link.name = Some("?".to_owned()),
+            |seen| seen.levels[1].link.name = None,
             |seen| seen.levels.truncate(1),
             |seen| seen.levels[0].limit = Some(Ceiling::Unlimited),
             |seen| seen.levels[0].swap_limit = Some(Ceiling::Pages(1)),

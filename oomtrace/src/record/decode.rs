@@ -8,7 +8,7 @@ use zerocopy::FromBytes;
 
 use super::types::{
     After, AllocFailure, Allowed, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing,
-    Key, Kin, Level, Mark, Mm, Node, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Zone,
+    Key, Kin, Level, Link, Mark, Mm, Node, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Zone,
 };
 use super::{fork, kernel_log};
 use crate::text;
@@ -234,9 +234,34 @@ fn decision(raw: &abi::Decision) -> Decision {
     }
 }
 
+/// What records of cgroups have in common: bits of [`level`], and a name with the length that the kernel gave it.
+pub(super) fn link(
+    present: u32,
+    depth: u32,
+    id: CgroupId,
+    parent: u64,
+    (name, name_len): (&[u8; NAME_LEN], i32),
+) -> Link {
+    let name_len = usize::try_from(name_len).ok().filter(|len| *len > 0);
+    Link {
+        depth,
+        id: known(present, level::ID, id),
+        name: name_len.map(|_| text::from_kernel(name)),
+        // A full buffer may hold a name that goes on.
+        name_truncated: name_len.is_some_and(|len| len >= NAME_LEN),
+        root: known(present, level::PARENT, parent == 0) == Some(true),
+    }
+}
+
 fn level(raw: &abi::Level) -> Level {
-    let id = known(raw.present, level::ID, CgroupId { hierarchy: raw.hierarchy, id: raw.id });
-    let unified = id.is_some_and(|id| id.hierarchy == 0);
+    let link = link(
+        raw.present,
+        raw.depth,
+        CgroupId { hierarchy: raw.hierarchy, id: raw.id },
+        raw.parent,
+        (&raw.name, raw.name_len),
+    );
+    let unified = link.id.is_some_and(|id| id.hierarchy == 0);
     let (usage_bit, usage, limit_bit, swap_limit) = if unified {
         (level::SWAP_USAGE, raw.swap_usage_pages, level::SWAP_LIMIT, raw.swap_limit_pages)
     } else {
@@ -244,16 +269,10 @@ fn level(raw: &abi::Level) -> Level {
     };
     // A counter may be seen below 0 for an instant (page_counter_cancel(), mm/page_counter.c).
     let pages = |pages: i64| u64::try_from(pages).unwrap_or(0);
-    let name_len = usize::try_from(raw.name_len).ok().filter(|len| *len > 0);
     Level {
         whose: if raw.chain == chain::TRIGGER { Whose::Trigger } else { Whose::Victim },
         leaf_id: raw.leaf_id,
-        depth: raw.depth,
-        id,
-        name: name_len.map(|_| text::from_kernel(&raw.name)),
-        // A full buffer may hold a name that goes on.
-        name_truncated: name_len.is_some_and(|len| len >= NAME_LEN),
-        root: known(raw.present, level::PARENT, raw.parent == 0) == Some(true),
+        link,
         usage_pages: known(raw.present, level::USAGE, pages(raw.usage_pages)),
         limit: limit(raw.present, level::LIMIT, raw.limit_pages),
         swap_usage_pages: known(raw.present, usage_bit, pages(usage)),
@@ -504,8 +523,8 @@ mod tests {
         assert_eq!(level.limit, Some(Ceiling::Unlimited));
         assert_eq!(level.swap_limit, Some(Ceiling::Pages(10)));
         assert_eq!(level.swap_usage_pages, Some(0));
-        assert_eq!(level.name.as_deref(), Some("app"));
-        assert!(!level.root, "the parent was not read");
+        assert_eq!(level.link.name.as_deref(), Some("app"));
+        assert!(!level.link.root, "the parent was not read");
         raw.hierarchy = 0;
         let Ok(Record::Level(_, level)) = decode(raw.as_bytes()) else { panic!("no level") };
         assert_eq!(level.swap_limit, None, "v2 has another counter");

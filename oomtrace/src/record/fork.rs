@@ -1,12 +1,11 @@
 //! Records about forks that failed: what they say, and how it stands in their bytes.
 
-use oomtrace_ebpf::{self as abi, NAME_LEN, fork, fork_host, forking, level, site};
+use oomtrace_ebpf::{self as abi, fork, fork_host, forking, level, site};
 
 use super::{
-    decode::{DecodeError, known, task},
-    types::{CgroupId, Task},
+    decode::{DecodeError, known, link, task},
+    types::{CgroupId, Link, Task},
 };
-use crate::text;
 
 /// Which function returned the error first, as far as hooks tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,20 +102,18 @@ pub struct ForkFailure {
 /// A cgroup of the pids controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PidsLevel {
-    /// 0 for the child's own, 1 for its parent, ….
-    pub depth: u32,
-    /// Its id.
-    pub id: Option<CgroupId>,
-    /// Name of its directory; bytes that are not UTF-8 as `\xNN`.
-    pub name: Option<String>,
-    /// Whether the name goes on.
-    pub name_truncated: bool,
-    /// Whether it is the root.
-    pub root: bool,
+    /// Where it is in the chain of the child's, and its name.
+    pub link: Link,
     /// Tasks in it.
     pub usage: Option<u64>,
     /// How many may be; `Some(None)`: any number.
     pub limit: Option<Option<u64>>,
+}
+
+impl AsRef<Link> for PidsLevel {
+    fn as_ref(&self) -> &Link {
+        &self.link
+    }
 }
 
 /// What the machine has of what forks take.
@@ -231,14 +228,15 @@ fn promises(raw: &abi::ForkFailure) -> Promises {
 }
 
 pub(super) fn level(raw: &abi::PidsLevel) -> PidsLevel {
-    let name_len = usize::try_from(raw.name_len).ok().filter(|len| *len > 0);
     let limit = u64::try_from(raw.limit).ok();
     PidsLevel {
-        depth: raw.depth,
-        id: known(raw.present, level::ID, CgroupId { hierarchy: raw.hierarchy, id: raw.id }),
-        name: name_len.map(|_| text::from_kernel(&raw.name)),
-        name_truncated: name_len.is_some_and(|len| len >= NAME_LEN),
-        root: known(raw.present, level::PARENT, raw.parent == 0) == Some(true),
+        link: link(
+            raw.present,
+            raw.depth,
+            CgroupId { hierarchy: raw.hierarchy, id: raw.id },
+            raw.parent,
+            (&raw.name, raw.name_len),
+        ),
         usage: known(raw.present, level::USAGE, u64::try_from(raw.usage).unwrap_or(0)),
         limit: known(raw.present, level::LIMIT, limit.filter(|limit| *limit < PIDS_MAX)),
     }

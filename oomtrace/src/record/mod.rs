@@ -15,6 +15,6 @@ pub use kernel_log::encode as encode_kernel_log;
 pub use recorder::{Recorder, create};
 pub use types::{
     After, AllocFailure, Allowed, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing,
-    KernelLog, Key, Kin, Level, Mark, Mm, Node, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose,
-    Zone,
+    KernelLog, Key, Kin, Level, Link, Mark, Mm, Node, Reclaim, Record, Relief, Stall, Struck, Task, Tie,
+    Whose, Zone,
 };

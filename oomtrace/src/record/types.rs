@@ -182,13 +182,9 @@ impl Ceiling {
     }
 }
 
-/// One memory cgroup of a chain from a task's own up to the root.
+/// A cgroup as a link of a chain from a task's own up to the root, whatever the controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Level {
-    /// Whose chain it is.
-    pub whose: Whose,
-    /// Id of the task's own cgroup, which names the chain.
-    pub leaf_id: u64,
+pub struct Link {
     /// 0 for the task's own cgroup, 1 for its parent, ….
     pub depth: u32,
     /// Its id.
@@ -199,6 +195,17 @@ pub struct Level {
     pub name_truncated: bool,
     /// Whether it is the root.
     pub root: bool,
+}
+
+/// One memory cgroup of a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// Whose chain it is.
+    pub whose: Whose,
+    /// Id of the task's own cgroup, which names the chain.
+    pub leaf_id: u64,
+    /// Where in the chain it is, and its name.
+    pub link: Link,
     /// Memory charged, pages.
     pub usage_pages: Option<u64>,
     /// Its limit.
@@ -209,6 +216,12 @@ pub struct Level {
     pub swap_limit: Option<Ceiling>,
     /// Whether the group is killed as a whole.
     pub oom_group: Option<bool>,
+}
+
+impl AsRef<Link> for Level {
+    fn as_ref(&self) -> &Link {
+        &self.link
+    }
 }
 
 /// What a task reclaimed last.

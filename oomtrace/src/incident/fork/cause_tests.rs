@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    incident::chain::tests::level,
-    record::{CgroupId, PidNamespace, Promises, Task, UserLevel},
+    incident::chain::tests::{level, link},
+    record::{PidNamespace, Promises, Task, UserLevel},
 };
 
 /// A fork of uid 1000 that `copy_process()` itself refused, with nothing amiss.
@@ -44,11 +44,11 @@ fn pids(levels: &[(u64, Option<u64>)]) -> Chain<PidsLevel> {
     let names = ["leaf", "middle", "top"];
     levels.iter().enumerate().fold(Chain::EMPTY, |chain, (depth, (usage, limit))| {
         chain.with(PidsLevel {
-            depth: u32::try_from(depth).unwrap(),
-            id: Some(CgroupId { hierarchy: 0, id: depth as u64 + 1 }),
-            name: Some(if depth == last { "" } else { names[depth] }.to_owned()),
-            name_truncated: false,
-            root: depth == last,
+            link: link(
+                u32::try_from(depth).unwrap(),
+                depth as u64 + 1,
+                if depth == last { "" } else { names[depth] },
+            ),
             usage: Some(*usage),
             limit: Some(*limit),
         })

@@ -90,7 +90,7 @@ impl Kernel {
         [level(0, APP, "app", 8190, Some(8192)), level(1, ROOT, "", 0, None)]
             .into_iter()
             .map(|level| {
-                let level = Level { leaf_id: APP, oom_group: Some(group && !level.root), ..level };
+                let level = Level { leaf_id: APP, oom_group: Some(group && !level.link.root), ..level };
                 Record::Level(self.key(), Box::new(level))
             })
             .collect()
