@@ -139,6 +139,12 @@ impl Chain {
     }
 }
 
+/// Pages that a memory cgroup may be below its limit while a charge to it fails: each CPU keeps a stock of up to 64 that
+/// are charged already (`MEMCG_CHARGE_BATCH`, include/linux/memcontrol.h; 32 before 6.1), and what others free meanwhile.
+pub(super) fn stock_pages(cpus_online: u32) -> u64 {
+    64 * u64::from(cpus_online)
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;

@@ -9,8 +9,6 @@ use crate::{
     text::arguments,
 };
 
-/// `PF_KTHREAD` (include/linux/sched.h): a thread of the kernel's, which has no memory of its own.
-const PF_KTHREAD: u32 = 0x0020_0000;
 /// Among what a session lacks: triggers' command lines.
 pub const TRIGGER_CMDLINE: &str = "trigger.cmdline";
 /// The same: command lines of victims that are no triggers.
@@ -42,7 +40,7 @@ impl Cmdlines {
 
     /// That of a task's process; why there is none.
     pub fn of(&self, task: &Task) -> Result<Command, &'static str> {
-        if task.flags.is_some_and(|flags| flags & PF_KTHREAD != 0) {
+        if task.is_kernel_thread() {
             return Err("a thread of the kernel has none");
         }
         let process = (task.pid, task.start_boot_ns);
@@ -98,7 +96,7 @@ mod tests {
         assert_eq!(known.of(&task(7)).unwrap().cmdline.unwrap(), ["new", "-x"]);
         assert!(known.of(&task(8)).is_err());
         assert!(known.of(&Task { start_boot_ns: Some(6), ..task(7) }).is_err());
-        let kernel_thread = Task { flags: Some(PF_KTHREAD), ..task(7) };
+        let kernel_thread = Task { flags: Some(0x0020_0000), ..task(7) };
         assert_eq!(known.of(&kernel_thread), Err("a thread of the kernel has none"));
     }
 

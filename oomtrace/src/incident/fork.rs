@@ -1,6 +1,7 @@
 //! Forks that failed: their lines, what refused, and how often each happened.
 
 mod cause;
+mod errno;
 
 use std::collections::BTreeMap;
 
@@ -259,7 +260,7 @@ impl Forks {
             r#type: ForkFailureTag::ForkFailure,
             common,
             errno: Some(failure.errno),
-            errno_name: errno_name(failure.errno),
+            errno_name: errno::name(failure.errno),
             cause: found.cause,
             proof: found.proof,
             making,
@@ -338,8 +339,6 @@ pub(super) fn rejected(path: String, common: Common) -> ForkFailure {
 
 const NO_ARGUMENTS: &str = "the arguments of the call are not at hand in this tier";
 
-/// `PF_KTHREAD` (include/linux/sched.h).
-const PF_KTHREAD: u32 = 0x0020_0000;
 /// `CLONE_THREAD` and `CLONE_INTO_CGROUP` (include/uapi/linux/sched.h).
 const CLONE_THREAD: u64 = 0x0001_0000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -358,7 +357,7 @@ fn cgroup(
 }
 
 fn making(failure: &record::ForkFailure) -> Option<Making> {
-    if failure.task.flags.is_some_and(|flags| flags & PF_KTHREAD != 0) {
+    if failure.task.is_kernel_thread() {
         return Some(Making::KernelThread);
     }
     let thread = failure.clone_flags? & CLONE_THREAD != 0;
@@ -370,17 +369,4 @@ fn name(failure: &record::ForkFailure) -> Name {
     let state = [failure.fatal, failure.namespace_dead, failure.deadline, failure.in_exec, failure.crowded];
     let namespace = failure.pid_namespaces.first().and_then(|namespace| namespace.inum);
     (failure.errno, failure.site, state, failure.cgroup_id, *uid, namespace, comm.clone())
-}
-
-/// Names of the errors that a fork can fail with (include/uapi/asm-generic/errno-base.h).
-fn errno_name(errno: u32) -> Option<&'static str> {
-    Some(match errno {
-        4 => "EINTR",
-        11 => "EAGAIN",
-        12 => "ENOMEM",
-        23 => "ENFILE",
-        24 => "EMFILE",
-        28 => "ENOSPC",
-        _ => return None,
-    })
 }

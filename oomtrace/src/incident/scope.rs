@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    chain::Chain,
+    chain::{Chain, stock_pages},
     log::Report,
     missing::{self, UNREAD, lacking},
     types::{Cause, Cgroup, Scope, ScopeKind},
@@ -34,10 +34,6 @@ const PF_WQ_WORKER: u32 = 0x20;
 const PF_KSWAPD: u32 = 0x2_0000;
 /// `GFP_KERNEL`, the mask of memory_max_write() (mm/memcontrol.c).
 const GFP_KERNEL: u32 = 0xcc0;
-
-/// Pages that a memory cgroup may be below its limit while a charge to it fails: each CPU keeps a stock of up to
-/// 64 that are charged already (`MEMCG_CHARGE_BATCH`), and what others free meanwhile.
-const STOCK_PAGES_PER_CPU: u64 = 64;
 
 impl Evidence<'_> {
     /// The scope. Why parts of it are missing goes to `missing`, and what is from the kernel log to `from_log`.
@@ -246,7 +242,7 @@ impl Evidence<'_> {
     }
 
     fn at_limit(&self, level: &Level) -> bool {
-        let slack = STOCK_PAGES_PER_CPU * u64::from(self.session.host.cpus_online);
+        let slack = stock_pages(self.session.host.cpus_online);
         let reached = |usage: Option<u64>, limit: Option<Ceiling>| match (usage, limit) {
             (Some(usage), Some(Ceiling::Pages(limit))) => usage.saturating_add(slack) >= limit,
             _ => false,

@@ -55,6 +55,17 @@ pub struct Task {
     pub comm: Option<String>,
 }
 
+/// `PF_KTHREAD` (include/linux/sched.h).
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+impl Task {
+    /// Whether it is known to be a thread of the kernel's, which has no memory of its own.
+    #[must_use]
+    pub fn is_kernel_thread(&self) -> bool {
+        self.flags.is_some_and(|flags| flags & PF_KTHREAD != 0)
+    }
+}
+
 /// An address space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mm {

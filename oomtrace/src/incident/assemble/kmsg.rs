@@ -9,6 +9,7 @@ use crate::{
         log::{Kill, Nobody, Told},
         run::Run,
         tally::Tally,
+        types::Common,
     },
     kernel::hooks::Tier,
     record::{KernelLog, Key, Mark},
@@ -118,14 +119,20 @@ impl Assembler {
         self.open.values().any(|run| run.complete() && !self.is_logged(run))
     }
 
-    /// A kill that the log alone tells.
-    pub(super) fn unseen(&mut self, kill: &Kill) -> Event {
-        self.tally = self.tally.and(Tally::of(1, false, None));
+    /// The head of one more line, about something that the log alone tells.
+    fn common_of_log(&mut self, boot_ns: u64, offset_ns: i64) -> Common {
         let seq = self.next_seq();
-        let mut common = self.common(seq, kill.boot_ns, kill.offset_ns);
+        let mut common = self.common(seq, boot_ns, offset_ns);
         if common.source == Source::Ebpf {
             common.source = Source::Kmsg;
         }
+        common
+    }
+
+    /// A kill that the log alone tells.
+    pub(super) fn unseen(&mut self, kill: &Kill) -> Event {
+        self.tally = self.tally.and(Tally::of(1, false, None));
+        let common = self.common_of_log(kill.boot_ns, kill.offset_ns);
         let id = id::of_log(self.session.host.boot_id.as_deref(), kill.seq, kill.killed.pid);
         Event::Closed(Box::new(alone::kill(kill, common, id)))
     }
@@ -138,11 +145,7 @@ impl Assembler {
             return None;
         }
         self.nobody_ns = Some(nobody.boot_ns);
-        let seq = self.next_seq();
-        let mut common = self.common(seq, nobody.boot_ns, nobody.offset_ns);
-        if common.source == Source::Ebpf {
-            common.source = Source::Kmsg;
-        }
+        let common = self.common_of_log(nobody.boot_ns, nobody.offset_ns);
         let tid = nobody.report.as_ref().and_then(|report| report.tid).unwrap_or(0);
         let id = id::of_log(self.session.host.boot_id.as_deref(), nobody.seq, tid);
         Some(Event::Closed(Box::new(alone::nobody(nobody, common, id))))
@@ -153,11 +156,7 @@ impl Assembler {
         if self.session.tier != Tier::Tracepoint || self.forks.hooked {
             return None;
         }
-        let seq = self.next_seq();
-        let mut common = self.common(seq, key.boot_ns, offset_ns);
-        if common.source == Source::Ebpf {
-            common.source = Source::Kmsg;
-        }
+        let common = self.common_of_log(key.boot_ns, offset_ns);
         Some(Event::ForkFailure(Box::new(fork::rejected(path, common))))
     }
 

@@ -1,9 +1,12 @@
 //! What refused a fork: from the function that returned the error where a hook shows it, else from limits and counts, in
 //! the order in which `copy_process()` (kernel/fork.c) looks at them.
 
-use super::{ForkCause, Proof};
+use super::{
+    ForkCause, Proof,
+    errno::{EAGAIN, EINTR, EMFILE, ENFILE, ENOMEM, ENOSPC},
+};
 use crate::{
-    incident::chain::Chain,
+    incident::chain::{Chain, stock_pages},
     record::{Ceiling, ForkFailure, ForkHost, PidsLevel, Site},
 };
 
@@ -34,12 +37,6 @@ pub(super) struct Found {
     pub missing: Vec<(&'static str, String)>,
 }
 
-const EINTR: u32 = 4;
-const EAGAIN: u32 = 11;
-const ENOMEM: u32 = 12;
-const ENFILE: u32 = 23;
-const EMFILE: u32 = 24;
-const ENOSPC: u32 = 28;
 /// `CLONE_VM` (include/uapi/linux/sched.h): nothing is copied.
 const CLONE_VM: u64 = 0x100;
 /// Capabilities (include/uapi/linux/capability.h), a bit each.
@@ -49,9 +46,7 @@ const CAP_SYS_RESOURCE: u64 = 1 << 24;
 const INITIAL_USER_NAMESPACE: u32 = 0xEFFF_FFFD;
 /// `RESERVED_PIDS` (include/linux/pid.h): low ids are not given out again.
 const RESERVED_PIDS: u64 = 300;
-/// Pages that a memory cgroup may be below its limit while a charge to it fails: each CPU keeps a stock of up to 64
-/// (`MEMCG_CHARGE_BATCH`), and a task's stack is charged as one (16 KiB on x86-64).
-const STOCK_PAGES_PER_CPU: u64 = 64;
+/// Pages of a task's stack, which are charged as one (16 KiB on x86-64).
 const STACK_PAGES: u64 = 4;
 
 impl Found {
@@ -271,7 +266,7 @@ impl Evidence<'_> {
     /// A memory cgroup that is full.
     fn memcg(&self) -> Option<Found> {
         let chain = self.memory?;
-        let slack = STOCK_PAGES_PER_CPU * u64::from(self.cpus) + STACK_PAGES;
+        let slack = stock_pages(self.cpus) + STACK_PAGES;
         let (level, depth) = chain.levels().iter().zip(0_usize..).find(|(level, _)| {
             let limit = level.limit.and_then(Ceiling::pages);
             level.usage_pages.zip(limit).is_some_and(|(usage, limit)| usage.saturating_add(slack) >= limit)
