@@ -1,6 +1,7 @@
 //! The ring buffer's end in userspace.
 
 use std::{
+    mem,
     os::fd::{AsFd as _, AsRawFd, OwnedFd},
     path::Path,
 };
@@ -73,21 +74,24 @@ impl Ring {
     /// something in it.
     pub fn drain(&mut self, assembler: &mut Assembler, shown: &mut Shown, recorder: Option<&Recorder>) {
         let wall_clock_offset_ns = host::wall_clock_offset_ns();
+        let mut forked = false;
         while let Some(item) = self.records.get_mut().next() {
             let mut bytes = item.to_vec();
             // Room for the next record before anything else is done with this one.
             drop(item);
             self.missed.enter(&mut bytes);
             self.untold.hear(&bytes);
-            if self.untold_forks.hear(&bytes) {
-                // What no hook shows follows from this.
+            if self.untold_forks.hear(&bytes) && !mem::replace(&mut forked, true) {
+                // What the programs cannot read follows from this.
                 let boot_ns = host::boot_ns();
                 let host = host::forking::record(Path::new("/proc"), boot_ns);
                 shown.take(assembler, recorder, host, boot_ns, wall_clock_offset_ns);
-                shown.unseen_forks(assembler, self.missed_forks.more(), boot_ns, wall_clock_offset_ns);
             }
             privacy::mask(&mut bytes);
             shown.take(assembler, recorder, bytes, host::boot_ns(), wall_clock_offset_ns);
+        }
+        if forked {
+            shown.unseen_forks(assembler, self.missed_forks.more(), host::boot_ns(), wall_clock_offset_ns);
         }
         let lost = self.newly_lost();
         if !lost.is_empty() {

@@ -1,26 +1,27 @@
 //! Runs that a program missed.
 //!
+//! A function's return is seen as far as there is room to wait for it: where too many tasks are within it at once, the rest
+//! return unseen (`maxactive`, kernel/kprobes.c). The kernel counts these (6.7).
+//!
 //! A program does not run on a processor on which it is running already. Where programs at tracepoints can be preempted
 //! (7.x), one that waits for its turn again thus misses what other threads do there meanwhile: rounds of reclaim begin and
 //! end unseen, and a stall would come out too short. The kernel counts such runs (`bpf_prog_info.recursion_misses`, 5.12).
 
-use std::{
-    mem,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
-};
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use aya::{Ebpf, programs::Program};
-use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_prog_info};
 use oomtrace_ebpf::{Mark, RecordKind};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-use super::hooks::Role;
+use super::{hooks::Role, info};
 use crate::host;
 
 /// The programs of a role.
 #[derive(Debug)]
 pub struct Missed {
     programs: Vec<OwnedFd>,
+    /// What attaches them to functions, by id, with what it missed until now. Not held: that would keep them attached.
+    links: Vec<(u32, u64)>,
     /// Misses that have been seen.
     seen: u64,
     /// When the last new one was seen, ns since boot: what a mark before then tells of a stall may lack something.
@@ -32,8 +33,11 @@ impl Missed {
     #[must_use]
     pub fn of(ebpf: &Ebpf, role: &Role) -> Self {
         let hooks = role.choices.iter().flat_map(|choice| choice.hooks);
-        let programs = hooks.filter_map(|hook| descriptor(ebpf.program(hook.program)?)).collect();
-        Self { programs, seen: 0, doubtful_until_ns: 0 }
+        let programs: Vec<_> = hooks.filter_map(|hook| descriptor(ebpf.program(hook.program)?)).collect();
+        let ids: Vec<_> =
+            programs.iter().filter_map(|program| Some(info::of_program(program.as_fd())?.0)).collect();
+        let links = info::links_of(&ids).into_iter().map(|link| (link, 0)).collect();
+        Self { programs, links, seen: 0, doubtful_until_ns: 0 }
     }
 
     /// Enters into a mark's record that a part of its stall may have gone unseen. Other records stay as they are.
@@ -60,32 +64,19 @@ impl Missed {
         count.saturating_sub(seen)
     }
 
-    fn count(&self) -> u64 {
-        self.programs.iter().filter_map(|program| misses(program.as_fd())).sum()
+    fn count(&mut self) -> u64 {
+        // Once detached, a link says nothing more.
+        for (link, missed) in &mut self.links {
+            *missed = info::misses_of_link(*link).unwrap_or(*missed);
+        }
+        let of_programs =
+            self.programs.iter().filter_map(|program| Some(info::of_program(program.as_fd())?.1));
+        of_programs.chain(self.links.iter().map(|(_, missed)| *missed)).sum()
     }
 }
 
 fn descriptor(program: &Program) -> Option<OwnedFd> {
     program.fd().ok()?.as_fd().try_clone_to_owned().ok()
-}
-
-/// How many runs a program missed so far. 0 before 5.12, where none does; `None` if the kernel does not say.
-fn misses(program: BorrowedFd<'_>) -> Option<u64> {
-    // SAFETY: both are numbers and arrays of numbers, for which zeroes are valid.
-    let (mut info, mut attr) = unsafe { (mem::zeroed::<bpf_prog_info>(), mem::zeroed::<bpf_attr>()) };
-    attr.info.bpf_fd = u32::try_from(program.as_raw_fd()).ok()?;
-    attr.info.info_len = u32::try_from(size_of_val(&info)).ok()?;
-    attr.info.info = (&raw mut info).addr() as u64;
-    // SAFETY: the kernel reads as much of `attr` as it is said to have, and writes as much to `info`.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            bpf_cmd::BPF_OBJ_GET_INFO_BY_FD as libc::c_long,
-            &raw mut attr,
-            size_of_val(&attr),
-        )
-    };
-    (result == 0).then_some(info.recursion_misses)
 }
 
 #[cfg(test)]
@@ -110,7 +101,7 @@ mod tests {
     /// Guards that a miss concerns every mark before it was noticed, and none after it.
     #[test]
     fn a_miss_casts_doubt_on_the_marks_before() {
-        let mut missed = Missed { programs: Vec::new(), seen: 0, doubtful_until_ns: 500 };
+        let mut missed = Missed { programs: Vec::new(), links: Vec::new(), seen: 0, doubtful_until_ns: 500 };
         assert_eq!(unseen(&mut missed, record(RecordKind::Mark, 400, 3)), 1);
         assert_eq!(unseen(&mut missed, record(RecordKind::Mark, 500, 3)), 1);
         assert_eq!(unseen(&mut missed, record(RecordKind::Mark, 501, 3)), 0);

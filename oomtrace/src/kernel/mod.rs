@@ -4,6 +4,7 @@ pub mod btf;
 mod disguise;
 pub mod hooks;
 pub mod hurt;
+mod info;
 pub mod layout;
 pub mod limits;
 pub mod load;

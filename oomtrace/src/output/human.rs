@@ -113,7 +113,11 @@ impl Human {
     }
 
     fn row(&self, to: &mut String, label: &str, text: &str) {
-        let label = self.paint(DIM, &format!("{label:<9}"));
+        self.row_in(DIM, to, label, text);
+    }
+
+    fn row_in(&self, style: &str, to: &mut String, label: &str, text: &str) {
+        let label = self.paint(style, &format!("{label:<9}"));
         self.line(to, &format!("  {label} {text}"), COLUMN);
     }
 
@@ -164,7 +168,7 @@ impl Human {
                 "{} records of this incident found no room: it may be incomplete",
                 incident.lost_records
             );
-            self.row(&mut to, &self.paint(YELLOW, "lost"), &text);
+            self.row_in(YELLOW, &mut to, "lost", &text);
         }
         for reason in unknown(&incident.missing) {
             self.row(&mut to, "unknown", &reason);
@@ -200,8 +204,10 @@ impl Human {
         } else {
             String::new()
         };
-        let mut to =
-            format!("{time}  {what}  {name} (pid {}){place}   {}{times}\n", id(task.pid), refused(failure));
+        let head =
+            format!("{time}  {what}  {name} (pid {}){place}   {}{times}", id(task.pid), refused(failure));
+        let mut to = String::new();
+        self.line(&mut to, &head, COLUMN);
         if let Some(advice) = advice(failure) {
             self.row(&mut to, "do", &advice);
         }
@@ -253,12 +259,10 @@ impl Human {
             "vmstat" => "the kernel counted them, and nobody saw them",
             _ => "the reader of the output is too slow",
         };
-        format!(
-            "{}  {}  {}: {advice}\n",
-            self.paint(DIM, &self.time(loss.common.time)),
-            self.paint(YELLOW, "LOST"),
-            counts.join(", ")
-        )
+        let (time, what) = (self.paint(DIM, &self.time(loss.common.time)), self.paint(YELLOW, "LOST"));
+        let mut to = String::new();
+        self.line(&mut to, &format!("{time}  {what}  {}: {advice}", counts.join(", ")), COLUMN);
+        to
     }
 }
 
@@ -285,7 +289,7 @@ impl Format for Human {
             }
             Message::Incident(Event::Relieved(relief)) => {
                 to.extend(self.relief(relief).into_bytes());
-                self.told = None;
+                (self.headed, self.told) = (None, None);
             }
             Message::Incident(Event::AllocFailure(failure)) => {
                 to.extend(self.failure(failure).into_bytes());
@@ -297,7 +301,7 @@ impl Format for Human {
             }
             Message::Loss(loss) => {
                 to.extend(self.loss(loss).into_bytes());
-                self.told = None;
+                (self.headed, self.told) = (None, None);
             }
             Message::Status(_) => {}
         }

@@ -61,7 +61,7 @@ pub struct Status {
     pub incidents: u64,
     /// Victims in them.
     pub victims: u64,
-    /// Incidents that the filters left out.
+    /// Incidents and failures that the filters left out.
     pub filtered: u64,
     /// Records that were lost, all places together.
     pub lost_records: u64,
