@@ -11,8 +11,8 @@ use aya_ebpf::{
     programs::{FExitContext, RawTracePointContext, RetProbeContext},
 };
 use oomtrace_ebpf::{
-    FAILURE_AGAIN_NS, FORK_LEVELS, FailureCount, ForkFailure, ForkKey, RecordKind, Variables, chain, fork,
-    forking, recent, site,
+    ABSENT, FAILURE_AGAIN_NS, FORK_LEVELS, FailureCount, ForkFailure, ForkKey, MAX_CHILDREN, RecordKind,
+    Variables, chain, fork, forking, recent, site,
 };
 
 use crate::{
@@ -132,6 +132,8 @@ extern "C" fn send_fork(what: u64, args: u64, cgroup_id: u64, first_ns: u64, tot
         record.site = (what >> 32) as u32 & 0xff;
         record.state = (what >> 40) as u32;
         (record.cgroup_id, record.first_ns, record.total) = (cgroup_id, first_ns, total);
+        record.children = children(task) as u32;
+        record.present |= fork::CHILDREN * u32::from(constant!(LAYOUT.task_children) != ABSENT);
         copy!(record.clone_flags <- args, clone_args_flags, fork::FLAGS);
         let cred = get!(task, task_real_cred);
         copy!(record.cap_effective <- cred, cred_cap_effective, fork::CAPABILITIES);
@@ -169,6 +171,24 @@ extern "C" fn send_fork(what: u64, args: u64, cgroup_id: u64, first_ns: u64, tot
     0
 }
 
+/// How many children a thread has, up to [`MAX_CHILDREN`]. The list may change meanwhile: what is read then is of no more use
+/// than the count. A global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn children(task: u64) -> u64 {
+    let head = task.wrapping_add(constant!(LAYOUT.task_children));
+    let mut count = 0;
+    let mut next: u64 = number(head, 0);
+    for _ in 0..MAX_CHILDREN {
+        if next == 0 || next == head {
+            break;
+        }
+        count += 1;
+        next = number(next, 0);
+    }
+    count
+}
+
 /// What of the machine as a whole a fork goes by, and the address space by which that is judged: all of it at one instant.
 #[inline(always)]
 fn machine(record: &mut ForkFailure, variables: &Variables, mm: u64) {
@@ -204,9 +224,8 @@ fn state(task: u64) -> u32 {
     // Of none that cannot be read.
     let mut allocated = PIDNS_ADDING;
     into(&raw mut allocated, namespace, constant!(LAYOUT.pid_ns_allocated));
-    let dead = namespace != 0
-        && constant!(LAYOUT.pid_ns_allocated) != oomtrace_ebpf::ABSENT
-        && allocated & PIDNS_ADDING == 0;
+    let dead =
+        namespace != 0 && constant!(LAYOUT.pid_ns_allocated) != ABSENT && allocated & PIDNS_ADDING == 0;
     let sheds = number::<u32>(task, constant!(PARAMS.reset_on_fork)) & constant!(PARAMS.reset_on_fork_mask);
     let deadline = constant!(PARAMS.reset_on_fork_mask) != 0
         && get!(task, task_policy as u32) == SCHED_DEADLINE
@@ -226,7 +245,7 @@ fn crowded(task: u64) -> bool {
     let limit = get!(get!(task, task_signal), signal_nproc_limit);
     // RLIM_INFINITY, or not read.
     let mut max = if limit == 0 || limit > i64::MAX as u64 { i64::MAX } else { limit as i64 };
-    if constant!(LAYOUT.ucounts_nproc) == oomtrace_ebpf::ABSENT {
+    if constant!(LAYOUT.ucounts_nproc) == ABSENT {
         // Up to 5.13 one count for all namespaces.
         return i64::from(get!(get!(cred, cred_user), user_processes as u32)) >= max;
     }

@@ -70,6 +70,8 @@ layout! {
     task_real_parent: 8 = "task_struct"."real_parent";
     /// The process's first thread.
     task_group_leader: 8 = "task_struct"."group_leader";
+    /// The first of a thread's children, in a list of their `sibling`s.
+    task_children: 8 = "task_struct"."children.next";
     /// Address space, NULL after `exit_mm`.
     task_mm: 8 = "task_struct"."mm";
     /// What the threads of the process share.

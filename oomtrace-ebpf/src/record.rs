@@ -84,6 +84,8 @@ pub const MAX_ZONES: usize = 16;
 pub const NODE_WORDS: usize = 16;
 /// Orders of free blocks that a [`Zone`] has room for. x86-64 has 11 (`NR_PAGE_ORDERS`), arm64 with large pages up to 14.
 pub const MAX_ORDERS: usize = 14;
+/// Children of a thread that are counted, at most.
+pub const MAX_CHILDREN: u32 = 256;
 /// Bytes of kernel text that are read at once.
 pub const TEXT_LEN: usize = 4096;
 
@@ -795,6 +797,8 @@ pub mod fork {
     /// What of memory may be promised, and is: `overcommit_*`, `swap_pages`, `committed_pages`, `*_reserve_kbytes` and
     /// `total_vm_pages` are known.
     pub const PROMISES: u32 = 1 << 8;
+    /// `children` is known.
+    pub const CHILDREN: u32 = 1 << 9;
     /// Of a [`super::PidNamespace`]: `allocated` is known.
     pub const ALLOCATED: u32 = 1;
     /// Of a [`super::PidNamespace`]: `pid_max` is known (since 6.14).
@@ -884,8 +888,8 @@ record! {
         pub overcommit_memory: i32,
         /// `vm.overcommit_ratio`: of the machine's memory, percent.
         pub overcommit_ratio: i32,
-        /// 0.
-        pub reserved: u32,
+        /// Children of the thread, counted up to [`MAX_CHILDREN`].
+        pub children: u32,
         /// `vm.overcommit_kbytes`: in place of that, unless 0.
         pub overcommit_kbytes: u64,
         /// Swap, pages (`total_swap_pages`, mm/swapfile.c).

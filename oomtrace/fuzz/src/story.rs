@@ -531,6 +531,7 @@ impl AnyFork {
             user_processes: self.user_processes,
             user_namespace: self.user_processes,
             data_pages: self.data_pages,
+            children: self.user_processes,
             threads: self.threads,
             pid_max: self.pid_max,
             promises: self.promises.map(|[mode, ratio, kbytes, rest]| Promises {

@@ -15,7 +15,6 @@ use crate::{
     host::Host,
     kernel::{
         load::{self, Attached, Options},
-        symbols::{KALLSYMS, Symbols},
         text::{self, KernelRss},
     },
 };
@@ -33,8 +32,7 @@ pub fn run(args: &HooksArgs) -> anyhow::Result<()> {
         fork_syscalls: false,
     };
     let mut attached = load::attach(&options, || {})?;
-    let symbols = Symbols::of(Path::new(KALLSYMS), text::wanted(&attached));
-    let kernel_rss = text::of(&mut attached, &symbols);
+    let kernel_rss = text::of(&mut attached);
     attached.roles.push(follow::status(&Log::open(true)));
     let text = if args.json {
         let mut text = serde_json::to_string_pretty(&json!({

@@ -20,6 +20,7 @@ use crate::{
         load::Attached,
         missed::Missed,
         untold::Untold,
+        variables::Places,
     },
     record::{Frame, Recorder, privacy},
     say::say,
@@ -36,6 +37,7 @@ pub struct Ring {
     missed_forks: Missed,
     untold: Untold<AllocFailure>,
     untold_forks: Untold<ForkFailure>,
+    places: Places,
 }
 
 impl Ring {
@@ -57,6 +59,7 @@ impl Ring {
             missed_forks: Missed::of(&attached.ebpf, &FORK_FAILURE),
             untold,
             untold_forks,
+            places: Places::of(&mut attached.ebpf)?,
         })
     }
 
@@ -92,6 +95,7 @@ impl Ring {
         }
         if forked {
             shown.unseen_forks(assembler, self.missed_forks.more(), host::boot_ns(), wall_clock_offset_ns);
+            self.places.tell();
         }
         let lost = self.newly_lost();
         if !lost.is_empty() {

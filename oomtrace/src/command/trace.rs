@@ -29,8 +29,7 @@ use crate::{
     kernel::{
         limits::LimitsCheck,
         load::{self, Attached, Options},
-        symbols::{KALLSYMS, Symbols},
-        text, variables, zones,
+        text, zones,
     },
     output::Closed,
     record::{Recorder, create},
@@ -84,10 +83,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
             " (see `oomtrace hooks`)"
         }
     );
-    let wanted = [text::wanted(&attached), variables::wanted(&attached)].concat();
-    let symbols = Symbols::of(Path::new(KALLSYMS), &wanted);
-    variables::tell(&mut attached, &symbols)?;
-    let session = session(host, &mut attached, &symbols, &witness.log);
+    let session = session(host, &mut attached, &witness.log);
     let logger =
         args.verbose.then(|| EbpfLogger::init_with_logger(&mut attached.ebpf, KernelLog)).transpose();
     let logger = logger.context("The kernel programs' log cannot be read")?;
@@ -164,8 +160,8 @@ fn summary(begun: Instant, counts: Counts) {
 }
 
 /// What the kernel tells of itself, for as long as this run lasts.
-fn session(host: Host, attached: &mut Attached, symbols: &Symbols, followed: &Followed) -> Session {
-    let kernel_rss = text::of(attached, symbols);
+fn session(host: Host, attached: &mut Attached, followed: &Followed) -> Session {
+    let kernel_rss = text::of(attached);
     let mut missing = BTreeMap::new();
     for role in &attached.roles {
         for (field, reason) in &role.losses {

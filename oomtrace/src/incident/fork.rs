@@ -165,6 +165,9 @@ pub struct ForkingTask {
     /// Threads of the process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<u32>,
+    /// Children of the thread that forked; counted up to 256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub children: Option<u32>,
     /// Who it is among others.
     #[serde(flatten)]
     pub kinship: Kinship,
@@ -247,6 +250,7 @@ impl Forks {
             ("task.comm", task.comm.is_none()),
             ("task.uid", task.uid.is_none()),
             ("task.threads", task.threads.is_none()),
+            ("task.children", failure.children.is_none()),
         ];
         missing::all(&mut missing, lacking(unread), UNREAD);
         let making = making(failure);
@@ -278,6 +282,7 @@ impl Forks {
                 comm: task.comm.clone(),
                 uid: task.uid,
                 threads: task.threads,
+                children: failure.children,
                 kinship,
                 command,
                 place,
@@ -308,6 +313,7 @@ pub(super) fn rejected(path: String, common: Common) -> ForkFailure {
         "task.comm",
         "task.uid",
         "task.threads",
+        "task.children",
         "task.ns_pid",
         "task.ancestors",
         "task.cmdline",

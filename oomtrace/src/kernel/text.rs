@@ -5,6 +5,8 @@
 //! guess, since stable series take fixes over: so the code of `oom_badness()` is searched for a call of
 //! `__percpu_counter_sum()`. One of our programs reads it, since nothing else may.
 
+use std::path::Path;
+
 use aya::{
     Ebpf,
     maps::{Array, MapData},
@@ -13,7 +15,11 @@ use aya::{
 use oomtrace_ebpf::TEXT_LEN;
 use serde::{Deserialize, Serialize};
 
-use super::{layout::RssCounters, load::Attached, symbols::Symbols};
+use super::{
+    layout::RssCounters,
+    load::Attached,
+    symbols::{KALLSYMS, Symbols},
+};
 
 /// Which reading of the resident-set counters the kernel scores and logs by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,19 +39,14 @@ pub enum KernelRss {
 const SCORE: &str = "oom_badness";
 const SUM: &str = "__percpu_counter_sum";
 
-/// What [`of`] has to have looked for: nothing where the counters are atomics, which have one reading.
-#[must_use]
-pub fn wanted(attached: &Attached) -> &'static [&'static str] {
-    if attached.resolved.rss_counters == Some(RssCounters::PerCpu) { &[SCORE, SUM] } else { &[] }
-}
-
 /// Finds out, for the kernel that the programs are attached to.
 #[must_use]
-pub fn of(attached: &mut Attached, symbols: &Symbols) -> KernelRss {
-    if wanted(attached).is_empty() {
+pub fn of(attached: &mut Attached) -> KernelRss {
+    // Atomics have one reading.
+    if attached.resolved.rss_counters != Some(RssCounters::PerCpu) {
         return KernelRss::Count;
     }
-    match search(&mut attached.ebpf, symbols) {
+    match search(&mut attached.ebpf, &Symbols::of(Path::new(KALLSYMS), &[SCORE, SUM])) {
         Ok(true) => KernelRss::Sum,
         Ok(false) => KernelRss::Count,
         Err(reason) => KernelRss::Unknown { reason },

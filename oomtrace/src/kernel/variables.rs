@@ -1,15 +1,17 @@
 //! Tells the programs where the kernel keeps what a fork goes by and no type information leads to: how many threads there are
-//! and may be, and how much memory is and may be promised. What /proc tells of these comes too late: by then it may have
-//! changed again.
+//! and may be, and how much memory is and may be promised. What /proc tells of these comes late: by then it may have changed
+//! again.
+
+use std::path::Path;
 
 use anyhow::Context as _;
 use aya::{
-    Pod,
+    Ebpf, Pod,
     maps::{Array, MapData},
 };
 use oomtrace_ebpf::Variables;
 
-use super::{hooks::FORK_FAILURE, load::Attached, symbols::Symbols};
+use super::symbols::{KALLSYMS, Symbols};
 
 const NAMES: [&str; 10] = [
     "nr_threads",
@@ -30,43 +32,46 @@ struct Value(Variables);
 // SAFETY: addresses without padding between them.
 unsafe impl Pod for Value {}
 
-/// What [`tell`] has to have looked for: nothing where no hook shows forks.
-#[must_use]
-pub fn wanted(attached: &Attached) -> &'static [&'static str] {
-    let hooked = |role: &super::roles::RoleStatus| role.role == FORK_FAILURE.name && !role.hooks.is_empty();
-    if attached.roles.iter().any(hooked) { &NAMES } else { &[] }
-}
+/// What the programs are to be told.
+pub struct Places(Option<Array<MapData, Value>>);
 
-/// Tells the programs those that are known. Of the others, userspace has what /proc says.
-pub fn tell(attached: &mut Attached, symbols: &Symbols) -> anyhow::Result<()> {
-    if wanted(attached).is_empty() {
-        return Ok(());
+impl Places {
+    /// Takes the map of what is loaded.
+    pub fn of(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+        let map = ebpf.take_map("VARIABLES").context("The eBPF object lacks the map VARIABLES")?;
+        Ok(Self(Some(map.try_into().context("The places of variables cannot be told")?)))
     }
-    let [
-        threads,
-        threads_max,
-        pid_max,
-        overcommit_memory,
-        overcommit_ratio,
-        overcommit_kbytes,
-        swap_pages,
-        committed,
-        user_reserve_kbytes,
-        admin_reserve_kbytes,
-    ] = NAMES.map(|name| symbols.get(name).map_or(0, |symbol| symbol.address));
-    let variables = Variables {
-        threads,
-        threads_max,
-        pid_max,
-        overcommit_memory,
-        overcommit_ratio,
-        overcommit_kbytes,
-        swap_pages,
-        committed,
-        user_reserve_kbytes,
-        admin_reserve_kbytes,
-    };
-    let map = attached.ebpf.map_mut("VARIABLES").context("The eBPF object lacks the map VARIABLES")?;
-    let mut map: Array<&mut MapData, Value> = map.try_into().context("VARIABLES cannot be used")?;
-    map.set(0, Value(variables), 0).context("VARIABLES cannot be written")
+
+    /// Tells them, the first time. It takes some 40 ms to find them, so only who sees a fork fail does: the first failure is
+    /// judged by what /proc says right after it. So are all where the kernel hides its symbols.
+    pub fn tell(&mut self) {
+        let Some(mut map) = self.0.take() else { return };
+        let symbols = Symbols::of(Path::new(KALLSYMS), &NAMES);
+        let [
+            threads,
+            threads_max,
+            pid_max,
+            overcommit_memory,
+            overcommit_ratio,
+            overcommit_kbytes,
+            swap_pages,
+            committed,
+            user_reserve_kbytes,
+            admin_reserve_kbytes,
+        ] = NAMES.map(|name| symbols.get(name).map_or(0, |symbol| symbol.address));
+        let variables = Variables {
+            threads,
+            threads_max,
+            pid_max,
+            overcommit_memory,
+            overcommit_ratio,
+            overcommit_kbytes,
+            swap_pages,
+            committed,
+            user_reserve_kbytes,
+            admin_reserve_kbytes,
+        };
+        // An array of one takes it; what is not told is read from /proc.
+        let _ = map.set(0, Value(variables), 0);
+    }
 }

@@ -243,6 +243,9 @@ impl Human {
         if let Some(line) = parents(&task.kinship) {
             self.row(&mut to, "parents", &line);
         }
+        if let Some(line) = fork::family(task) {
+            self.row(&mut to, "has", &line);
+        }
         if let Some(advice) = fork::advice(failure) {
             self.row(&mut to, "do", &advice);
         }

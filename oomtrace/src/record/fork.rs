@@ -79,6 +79,8 @@ pub struct ForkFailure {
     pub user_namespace: Option<u32>,
     /// Private memory that a copy of its address space would be charged for at the most, pages.
     pub data_pages: Option<u64>,
+    /// Children of the thread, counted up to [`MAX_CHILDREN`](abi::MAX_CHILDREN).
+    pub children: Option<u32>,
     /// Threads of all processes, and how many may be.
     pub threads: Option<(u64, u64)>,
     /// `kernel.pid_max` (before 6.14).
@@ -194,6 +196,7 @@ pub(super) fn failure(raw: &abi::ForkFailure) -> Result<ForkFailure, DecodeError
         user_processes: known(raw.present, fork::USER_PROCESSES, raw.user_processes),
         user_namespace: known(raw.present, fork::USER_NS, raw.user_ns_inum),
         data_pages: known(raw.present, fork::DATA_PAGES, raw.data_pages),
+        children: known(raw.present, fork::CHILDREN, raw.children),
         threads: known(raw.present, fork::THREADS, (small(raw.threads), small(raw.threads_max))),
         pid_max: known(raw.present, fork::MACHINE_PID_MAX, small(raw.pid_max)),
         promises: known(raw.present, fork::PROMISES, promises(raw)),

@@ -29,6 +29,8 @@ pub struct Truth {
     pub ns_pid: u64,
     /// Its name.
     pub comm: String,
+    /// How many children the thread has, where /proc tells.
+    pub children: Option<u64>,
     /// Its real uid, outside all namespaces.
     pub uid: u64,
     /// The cgroup that it was in, as the hierarchy concerned has it.
@@ -94,6 +96,7 @@ impl Truth {
             tid: who.tid,
             ns_pid: who.ns_pids.last().copied().unwrap_or(who.pid),
             comm: forker.name.clone(),
+            children: children(who.pid, who.tid),
             uid: forker.uid()?,
             cgroup: None,
             reached: true,
@@ -105,6 +108,11 @@ impl Truth {
             window_ns: (tally.begun_ns, tally.ended_ns),
         })
     }
+}
+
+fn children(pid: u64, tid: u64) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/children")).ok()?;
+    Some(text.split_ascii_whitespace().count() as u64)
 }
 
 /// The number of a namespace of process `pid`: `user`, `pid`, or `pid_for_children`.

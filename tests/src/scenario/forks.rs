@@ -37,6 +37,8 @@ pub const SETTLED: Duration = Duration::from_millis(2600);
 const THREADS_MOVE: u64 = 16;
 /// The same of memory that is charged or promised by others, in bytes.
 const OTHERS_MOVE: u64 = 4 << 20;
+/// Children are counted up to this.
+const MOST_CHILDREN: u64 = 256;
 /// What hooks prove.
 const PROVED: [&str; 3] = ["pids_max", "pid_max", "pidns_dead"];
 
@@ -185,6 +187,16 @@ fn group(stage: &mut Stage<'_>, key: &Common, truths: &[&Truth], lines: &[&Value
     for line in lines {
         stage.checks.equal(&of("errno"), number(line, "/errno"), errno, "the forker");
         stage.checks.equal(&of("proof"), text(line, "/proof"), Some(proof), "the tier");
+    }
+    // Where it was the same all the time.
+    let children: BTreeSet<_> = truths.iter().map(|truth| truth.children).collect();
+    if let (Some(Some(children)), 1) = (children.first(), children.len()) {
+        stage.checks.equal(
+            &of("task.children"),
+            number(first, "/task/children"),
+            Some((*children).min(MOST_CHILDREN)),
+            "/proc",
+        );
     }
     let bytes = truths.iter().any(|truth| truth.unit == "bytes");
     let (limit, usage) = if bytes { ("/limit_bytes", "/usage_bytes") } else { ("/limit", "/usage") };

@@ -21,6 +21,7 @@ fn failure(errno: u32) -> ForkFailure {
         user_processes: None,
         user_namespace: Some(INITIAL_USER_NAMESPACE),
         data_pages: Some(100),
+        children: None,
         threads: None,
         pid_max: None,
         promises: None,

@@ -1,8 +1,10 @@
 //! Forks that failed.
 
+use oomtrace_ebpf::MAX_CHILDREN;
+
 use super::words::{grouped, size};
 use crate::{
-    incident::{ForkCause, ForkFailure, Making},
+    incident::{ForkCause, ForkFailure, ForkingTask, Making},
     text::printable,
 };
 
@@ -51,9 +53,21 @@ pub(super) fn refused(failure: &ForkFailure) -> String {
     }
 }
 
+/// How many the task has already.
+pub(super) fn family(task: &ForkingTask) -> Option<String> {
+    let children = task.children.map(|children| match children {
+        1 => "1 child".to_owned(),
+        MAX_CHILDREN.. => format!("{MAX_CHILDREN} children or more"),
+        _ => format!("{children} children"),
+    });
+    let threads = task.threads.filter(|threads| *threads > 1).map(|threads| format!("{threads} threads"));
+    let parts: Vec<_> = children.into_iter().chain(threads).collect();
+    if parts.is_empty() { None } else { Some(parts.join(", ")) }
+}
+
 /// What to do about it.
 pub(super) fn advice(failure: &ForkFailure) -> Option<String> {
-    let leak = "find what leaks processes (its command line and parents are above)";
+    let leak = "find what leaks processes (its command line, parents and children are above)";
     Some(match failure.cause {
         ForkCause::PidsMax => {
             match failure.task.place.unit.as_deref().filter(|_| failure.limit_depth == Some(0)) {
