@@ -16,18 +16,8 @@ use super::{sample, value};
 
 /// Measures each path in turn, with the programs of `armed` in place.
 pub fn measure(armed: &Armed, tier: &str, tiny: &CString, killer: &Killer) -> Result<()> {
-    const TIMES: u32 = 100;
     let _counting = Counting::on()?;
-    let count = |name: &str, work: &dyn Fn() -> Result<()>| -> Result<()> {
-        let before = Runs::of(armed.pid())?;
-        for _ in 0..TIMES {
-            work()?;
-        }
-        let after = Runs::of(armed.pid())?;
-        let each = |after: u64, before: u64| Some(value(after - before) / f64::from(TIMES));
-        sample(&format!("program runs in {name}"), tier, "", each(after.count, before.count))?;
-        sample(&format!("in programs in {name}"), tier, "instructions", each(after.took_ns, before.took_ns))
-    };
+    let count = |name: &str, work: &dyn Fn() -> Result<()>| count(armed, tier, name, work);
     count("getppid", &|| {
         ask_parent();
         Ok(())
@@ -38,6 +28,24 @@ pub fn measure(armed: &Armed, tier: &str, tiny: &CString, killer: &Killer) -> Re
     count("fork, exit, wait", &forked)?;
     count("spawn, exit, wait", &|| spawned(tiny))?;
     kills(armed, tier, killer)
+}
+
+/// Measures forks alone.
+pub fn of_forks(armed: &Armed, tool: &str) -> Result<()> {
+    let _counting = Counting::on()?;
+    count(armed, tool, "fork, exit, wait", &forked)
+}
+
+fn count(armed: &Armed, tool: &str, name: &str, work: &dyn Fn() -> Result<()>) -> Result<()> {
+    const TIMES: u32 = 100;
+    let before = Runs::of(armed.pid())?;
+    for _ in 0..TIMES {
+        work()?;
+    }
+    let after = Runs::of(armed.pid())?;
+    let each = |after: u64, before: u64| Some(value(after - before) / f64::from(TIMES));
+    sample(&format!("program runs in {name}"), tool, "", each(after.count, before.count))?;
+    sample(&format!("in programs in {name}"), tool, "instructions", each(after.took_ns, before.took_ns))
 }
 
 /// Measures kills: with nobody but the victim to choose from, and with many more.

@@ -19,8 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_micros(500);
 /// The kernel's list of kprobes.
 const KPROBES: &str = "/sys/kernel/debug/kprobes/list";
-/// The function that the other tools probe.
-const PROBED: &str = " oom_kill_process+0x0";
+/// The functions that the other tools probe.
+const KILLS: &str = "oom_kill_process";
+const FORKS: &str = "copy_process";
 
 /// A tool that reports OOM kills.
 #[derive(Debug)]
@@ -36,8 +37,8 @@ pub struct Tool {
 enum Sign {
     /// It says this on standard error.
     Says(&'static str),
-    /// Its kprobe is in the kernel's list. It becomes active a little later, when its program is attached.
-    Kprobe,
+    /// Its kprobe at this function is in the kernel's list. It becomes active a little later, when its program is attached.
+    Kprobe(&'static str),
 }
 
 /// A tool that is armed. Dropping it kills it.
@@ -62,9 +63,19 @@ pub fn peers() -> Vec<Tool> {
     let tool = |name, command: &[&str]| Tool {
         name,
         command: command.iter().map(|word| (*word).to_owned()).collect(),
-        sign: Sign::Kprobe,
+        sign: Sign::Kprobe(KILLS),
     };
     vec![tool("oomkill", &["oomkill"]), tool("oomkill.bt", &["bpftrace", "/usr/bin/oomkill.bt"])]
+}
+
+/// The nearest there is for forks that fail: bpftrace with one line of its language. It says who, and the error.
+pub fn fork_peer() -> Tool {
+    // A pointer or, at the very end of the address space, an error: IS_ERR_VALUE() (include/linux/err.h). This bpftrace
+    // (0.17) has returned values unsigned.
+    const LINE: &str = "kretprobe:copy_process /retval >= (uint64)-4095/ \
+                        { printf(\"%s %d: %d\\n\", comm, pid, retval); }";
+    let command = ["bpftrace", "-e", LINE].map(str::to_owned).to_vec();
+    Tool { name: "bpftrace kretprobe:copy_process", command, sign: Sign::Kprobe(FORKS) }
 }
 
 impl Tool {
@@ -81,7 +92,7 @@ impl Tool {
     /// Starts it with `stdout` as its standard output, and waits until it is armed.
     pub fn start(&self, stdout: Stdio) -> Result<Armed> {
         let deadline = Deadline::after(PATIENCE);
-        let before = if self.sign == Sign::Kprobe { kprobes()? } else { 0 };
+        let before = if let Sign::Kprobe(function) = self.sign { kprobes(function)? } else { 0 };
         let [program, arguments @ ..] = self.command.as_slice() else { bail!("a tool has no program") };
         let mut command = Command::new(program);
         let said: File =
@@ -93,7 +104,7 @@ impl Tool {
         let mut armed = Armed { child, said };
         while !match self.sign {
             Sign::Says(word) => armed.words()?.contains(word),
-            Sign::Kprobe => kprobes()? > before,
+            Sign::Kprobe(function) => kprobes(function)? > before,
         } {
             deadline.left("a tool to be armed")?;
             if let Some(status) = armed.child.try_wait().context("cannot ask whether a tool has ended")? {
@@ -137,15 +148,16 @@ impl Drop for Armed {
     }
 }
 
-/// How many kprobes there are at the start of oom_kill_process.
-fn kprobes() -> Result<usize> {
+/// How many kprobes, and kretprobes, there are at the start of a function.
+fn kprobes(function: &str) -> Result<usize> {
     let list = fs::read_to_string(KPROBES)
         .with_context(|| format!("cannot read {KPROBES}; mount debugfs on /sys/kernel/debug"))?;
-    Ok(count(&list))
+    Ok(count(&list, function))
 }
 
-fn count(list: &str) -> usize {
-    list.lines().filter(|line| line.contains(PROBED) && !line.contains("[DISABLED]")).count()
+fn count(list: &str, function: &str) -> usize {
+    let start = format!(" {function}+0x0");
+    list.lines().filter(|line| line.contains(&start) && !line.contains("[DISABLED]")).count()
 }
 
 #[cfg(test)]
@@ -158,7 +170,9 @@ mod tests {
         let list = "ffffffff812a  k  oom_kill_process+0x0    [FTRACE]\n\
                     ffffffff812a  k  oom_kill_process+0x0    [DISABLED][FTRACE]\n\
                     ffffffff812b  k  oom_kill_process+0x10\n\
-                    ffffffff812c  r  out_of_memory+0x0    [FTRACE]\n";
-        assert_eq!(count(list), 1);
+                    ffffffff812c  r  copy_process+0x0    [FTRACE]\n\
+                    ffffffff812d  r  __copy_process+0x0    [FTRACE]\n";
+        assert_eq!(count(list, KILLS), 1);
+        assert_eq!(count(list, FORKS), 1);
     }
 }
