@@ -6,10 +6,14 @@
 #![expect(clippy::expect_used, reason = "what a test needs and does not get is a failed test")]
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
+
+use oomtrace_tests::flood::Flood;
+use serde_json::Value;
 
 fn tests_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests")
@@ -33,9 +37,15 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Recordings: one a kernel, each of the same scenarios, and one of the tracepoint tier.
-const STREAMS: [&str; 5] =
-    ["5.10-trampoline", "6.1-trampoline", "6.12-trampoline", "7.2-trampoline", "6.18-tracepoint"];
+/// Recordings: one a kernel, each of the same scenarios, and one of the tracepoint tier; and a service at its TasksMax=.
+const STREAMS: [&str; 6] = [
+    "5.10-trampoline",
+    "6.1-trampoline",
+    "6.12-trampoline",
+    "7.2-trampoline",
+    "6.18-tracepoint",
+    "6.12-fork",
+];
 
 /// Guards both forms of output, to the letter, for real incidents of five kernels.
 #[test]
@@ -74,7 +84,8 @@ fn blocks_for_people_hold_no_control_characters() {
     for name in STREAMS {
         let text = fs::read_to_string(tests_dir().join("golden").join(format!("{name}.80.txt"))).unwrap();
         assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control()), "{name}");
-        assert!(text.contains("OOM KILL"), "{name}");
+        let told = if name.ends_with("-fork") { "FORK FAILED" } else { "OOM KILL" };
+        assert!(text.contains(told), "{name}");
     }
 }
 
@@ -98,6 +109,36 @@ fn filters_apply_to_replays() {
     assert_eq!(lines(&["--cgroup", "*/limited"]), 1);
     assert_eq!(lines(&["--container", "4e9bf3a17c02"]), 1);
     assert_eq!(lines(&["--pid", "4000000"]), 0);
+}
+
+/// Guards the books of very many failures, more kinds of them than are remembered: each is told once, in its turn, with
+/// its own process and cgroup, and the counts add up to all.
+#[test]
+fn every_failure_of_a_flood_is_counted_once() {
+    const FAILURES: u32 = 5000;
+    for flood in [Flood::Identical, Flood::Different] {
+        let mut file = Vec::new();
+        flood.write(FAILURES, &mut file).unwrap();
+        let path = std::env::temp_dir().join(format!("oomtrace-flood-{flood:?}-{}", std::process::id()));
+        fs::write(&path, file).unwrap();
+        let output = run(&["replay", "--json", path.to_str().unwrap()]);
+        fs::remove_file(&path).unwrap();
+        assert!(output.status.success(), "{flood:?}: {}", stderr(&output));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(lines.iter().all(|line| line["type"] == "fork_failure" && line["cause"] == "pids_max"));
+        let counts = lines.iter().map(|line| line["count"].as_u64().unwrap());
+        assert_eq!(counts.sum::<u64>(), u64::from(FAILURES), "{flood:?}");
+        assert!(lines.iter().zip(1..).all(|(line, seq)| line["seq"] == seq), "{flood:?}");
+        assert!(lines.iter().all(|line| line["missing"] == serde_json::json!({})), "{flood:?}");
+        let kinds: BTreeSet<_> = lines
+            .iter()
+            .map(|line| (line["task"]["pid"].as_u64(), &line["task"]["comm"], &line["task"]["cgroup"]))
+            .map(|(pid, comm, cgroup)| (pid, comm.to_string(), cgroup.to_string()))
+            .collect();
+        let expected = if flood == Flood::Identical { 1 } else { FAILURES as usize };
+        assert_eq!((lines.len(), kinds.len()), (FAILURES as usize, expected), "{flood:?}");
+    }
 }
 
 /// Guards the words and the exit statuses for files that are none, are cut, are damaged.

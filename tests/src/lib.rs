@@ -10,6 +10,7 @@
 //! * [`eat`], [`kin`], [`hoard`], [`shred`], [`freezer`] and [`fuse`]: what a scenario's processes do, and what they are caught in.
 //! * [`fork`]: forks that fail.
 //! * [`storm`]: very many kills at once, and the books that are kept of them.
+//! * [`flood`]: record files of very many forks that fail.
 //! * [`btf`]: type information of kernels that there are none of.
 //! * [`refusal`]: oomtrace without rights, files, readers or sense in its arguments.
 //! * [`bench`]: what oomtrace costs, beside other tools.
@@ -25,6 +26,7 @@ pub mod eat;
 pub mod eater;
 pub mod fail;
 pub mod fields;
+pub mod flood;
 pub mod floor;
 pub mod fork;
 pub mod freezer;

@@ -15,6 +15,9 @@ use crate::{
     session::Source,
 };
 
+/// Read at once, bytes: some tens of failures or incidents.
+const READ_BYTES: usize = 64 * 1024;
+
 /// Shows a recorded stream.
 pub fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     let name = args.file.display();
@@ -23,7 +26,8 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     } else {
         Box::new(File::open(&args.file).with_context(|| format!("{name} cannot be opened"))?)
     };
-    let (session, mut reader) = Reader::new(BufReader::new(file)).with_context(|| name.to_string())?;
+    let file = BufReader::with_capacity(READ_BYTES, file);
+    let (session, mut reader) = Reader::new(file).with_context(|| name.to_string())?;
     let mut assembler = Assembler::new(session, Source::Replay);
     let mut shown = Shown::start(args.output, &args.filter, true, None, None)?;
     let mut last_offset_ns = 0;

@@ -74,8 +74,8 @@ impl Shown {
             Form::Json => Box::new(Json),
             Form::Human => Box::new(Human::new(colour(), TimeZone::system(), width())),
         };
-        let queue =
-            Queue::start(format, Box::new(stdout())).context("The output's thread cannot be started")?;
+        let queue = Queue::start(format, Box::new(stdout()), patient)
+            .context("The output's thread cannot be started")?;
         Ok(Self {
             queue,
             filter: Filter::new(filter),

@@ -1,18 +1,15 @@
 //! What happens again and again, and is counted in the kernel: each time is told once.
 
-use std::collections::VecDeque;
+use std::hash::Hash;
+
+use lru::LruCache;
 
 /// What has been told of each kind, of at most `MOST`. The kernel half's totals rise as long as it remembers.
 #[derive(Debug)]
-pub(super) struct Repeats<K, T, const MOST: usize> {
-    /// The latest last.
-    told: VecDeque<Told<K, T>>,
-}
+pub(super) struct Repeats<K: Eq + Hash, T, const MOST: usize>(LruCache<K, Told<T>>);
 
 #[derive(Debug)]
-struct Told<K, T> {
-    /// What is counted together.
-    kind: K,
+struct Told<T> {
     series: Series,
     said: T,
 }
@@ -37,34 +34,30 @@ pub(super) struct News<T> {
     pub continued: bool,
 }
 
-impl<K, T, const MOST: usize> Default for Repeats<K, T, MOST> {
+impl<K: Eq + Hash, T, const MOST: usize> Default for Repeats<K, T, MOST> {
+    // With a bound of its own it would take the memory at once.
     fn default() -> Self {
-        Self { told: VecDeque::new() }
+        Self(LruCache::unbounded())
     }
 }
 
-impl<K: PartialEq, T, const MOST: usize> Repeats<K, T, MOST> {
+impl<K: Eq + Hash, T, const MOST: usize> Repeats<K, T, MOST> {
     /// What a count has that is new; `None` if another one has counted it all. Else [`Self::keep`] has to follow: what was
     /// said before is forgotten.
     pub fn news(&mut self, kind: &K, series: Series) -> Option<News<T>> {
-        let at = self.told.iter().position(|told| told.kind == *kind);
-        let before = at.and_then(|at| self.told.remove(at));
-        let same = before.as_ref().filter(|told| told.series.first_ns == series.first_ns);
+        let same = self.0.get(kind).filter(|told| told.series.first_ns == series.first_ns);
         let continued = same.is_some();
         let counted = same.map_or(0, |told| told.series.total);
-        let Some(count) = series.total.checked_sub(counted).filter(|count| *count > 0) else {
-            self.told.extend(before);
-            return None;
-        };
-        Some(News { count, before: before.map(|told| told.said), continued })
+        let count = series.total.checked_sub(counted).filter(|count| *count > 0)?;
+        Some(News { count, before: self.0.pop(kind).map(|told| told.said), continued })
     }
 
     /// Remembers what is said of it now.
     pub fn keep(&mut self, kind: K, series: Series, said: T) {
-        if self.told.len() >= MOST {
-            self.told.pop_front();
+        self.0.put(kind, Told { series, said });
+        if self.0.len() > MOST {
+            self.0.pop_lru();
         }
-        self.told.push_back(Told { kind, series, said });
     }
 }
 
@@ -104,8 +97,8 @@ mod tests {
         for (kind, total) in [("a", 1), ("b", 1), ("a", 2), ("c", 1)] {
             tell(&mut repeats, kind, (5, total));
         }
-        let kept: Vec<_> = repeats.told.iter().map(|told| told.kind).collect();
-        assert_eq!(kept, ["a", "c"]);
+        let kept: Vec<_> = repeats.0.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kept, ["c", "a"]);
         assert_eq!(tell(&mut repeats, "c", (5, 1)), None);
         assert_eq!(tell(&mut repeats, "b", (5, 1)), Some((1, None, false)));
     }

@@ -38,22 +38,22 @@ pub enum SchemaName {
 }
 
 /// One line of JSON.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(title = "oomtrace/1: one line of output")]
-pub enum Line {
+pub enum Line<'a> {
     /// An incident.
-    Oom(Box<Incident>),
+    Oom(&'a Incident),
     /// What became of an incident's victims.
-    Relief(Box<Relief>),
+    Relief(&'a Relief),
     /// An allocation failed, and nobody was killed.
-    AllocFailure(Box<AllocFailure>),
+    AllocFailure(&'a AllocFailure),
     /// A fork failed for want of something.
-    ForkFailure(Box<ForkFailure>),
+    ForkFailure(&'a ForkFailure),
     /// Something was lost.
-    Loss(Loss),
+    Loss(&'a Loss),
     /// Tracing began or ended.
-    Status(Status),
+    Status(&'a Status),
 }
 
 /// What every line tells.

@@ -16,12 +16,12 @@ impl Format for Json {
     fn format(&mut self, message: &Message, to: &mut Vec<u8>) {
         let line = match message {
             Message::Incident(Event::Opened(_)) => return,
-            Message::Incident(Event::Closed(incident)) => Line::Oom(incident.clone()),
-            Message::Incident(Event::Relieved(relief)) => Line::Relief(relief.clone()),
-            Message::Incident(Event::AllocFailure(failure)) => Line::AllocFailure(failure.clone()),
-            Message::Incident(Event::ForkFailure(failure)) => Line::ForkFailure(failure.clone()),
-            Message::Loss(loss) => Line::Loss(loss.clone()),
-            Message::Status(status) => Line::Status(status.clone()),
+            Message::Incident(Event::Closed(incident)) => Line::Oom(incident),
+            Message::Incident(Event::Relieved(relief)) => Line::Relief(relief),
+            Message::Incident(Event::AllocFailure(failure)) => Line::AllocFailure(failure),
+            Message::Incident(Event::ForkFailure(failure)) => Line::ForkFailure(failure),
+            Message::Loss(loss) => Line::Loss(loss),
+            Message::Status(status) => Line::Status(status),
         };
         // The types serialise without maps that have other keys than strings, so this cannot fail; a Vec takes all.
         if serde_json::to_writer(&mut *to, &line).is_ok() {

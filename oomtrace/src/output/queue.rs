@@ -16,6 +16,10 @@ use super::{Format, Message};
 
 /// Messages that wait at the most. An incident is some KiB.
 const CAPACITY: usize = 1024;
+/// What is written at once, at the most, but for what one message has more, bytes.
+const TOGETHER_BYTES: usize = 64 * 1024;
+/// How long messages gather where nobody waits for each.
+const GATHERING: Duration = Duration::from_millis(1);
 /// How long the rest may take to be written when tracing ends.
 pub const LAST_WORDS: Duration = Duration::from_secs(2);
 /// The writer's stack: it formats into buffers on the heap.
@@ -39,8 +43,13 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Starts an output that formats messages and writes them, each at once.
-    pub fn start(mut format: Box<dyn Format>, mut to: Box<dyn Write + Send>) -> io::Result<Self> {
+    /// Starts an output that formats messages and writes them at once, those that wait already together. `patient`: it gives
+    /// them a moment to gather, so that on one processor it does not take turns with their sender at each.
+    pub fn start(
+        mut format: Box<dyn Format>,
+        mut to: Box<dyn Write + Send>,
+        patient: bool,
+    ) -> io::Result<Self> {
         let shows = format.shows();
         let (messages, queue) = sync_channel::<Message>(CAPACITY);
         let (close, closed) = watch::channel(None);
@@ -49,9 +58,23 @@ impl Queue {
             // Dropped at the end, which is what the queue's owner waits for.
             let _finish = finish;
             let mut bytes = Vec::with_capacity(16 * 1024);
-            while let Ok(message) = queue.recv() {
+            loop {
+                let Ok(message) = queue.try_recv().or_else(|_| {
+                    let first = queue.recv();
+                    if patient {
+                        thread::sleep(GATHERING);
+                    }
+                    first
+                }) else {
+                    return;
+                };
                 bytes.clear();
                 format.format(&message, &mut bytes);
+                while bytes.len() < TOGETHER_BYTES
+                    && let Ok(message) = queue.try_recv()
+                {
+                    format.format(&message, &mut bytes);
+                }
                 if bytes.is_empty() {
                     continue;
                 }

@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 
 use crate::session::Session;
 
@@ -186,7 +186,7 @@ impl<R: Read> Reader<R> {
         if self.number(WHAT)? != crc.finalize() {
             return Err(self.damaged(WHAT));
         }
-        let frame = parse(&content).ok_or_else(|| self.damaged(WHAT))?;
+        let frame = parse(content.into()).ok_or_else(|| self.damaged(WHAT))?;
         self.records += 1;
         Ok(Some(frame))
     }
@@ -196,8 +196,11 @@ impl<R: Read> Reader<R> {
     }
 
     fn number(&mut self, what: &'static str) -> Result<u32, FileError> {
-        let bytes = self.bytes(4, what)?;
-        Ok(bytes.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes)))
+        let mut bytes = [0; 4];
+        if self.fill(&mut bytes)? < bytes.len() {
+            return Err(FileError::Truncated { what, records: self.records });
+        }
+        Ok(u32::from_le_bytes(bytes))
     }
 
     fn bytes(&mut self, len: u32, what: &'static str) -> Result<Vec<u8>, FileError> {
@@ -223,12 +226,16 @@ impl<R: Read> Reader<R> {
     }
 }
 
-fn parse(content: &[u8]) -> Option<Frame> {
+fn parse(mut content: Bytes) -> Option<Frame> {
     let (kind, rest) = content.split_first()?;
     let (offset, rest) = rest.split_first_chunk()?;
     let wall_clock_offset_ns = i64::from_le_bytes(*offset);
     match kind {
-        1 => Some(Frame::Record { wall_clock_offset_ns, bytes: Bytes::copy_from_slice(rest) }),
+        1 => {
+            let before = content.len() - rest.len();
+            content.advance(before);
+            Some(Frame::Record { wall_clock_offset_ns, bytes: content })
+        }
         2 => {
             let (boot_ns, mut rest) = rest.split_first_chunk()?;
             let mut counts = Vec::new();

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Which function returned the error first, as far as hooks tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Site {
     /// `copy_process()` itself, or what it calls and no hook shows.
     CopyProcess,

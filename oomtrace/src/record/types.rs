@@ -303,7 +303,7 @@ pub struct Struck {
 }
 
 /// What failed though nobody was killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failing {
     /// A page fault.
     PageFault,

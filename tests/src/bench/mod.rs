@@ -7,6 +7,7 @@ mod delay;
 mod idle;
 mod marks;
 mod paths;
+mod replay;
 mod runs;
 mod start;
 mod terminal;
@@ -64,6 +65,12 @@ enum What {
         #[arg(long, default_value_t = 0)]
         hogs: u32,
     },
+    /// How many forks that fail are told in a second.
+    Replay {
+        /// How many are replayed each time.
+        #[arg(long, default_value_t = 100_000)]
+        failures: u32,
+    },
 }
 
 /// One measured value.
@@ -87,6 +94,7 @@ impl Bench {
             What::Idle { seconds } => idle::measure(self, *seconds),
             What::Paths { tiers } => paths::measure(self, tiers),
             What::Delay { kills, hogs } => delay::measure(self, *kills, *hogs),
+            What::Replay { failures } => replay::measure(self, *failures),
         }
     }
 }

@@ -21,6 +21,8 @@ const TIMED_STARTS: u32 = 15;
 const PATH_RUNS: u32 = 7;
 /// How often the slow idle minute is.
 const IDLE_RUNS: u32 = 3;
+/// How often each recording of failures is replayed.
+const REPLAYS: u32 = 5;
 /// A guest may take this long, if it has to have a thousand processes killed.
 const TIMEOUT: Duration = Duration::from_hours(1);
 
@@ -85,6 +87,7 @@ impl Setting {
                 format!("idle --alone --runs {IDLE_RUNS}"),
                 format!("delay --alone --kills {kills}"),
                 format!("delay --alone --kills {kills} --hogs 2"),
+                format!("replay --runs {REPLAYS}"),
             ],
         }
     }

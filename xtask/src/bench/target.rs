@@ -13,6 +13,8 @@ enum Wanted {
     AtMost(f64),
     /// The statistic is below this.
     Below(f64),
+    /// The statistic is at least this.
+    AtLeast(f64),
     /// The median is at most that of this other tool.
     NoMoreThan(&'static str),
 }
@@ -34,7 +36,7 @@ pub struct Verdict {
     pub target: String,
     /// What was measured.
     pub value: Option<f64>,
-    /// What was wanted at most.
+    /// What was wanted at most, or at least.
     pub limit: Option<f64>,
     /// Whether it is met; absent when it was not measured.
     pub met: Option<bool>,
@@ -73,6 +75,9 @@ fn targets() -> Vec<Target> {
     for output in ["oomtrace", "oomtrace --json"] {
         targets.push(target("live", "delay idle", output, P99, Wanted::Below(1000.0)));
         targets.push(target("live", "delay beside 2 hogs", output, P99, Wanted::Below(5000.0)));
+    }
+    for failures in ["identical", "all different"] {
+        targets.push(target("live", "fork failures replayed", failures, MEDIAN, Wanted::AtLeast(100_000.0)));
     }
     for tier in TIERS {
         // A thread, a fork and an exec vary by more than what is added to them, so what counts there is how often a
@@ -116,10 +121,12 @@ impl Target {
         let (sign, limit, words) = match self.wanted {
             Wanted::AtMost(limit) => ("at most", Some(limit), limit.to_string()),
             Wanted::Below(limit) => ("below", Some(limit), limit.to_string()),
+            Wanted::AtLeast(limit) => ("at least", Some(limit), limit.to_string()),
             Wanted::NoMoreThan(peer) => ("at most", of(peer).as_ref().map(statistic), format!("{peer}'s")),
         };
         let met = value.zip(limit).map(|(value, limit)| match self.wanted {
             Wanted::Below(_) => value < limit,
+            Wanted::AtLeast(_) => value >= limit,
             Wanted::AtMost(_) | Wanted::NoMoreThan(_) => value <= limit,
         });
         let unit =
@@ -157,6 +164,10 @@ mod tests {
         }
         for (value, met) in [("999.9", true), ("1000", false)] {
             assert_eq!(verdict(&sample("delay idle", "oomtrace", value), "live · delay idle"), Some(met));
+        }
+        for (value, met) in [("100000", true), ("99999.9", false)] {
+            let text = sample("fork failures replayed", "identical", value);
+            assert_eq!(verdict(&text, "live · fork failures replayed · identical"), Some(met));
         }
     }
 
