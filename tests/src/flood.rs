@@ -1,6 +1,6 @@
-//! Record files of very many forks that fail: a real failure, recorded on Linux 6.12 (a service at its TasksMax=), as often as
-//! is asked for, each time with all its records. Files of record have frames of length, kind, clock offset, record and CRC-32
-//! (oomtrace/src/record/file.rs).
+//! Record files of very many forks that fail: a real failure, as often as is asked for, each time with all its records. It was
+//! recorded on Linux 6.12 with `oomtrace --record`, as a shell in /system.slice/web.service, whose pids.max was 3, started its
+//! third `sleep`. The file has a head and frames (oomtrace/src/record/file.rs), of which only what is said here is changed.
 
 use std::io::Write;
 
