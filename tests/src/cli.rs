@@ -17,7 +17,7 @@ use crate::fork::selftest::SelfTest;
 use crate::machine::Machine;
 use crate::results::Results;
 use crate::runner::Plan;
-use crate::scenario::{ALL, Scenario, mutated_btf, storm};
+use crate::scenario::{ALL, Scenario, fork_mixtures, mutated_btf, storm};
 use crate::storm::Size;
 use crate::storm::tenant::{self, Tenant};
 use crate::tracer::Program;
@@ -104,6 +104,8 @@ struct Run {
     /// sample. All take some minutes, and a longer `--limit`.
     #[arg(long, value_name = "all|TEXT")]
     mutations: Option<String>,
+    #[command(flatten)]
+    mixtures: fork_mixtures::Share,
     /// The machine was made for these tests: it may run out of memory as a whole. Assumed of one that runs
     /// from an initramfs.
     #[arg(long)]
@@ -160,6 +162,7 @@ impl Run {
         if let Some(mutations) = self.mutations {
             mutated_btf::CHOICE.get_or_init(|| mutations);
         }
+        fork_mixtures::SHARE.get_or_init(|| self.mixtures);
         let machine = Machine { exact_times: self.exact_times, ..Machine::look(self.disposable)? };
         let Subject { oomtrace, witnesses, tier, results, keep } = self.subject;
         let program = (!witnesses).then_some(Program { path: oomtrace, tier });
@@ -183,6 +186,7 @@ impl StormArgs {
             again: false,
             limit: self.seconds,
             mutations: None,
+            mixtures: fork_mixtures::USUAL,
             disposable: false,
             exact_times: false,
         };

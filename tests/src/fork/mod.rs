@@ -4,12 +4,14 @@
 //! * [`forker`] and [`order`]: the same process from outside, and what passes between.
 //! * [`cause`], [`ground`], [`setting`] and [`truth`]: how each cause is brought about, and what is known then.
 //! * [`witness`]: what the kernel's functions returned.
+//! * [`compare`]: whether oomtrace tells it so.
 //! * [`selftest`]: all of it without oomtrace.
 //! * [`mix`]: two causes at once.
 
 pub mod call;
 pub mod cause;
 pub mod child;
+pub mod compare;
 pub mod execution;
 pub mod forker;
 pub mod ground;

@@ -112,11 +112,21 @@ fn summary(truths: &[Truth], counts: Option<&Counts>) -> Vec<String> {
     lines
 }
 
-/// Checks that the kernel returned as many errors to each thread as the thread got, and one at least of those that are
-/// hidden.
+/// Checks that the kernel returned as many errors to each thread as the thread got, or would have got if it had lived, and
+/// one at least of those that are hidden.
 fn compare(truths: &[Truth], counts: &Counts, hidden: &[i32]) -> Result<()> {
     let seen = |error: &i32| counts.keys().any(|key| (key.1, key.2) == (COPY_PROCESS, *error));
     ensure!(hidden.is_empty() || hidden.iter().any(seen), "the kernel returned none of {hidden:?}");
+    for truth in truths.iter().filter(|truth| !truth.hidden.is_empty()) {
+        let seen: u64 = truth.hidden.iter().map(|error| failed(counts, truth.tid, *error)).sum();
+        ensure!(
+            seen == truth.count,
+            "the kernel returned one of {:?} to thread {} {seen} times, and not {}",
+            truth.hidden,
+            truth.tid,
+            truth.count
+        );
+    }
     let mut told: BTreeMap<(u64, i32), u64> = BTreeMap::new();
     for truth in truths {
         if let Some(error) = truth.errno {

@@ -17,6 +17,8 @@ pub struct Truth {
     pub cause: Option<&'static str>,
     /// The error that the task got; None where it was dead by then.
     pub errno: Option<i32>,
+    /// In that case, the errors of which `copy_process()` returned one each time.
+    pub hidden: &'static [i32],
     /// How often.
     pub count: u64,
     /// The system call.
@@ -39,6 +41,8 @@ pub struct Truth {
     pub reached: bool,
     /// Where the limit is.
     pub level: Level,
+    /// Whether that is of a cgroup which the child alone was to be in: an argument of the call names it, and nothing else.
+    pub elsewhere: bool,
     /// The limit, in `unit`s.
     pub limit: Option<u64>,
     /// What was in use of it, without what was refused.
@@ -90,6 +94,7 @@ impl Truth {
         Ok(Self {
             cause: None,
             errno: Some(errno),
+            hidden: &[],
             count: tally.failed(errno),
             call: call.name(),
             pid: who.pid,
@@ -101,6 +106,7 @@ impl Truth {
             cgroup: None,
             reached: true,
             level: Level::Task,
+            elsewhere: false,
             limit: None,
             usage: None,
             unit: "tasks",

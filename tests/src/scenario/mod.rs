@@ -12,6 +12,7 @@ mod early;
 mod exhaust;
 mod exiting;
 mod filters;
+pub mod fork_mixtures;
 mod fork_storm;
 mod forks;
 mod global;
@@ -137,6 +138,7 @@ pub static ALL: &[Scenario] = &[
     other_kills::SCENARIO,
     forks::SCENARIO,
     fork_storm::SCENARIO,
+    fork_mixtures::SCENARIO,
     relief::SCENARIO,
     stuck::SCENARIO,
     limit_lowered::SCENARIO,

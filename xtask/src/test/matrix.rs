@@ -35,7 +35,11 @@ impl Choice {
             options.push("--again".to_owned());
         }
         if self.full {
-            options.extend(["--mutations", "all", "--limit", "1800"].map(str::to_owned));
+            options.extend(["--mutations", "all", "--limit", "3600"].map(str::to_owned));
+            // In the other tiers as many as usual: ten are made in a second.
+            if whole {
+                options.extend(["--mixtures", "10000"].map(str::to_owned));
+            }
         }
         options
     }
@@ -154,7 +158,7 @@ const fn times(kernel: &'static str, whole: &'static str) -> Plan {
 /// A guest may take this long: TCG on two processors needs some minutes.
 const TIMEOUT: Duration = Duration::from_mins(15);
 /// The same with everything.
-const FULL_TIMEOUT: Duration = Duration::from_hours(2);
+const FULL_TIMEOUT: Duration = Duration::from_hours(3);
 
 impl Plan {
     /// What heads its columns.
@@ -424,5 +428,16 @@ mod tests {
         };
         assert!(again(&[], false, false));
         assert!(!again(&[], false, true) && !again(&[], true, false) && !again(&["storm"], false, false));
+    }
+
+    /// Guards the number of mixtures of causes: ten thousand once on each kernel with everything, and else the scenario's own.
+    #[test]
+    fn mixtures_are_many_once_on_each_kernel() {
+        let many = |full, whole| {
+            let options = Choice { only: Vec::new(), full }.options(whole);
+            options.windows(2).any(|pair| pair == ["--mixtures", "10000"])
+        };
+        assert!(many(true, true));
+        assert!(!many(true, false) && !many(false, true) && !many(false, false));
     }
 }

@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long)]
     no_vm: bool,
     /// Add what takes longer: every scenario in every tier of every kernel, every mutation of the type
-    /// information, a storm of 2,000 kills, and fuzzing
+    /// information, 10,000 mixtures of causes for forks to fail on each kernel, a storm of 2,000 kills, and fuzzing
     #[arg(long)]
     full: bool,
     /// Write the documentation's table of fields from what the scenarios saw

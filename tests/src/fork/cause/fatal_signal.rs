@@ -13,19 +13,19 @@ use crate::fork::forker::Forker;
 use crate::fork::ground::Ground;
 use crate::fork::order::{Order, Tally};
 use crate::fork::truth::Truth;
+use crate::machine::Machine;
 
-/// Forkers with so many mappings that they copy them nearly all the time. Each of the truths may have come about or not: the
-/// signal may come between two forks.
+/// Forkers with so many mappings that they copy them all the time but for a moment.
 pub const COPYING: Case = Case {
     name: "fatal_signal",
     needs: Needs::Root,
-    hidden: &[libc::ENOMEM, libc::EINTR],
+    hidden: &[],
     provoke: |ground, times| {
         let mut truths = Vec::new();
         for nth in 0..times {
             let mut forker = ground.forker("dying-forker")?;
             forker.tell(&Order::Map { bytes: PAGE, pieces: MAPPINGS, touch: true })?;
-            truths.push(doomed(&forker)?);
+            truths.push(doomed(&forker, while_copying(ground.machine))?);
             forker.send(&Order::Flood { call: Call::Fork, millis: FOR_LONG })?;
             sleep(Duration::from_millis(BEGUN_MILLIS + nth * APART_MILLIS));
             kill_process(forker.process()?, Signal::KILL)?;
@@ -34,17 +34,17 @@ pub const COPYING: Case = Case {
     },
 };
 
-/// Forkers that wait in the kernel, with all memory copied, until they are killed. Each of the truths has come about.
+/// Forkers that wait in the kernel, with all memory copied, until they are killed.
 pub const WAITING: Case = Case {
     name: "fatal_signal/waiting",
     needs: Needs::FaultsByUser,
-    hidden: &[libc::EINTR],
+    hidden: &[],
     provoke: |ground, times| {
         let mut truths = Vec::new();
         for _ in 0..times {
             let mut forker = ground.forker("doomed-forker")?;
             forker.tell(&Order::Trap)?;
-            truths.push(doomed(&forker)?);
+            truths.push(doomed(&forker, &[libc::EINTR])?);
             forker.send(&Order::Attempt { call: Call::Fork, times: 1 })?;
             await_sleep(&forker, ground)?;
             kill_process(forker.process()?, Signal::KILL)?;
@@ -64,11 +64,18 @@ const APART_MILLIS: u64 = 7;
 /// How often is looked whether it sleeps.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// What comes of a fork that a signal ends while it copies memory: up to 6.12 `dup_mm()` makes one error of all
+/// (kernel/fork.c), and 7.2 passes them on. The signal may also come once all is copied.
+fn while_copying(machine: &Machine) -> &'static [i32] {
+    if machine.is_at_least(7, 2) { &[libc::EINTR] } else { &[libc::ENOMEM, libc::EINTR] }
+}
+
 /// The truth of the fork over which this forker will be killed.
-fn doomed(forker: &Forker) -> Result<Truth> {
+fn doomed(forker: &Forker, hidden: &'static [i32]) -> Result<Truth> {
     Ok(Truth {
         cause: Some("fatal_signal"),
         errno: None,
+        hidden,
         count: 1,
         proof: "nothing else can fail",
         ..Truth::of(forker, Call::Fork, 0, &Tally::default())?

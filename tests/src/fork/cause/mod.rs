@@ -35,8 +35,8 @@ pub struct Case {
     pub name: &'static str,
     /// Where it can be brought about.
     pub needs: Needs,
-    /// Errors that no task gets to know: one of them must be seen to be returned by `copy_process()`, where that can be
-    /// seen.
+    /// Errors that no task gets to know, and that no truth tells: one of them must be seen to be returned by
+    /// `copy_process()`, where that can be seen.
     pub hidden: &'static [i32],
     /// Brings it about, has each call fail so often, and takes everything back.
     pub provoke: fn(&Ground<'_>, u64) -> Result<Vec<Truth>>,

@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 use super::{CALLS, Case, Needs};
 use crate::fork::call::Call;
 use crate::fork::forker::Forker;
+use crate::fork::ground::Ground;
 use crate::fork::order::Order;
 use crate::fork::truth::{Level, Truth, namespace};
 
@@ -14,10 +15,7 @@ pub const USER: Case = Case {
     needs: Needs::Root,
     hidden: &[],
     provoke: |ground, times| {
-        let mut forker = ground.forker("nproc-forker")?;
-        let user = ground.user();
-        forker.tell(&Order::Become(user))?;
-        forker.tell(&limit(LIMIT))?;
+        let (mut forker, user) = limited(ground, "nproc-forker", LIMIT)?;
         let namespace = namespace(forker.who.pid, "user")?;
         fail(&mut forker, user, times, namespace)
     },
@@ -29,10 +27,9 @@ pub const NAMESPACE: Case = Case {
     needs: Needs::Root,
     hidden: &[],
     provoke: |ground, times| {
-        let mut forker = ground.forker("nproc-forker")?;
-        let user = ground.user();
+        let (mut forker, user) = unprivileged(ground, "nproc-forker")?;
         let outer = namespace(forker.who.pid, "user")?;
-        forker.tell(&Order::Become(user))?;
+        // A limit that held by now would go on to hold for the user outside: see OWNER.
         enter(&mut forker, user)?;
         forker.tell(&limit(LIMIT))?;
         let namespace =
@@ -48,11 +45,8 @@ pub const OWNER: Case = Case {
     needs: Needs::CountingNamespaces,
     hidden: &[],
     provoke: |ground, times| {
-        let mut forker = ground.forker("nproc-forker")?;
-        let user = ground.user();
+        let (mut forker, user) = limited(ground, "nproc-forker", LIMIT)?;
         let outer = namespace(forker.who.pid, "user")?;
-        forker.tell(&Order::Become(user))?;
-        forker.tell(&limit(LIMIT))?;
         enter(&mut forker, user)?;
         forker.tell(&limit(HARD))?;
         refuse(
@@ -71,10 +65,7 @@ pub const STORM: Case = Case {
     needs: Needs::Root,
     hidden: &[],
     provoke: |ground, _| {
-        let mut forker = ground.forker("burst-forker")?;
-        let user = ground.user();
-        forker.tell(&Order::Become(user))?;
-        forker.tell(&limit(1))?;
+        let (mut forker, user) = limited(ground, "burst-forker", 1)?;
         let tally = forker.tell(&Order::Storm { call: Call::Fork, millis: STORM_MILLIS })?;
         ensure!(tally.successes == 0, "none should have come about: {tally:?}");
         let truth = Truth {
@@ -97,6 +88,21 @@ const STORM_MILLIS: u64 = 1000;
 const LIMIT: u64 = 6;
 /// How many the limit may be raised to.
 const HARD: u64 = 60;
+
+/// Starts a forker of a user's own without capabilities. Gives the user, too.
+fn unprivileged(ground: &Ground<'_>, name: &str) -> Result<(Forker, u32)> {
+    let mut forker = ground.forker(name)?;
+    let user = ground.user();
+    forker.tell(&Order::Become(user))?;
+    Ok((forker, user))
+}
+
+/// The same, whose user may have so many processes.
+fn limited(ground: &Ground<'_>, name: &str, processes: u64) -> Result<(Forker, u32)> {
+    let (mut forker, user) = unprivileged(ground, name)?;
+    forker.tell(&limit(processes))?;
+    Ok((forker, user))
+}
 
 fn limit(soft: u64) -> Order {
     Order::Limit { resource: libc::RLIMIT_NPROC, soft, hard: HARD }

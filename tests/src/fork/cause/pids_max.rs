@@ -66,6 +66,15 @@ pub const INTO: Case = Case {
     provoke: |ground, times| {
         let tree = ground.tasks()?;
         let (home, target) = (tree.group("home")?, tree.group("target")?);
+        if ground.machine.unified() {
+            // The forker's memory cgroup, which is told as its own, is to be this one and none above.
+            home.chain()
+                .skip(1)
+                .collect::<Vec<_>>()
+                .iter()
+                .rev()
+                .try_for_each(|above| above.delegate("memory"))?;
+        }
         target.set_task_limit(Some(1))?;
         let mut forker = ground.forker("into-forker")?;
         forker.join(&home)?;
@@ -74,7 +83,8 @@ pub const INTO: Case = Case {
         let call = Call::Into { cgroup: DESCRIPTOR };
         forker.hold(call, 1)?;
         let tally = forker.fail(call, times, libc::EAGAIN)?;
-        let truth = Truth { limit: Some(1), ..truth(&forker, call, &tally, (&target, &home))? };
+        let truth =
+            Truth { elsewhere: true, limit: Some(1), ..truth(&forker, call, &tally, (&target, &home))? };
         // In its own cgroup there is room.
         forker.succeed(Call::Fork)?;
         target.set_task_limit(Some(2))?;

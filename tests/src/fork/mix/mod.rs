@@ -96,7 +96,7 @@ impl Mix {
 }
 
 /// Checks what came of a mixture by the forker's counts and, where there are any, by what the kernel's functions returned.
-fn check(recipe: &Recipe, tally: &Tally, truth: &Truth, counts: Option<&Counts>) -> Result<()> {
+pub fn check(recipe: &Recipe, tally: &Tally, truth: &Truth, counts: Option<&Counts>) -> Result<()> {
     let refusing = recipe.refuses();
     let expected = refusing.map_or(tally.successes, |one| tally.failed(one.errno()));
     ensure!(
