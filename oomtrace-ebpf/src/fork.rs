@@ -6,6 +6,7 @@
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
+    helpers::generated::bpf_probe_read_user,
     macros::{fexit, kretprobe, map, raw_tracepoint},
     maps::{Array, HashMap, LruHashMap},
     programs::{FExitContext, RawTracePointContext, RetProbeContext},
@@ -66,7 +67,8 @@ fn refused(site: u32, errno: u32, css: u64) {
     let _ = FORKING.insert(current_tid(), Refusal { site, errno, css }, 0);
 }
 
-/// A fork of the current task failed with `errno`. `args`: its `struct kernel_clone_args`; 0: not at hand.
+/// A fork of the current task failed with `errno`. `args`: its `struct kernel_clone_args`, or at the end of a system call what
+/// [`asked`] says; 0: not at hand.
 #[inline(always)]
 fn failed(errno: u32, args: u64, within: u32) {
     let tid = current_tid();
@@ -134,7 +136,12 @@ extern "C" fn send_fork(what: u64, args: u64, cgroup_id: u64, first_ns: u64, tot
         (record.cgroup_id, record.first_ns, record.total) = (cgroup_id, first_ns, total);
         record.children = children(task) as u32;
         record.present |= fork::CHILDREN * u32::from(constant!(LAYOUT.task_children) != ABSENT);
-        copy!(record.clone_flags <- args, clone_args_flags, fork::FLAGS);
+        if record.site == site::SYSCALL {
+            record.clone_flags = args & !KNOWN;
+            record.present |= fork::FLAGS * (args >> 63) as u32;
+        } else {
+            copy!(record.clone_flags <- args, clone_args_flags, fork::FLAGS);
+        }
         let cred = get!(task, task_real_cred);
         copy!(record.cap_effective <- cred, cred_cap_effective, fork::CAPABILITIES);
         copy!(record.nproc_limit <- get!(task, task_signal), signal_nproc_limit, fork::NPROC_LIMIT);
@@ -365,16 +372,48 @@ fn fork_pids_kretprobe(ctx: RetProbeContext) -> u32 {
 
 /// Numbers of the calls that make tasks (arch/x86/entry/syscalls/syscall_64.tbl). Those of 32-bit programs are others'
 /// numbers here.
-const CALLS: [u64; 4] = [56, 57, 58, 435];
+const CALLS: [u64; 4] = [CLONE, FORK, VFORK, CLONE3];
+const CLONE: u64 = 56;
+const FORK: u64 = 57;
+const VFORK: u64 = 58;
+const CLONE3: u64 = 435;
+/// Marks flags that are known.
+const KNOWN: u64 = 1 << 63;
+/// `CLONE_VM` and `CLONE_VFORK`, and the signal in clone's flags (include/uapi/linux/sched.h).
+const CLONE_VM: u64 = 0x100;
+const CLONE_VFORK: u64 = 0x4000;
+const CSIGNAL: u64 = 0xff;
+
+/// What a call that made no task asked for (`CLONE_*`), and [`KNOWN`]; 0 where that cannot be read. It stands in a register, or
+/// where that points to.
+#[inline(always)]
+fn asked(regs: u64, call: u64) -> u64 {
+    let first = get!(regs, regs_first);
+    match call {
+        CLONE => KNOWN | (first & u64::from(u32::MAX) & !CSIGNAL),
+        FORK => KNOWN,
+        VFORK => KNOWN | CLONE_VFORK | CLONE_VM,
+        _ => {
+            // The first member of `struct clone_args` (include/uapi/linux/sched.h).
+            let mut flags = 0_u64;
+            // SAFETY: the number is ours and has the size given; the helper checks its source and fails on a bad one.
+            let result = unsafe {
+                bpf_probe_read_user((&raw mut flags).cast(), size_of::<u64>() as u32, first as *const _)
+            };
+            if result == 0 { KNOWN | flags } else { 0 }
+        }
+    }
+}
 
 /// `sys_exit(struct pt_regs *regs, long ret)`: every system call passes here, so all that return no such error leave at once.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn fork_syscall_raw_tp(ctx: RawTracePointContext) -> i32 {
     let errno = wanting(ctx.arg(1));
     if errno != 0 {
-        let call = get!(ctx.arg::<u64>(0), regs_call);
+        let regs = ctx.arg::<u64>(0);
+        let call = get!(regs, regs_call);
         if CALLS.contains(&call) {
-            failed(errno, 0, site::SYSCALL);
+            failed(errno, asked(regs, call), site::SYSCALL);
         }
     }
     0

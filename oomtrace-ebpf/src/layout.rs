@@ -138,6 +138,8 @@ layout! {
     mm_stack_vm: 8 = "mm_struct"."stack_vm";
     /// The number of a system call, among a task's registers as it made it (x86-64).
     regs_call: 8 = "pt_regs"."orig_ax";
+    /// Its first argument, which stays there until it has ended.
+    regs_first: 8 = "pt_regs"."di";
     /// What a clone asked for.
     clone_args_flags: 8 = "kernel_clone_args"."flags";
     /// Real user id in the initial user namespace.

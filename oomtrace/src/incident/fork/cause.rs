@@ -39,6 +39,10 @@ pub(super) struct Found {
 
 /// `CLONE_VM` (include/uapi/linux/sched.h): nothing is copied.
 const CLONE_VM: u64 = 0x100;
+/// `CLONE_FS`: what an exec of another task keeps from being shared.
+const CLONE_FS: u64 = 0x200;
+/// `CLONE_INTO_CGROUP`: the child's cgroup is another.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// Capabilities (include/uapi/linux/capability.h), a bit each.
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 const CAP_SYS_RESOURCE: u64 = 1 << 24;
@@ -108,8 +112,16 @@ impl Evidence<'_> {
         let found = |cause| Found::new(cause, Proof::State);
         self.early()
             .or_else(|| self.pid_max(found(ForkCause::PidMax)))
+            .or_else(|| self.pids_max_elsewhere())
             .or_else(|| self.pids_max(found(ForkCause::PidsMax)))
             .unwrap_or_else(|| found(ForkCause::Other))
+    }
+
+    /// At the end of a system call the cgroups that came are the task's own: where the child's is another, only that is known.
+    fn pids_max_elsewhere(&self) -> Option<Found> {
+        let elsewhere = self.failure.clone_flags.is_some_and(|flags| flags & CLONE_INTO_CGROUP != 0);
+        (elsewhere && self.failure.site == Site::Syscall)
+            .then(|| Found::new(ForkCause::PidsMax, Proof::State).without(ELSEWHERE))
     }
 
     /// What is looked at before an id is allocated.
@@ -129,7 +141,8 @@ impl Evidence<'_> {
         if failure.deadline {
             return Some(Found::new(ForkCause::DeadlinePolicy, Proof::State));
         }
-        failure.in_exec.then(|| Found::new(ForkCause::ExecInProgress, Proof::State))
+        let shares = failure.clone_flags.is_none_or(|flags| flags & CLONE_FS != 0);
+        (failure.in_exec && shares).then(|| Found::new(ForkCause::ExecInProgress, Proof::State))
     }
 
     /// Whether `RLIMIT_NPROC` does not bind the task: root, and whoever may use what is kept for it.
@@ -287,6 +300,7 @@ impl Evidence<'_> {
 /// Why there is no limit.
 const NOT_READ: &str = "how many namespaces there may be is not read";
 /// Why there is no level.
+const ELSEWHERE: &str = "the child was to be in another cgroup, whose limits are not at hand in this tier";
 const ERASED: &str = "no level was full any more when it was looked at";
 
 #[cfg(test)]

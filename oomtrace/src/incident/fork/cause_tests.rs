@@ -109,8 +109,14 @@ fn the_function_that_refused_decides() {
 #[test]
 fn state_is_looked_at_in_the_kernels_order() {
     let busy = ForkHost { threads: Some(1000), ..idle() };
-    let all =
-        ForkFailure { crowded: true, deadline: true, in_exec: true, nproc_limit: Some(3), ..failure(EAGAIN) };
+    let all = ForkFailure {
+        crowded: true,
+        deadline: true,
+        in_exec: true,
+        clone_flags: Some(CLONE_FS),
+        nproc_limit: Some(3),
+        ..failure(EAGAIN)
+    };
     let user = format!("uid 1000 in user namespace {INITIAL_USER_NAMESPACE}");
     let nproc = (ForkCause::RlimitNproc, Proof::State, Some(3), Some(3), Some(user.as_str()), Some(0));
     assert_eq!(told(&find(&all, busy)), nproc);
@@ -258,4 +264,24 @@ fn the_dying_are_told_apart() {
     assert_eq!(find(&refused, idle()).cause, ForkCause::PidnsDead, "a hook proves it");
     assert_eq!(find(&failure(ENOSPC), idle()).cause, ForkCause::NamespaceLimit);
     assert_eq!(find(&failure(EMFILE), idle()).cause, ForkCause::FdLimit);
+}
+
+/// Guards causes that are about what the call asked for: an exec keeps only what shares with it from being made, and where the
+/// child's cgroup is another, the task's own ones tell nothing.
+#[test]
+fn what_was_asked_for_decides_too() {
+    let cause = |failure: &ForkFailure| find(failure, idle()).cause;
+    let by_call = ForkFailure { site: Site::Syscall, ..failure(EAGAIN) };
+    let in_exec = ForkFailure { in_exec: true, ..by_call.clone() };
+    for (flags, expected) in [
+        (None, ForkCause::ExecInProgress),
+        (Some(CLONE_FS), ForkCause::ExecInProgress),
+        (Some(0), ForkCause::PidsMax),
+    ] {
+        assert_eq!(cause(&ForkFailure { clone_flags: flags, ..in_exec.clone() }), expected, "{flags:?}");
+    }
+    let elsewhere = ForkFailure { clone_flags: Some(CLONE_INTO_CGROUP), ..by_call };
+    let found = find(&elsewhere, idle());
+    assert_eq!(told(&found), (ForkCause::PidsMax, Proof::State, None, None, None, None));
+    assert!(found.missing.iter().any(|(field, _)| *field == "limit_at"));
 }
