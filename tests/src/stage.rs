@@ -129,7 +129,7 @@ impl Stage<'_> {
 
     /// Checks one oomtrace's course and the form of its lines.
     pub fn judge_course(&mut self, traced: &Traced) {
-        traced.check_course(&mut self.checks);
+        traced.check_course(self.machine.misses_events(), &mut self.checks);
         self.fields.add(&traced.objects);
         sequence(&mut self.checks, &traced.incidents);
         if let Some(tool) = self.tool {

@@ -73,16 +73,6 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     })?;
     // Not before: locked memory cannot be given back, and loading takes more than tracing does.
     survive();
-    say!(
-        "complete in {} ms, tier {}{}. Ctrl-C ends.",
-        begun.elapsed().as_millis(),
-        attached.tier.name(),
-        if attached.roles.iter().all(|role| role.refused.is_empty()) {
-            ""
-        } else {
-            " (see `oomtrace hooks`)"
-        }
-    );
     let session = session(host, &mut attached, &witness.log);
     let logger =
         args.verbose.then(|| EbpfLogger::init_with_logger(&mut attached.ebpf, KernelLog)).transpose();
@@ -99,6 +89,16 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     // A help and no need: without it, a report may come some milliseconds later.
     let _ = ring.descriptor().and_then(aside::stand);
     let mut logger = logger.map(watch).transpose().context("The kernel programs' log cannot be watched")?;
+    say!(
+        "complete in {} ms, tier {}{}. Ctrl-C ends.",
+        begun.elapsed().as_millis(),
+        attached.tier.name(),
+        if attached.roles.iter().all(|role| role.refused.is_empty()) {
+            ""
+        } else {
+            " (see `oomtrace hooks`)"
+        }
+    );
     let end = loop {
         let deadline = assembler.deadline_ns().into_iter().chain(ring.deadline_ns()).min();
         let urgent = assembler.waits_for_log();

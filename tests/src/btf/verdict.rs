@@ -84,7 +84,7 @@ impl Trial<'_> {
             Err(error) => return Verdict::Wrong(vec![format!("{error:#}")]),
         };
         let mut checks = Checks::default();
-        traced.check_course(&mut checks);
+        traced.check_course(self.machine.misses_events(), &mut checks);
         sequence(&mut checks, &traced.incidents);
         self.schema.check(&mut checks, &traced.objects);
         checks.equal(

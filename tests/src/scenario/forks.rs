@@ -12,6 +12,7 @@ use crate::fork::compare::{Judge, failures, text, tier};
 use crate::fork::ground::Ground;
 use crate::fork::truth::{Level, Truth};
 use crate::stage::Stage;
+use crate::storm::loss::Losses;
 use crate::watch::{Traced, read};
 use crate::witness::kmsg::KernelLog;
 
@@ -62,7 +63,8 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     stage.judge_course(&traced);
     let tier = tier(&traced).unwrap_or_default();
     let (checks, machine) = (&mut stage.checks, stage.machine);
-    Judge { checks, machine, tier, lenient: false, left_out: 0 }.compare(&truths, failures(&traced));
+    let unseen = Losses::of(&traced.objects).count("programs", "fork");
+    Judge { checks, machine, tier, lenient: false, left_out: 0, unseen }.compare(&truths, failures(&traced));
     if let Some(by_log) = by_log {
         let traced = read(by_log.stop(stage.deadline)?)?;
         stage.judge_course(&traced);
