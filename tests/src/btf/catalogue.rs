@@ -90,7 +90,7 @@ pub(super) const FIELDS: [(&str, &str); 78] = [
 
 /// Those that are read as a fork fails. A kill, by which changes are judged, shows none of them.
 #[cfg(test)]
-pub(super) const OF_FORKS: [(&str, &str); 28] = [
+pub(super) const OF_FORKS: [(&str, &str); 31] = [
     ("task_struct", "policy"),
     ("task_struct", "fs"),
     ("fs_struct", "in_exec"),
@@ -114,7 +114,10 @@ pub(super) const OF_FORKS: [(&str, &str); 28] = [
     ("signal_struct", "rlim[6].rlim_cur"),
     ("mm_struct", "data_vm"),
     ("mm_struct", "stack_vm"),
+    ("percpu_counter", "count"),
+    ("pt_regs", "di"),
     ("pt_regs", "orig_ax"),
+    ("task_struct", "children.next"),
     ("kernel_clone_args", "flags"),
     ("pids_cgroup", "css.cgroup"),
     ("pids_cgroup", "counter.counter"),
