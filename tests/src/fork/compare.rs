@@ -173,8 +173,8 @@ impl Judge<'_> {
                 format!("{} is {told:?}, not {proof}", of("proof"))
             });
         }
-        // Where it was the same all the time.
-        if let Some(children) = truth.children
+        // Where it was the same all the time: what dies loses them.
+        if let Some(children) = truth.children.filter(|_| cause != "fatal_signal")
             && truths.iter().all(|each| each.children == truth.children)
         {
             let expected = Some(children.min(MOST_CHILDREN));

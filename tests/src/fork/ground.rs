@@ -1,11 +1,15 @@
 //! What a cause is brought about with.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::deadline::Deadline;
+use crate::fork::call::Call;
 use crate::fork::forker::Forker;
+use crate::fork::order::Order;
 use crate::machine::Machine;
 use crate::witness::cgroup::Hierarchy;
 use crate::witness::tree::Tree;
@@ -14,6 +18,9 @@ use crate::witness::tree::Tree;
 const USERS: u32 = 1 << 28;
 const OF_A_RUN: u32 = 64;
 static USED: AtomicU32 = AtomicU32::new(0);
+
+/// After this it has been looked up.
+const LOOKED_UP: Duration = Duration::from_millis(2500);
 
 /// The machine, and until when.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +45,17 @@ impl Ground<'_> {
     /// Starts a forker.
     pub fn forker(&self, name: &str) -> Result<Forker> {
         Forker::start(name, self.deadline)
+    }
+
+    /// Has the first fork of a run fail, which has no other part in it. It is judged by what /proc says right after it; then
+    /// oomtrace looks up where the kernel has that, which takes a second under emulation.
+    pub fn fail_first(&self) -> Result<()> {
+        let mut forker = self.forker("first-forker")?;
+        forker.tell(&Order::Become(self.user()))?;
+        forker.tell(&Order::Limit { resource: libc::RLIMIT_NPROC, soft: 1, hard: 1 })?;
+        forker.fail(Call::Fork, 1, libc::EAGAIN)?;
+        sleep(LOOKED_UP);
+        Ok(())
     }
 
     /// A user that has no processes, and had none in this run.

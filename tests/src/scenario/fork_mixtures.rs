@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -12,14 +11,12 @@ use serde_json::{Value, json};
 use super::forks::SETTLED;
 use super::{Needs, Scenario};
 use crate::checks::Checks;
-use crate::fork::call::Call;
 use crate::fork::compare::{Judge, failures, text, tier};
 use crate::fork::ground::Ground;
 use crate::fork::mix::check;
 use crate::fork::mix::ingredient::Ingredient;
 use crate::fork::mix::kitchen::Kitchen;
 use crate::fork::mix::recipe::{Random, Recipe};
-use crate::fork::order::Order;
 use crate::fork::truth::Truth;
 use crate::stage::Stage;
 use crate::storm::loss::Losses;
@@ -47,8 +44,6 @@ pub const USUAL: Share = Share { mixtures: 400, mixtures_seed: None, mixtures_sk
 /// So many are brought about before oomtrace is stopped and its lines are compared: all that is kept meanwhile is in
 /// memory, of which a guest has little.
 const BATCH: u64 = 250;
-/// It then takes a second under emulation.
-const FOUND_OUT: Duration = Duration::from_millis(2500);
 /// So many wrong ones are told in full.
 const TOLD: u64 = 50;
 
@@ -125,9 +120,7 @@ fn judge(
 ) -> Result<()> {
     let oomtrace = stage.tracer(&["--json", "--kind", "fork", "--fork-syscalls"])?;
     if oomtrace.is_some() {
-        // The first is judged by what /proc says right after it; then oomtrace finds out where the kernel has it.
-        fail_one(&Ground { machine: stage.machine, deadline: stage.deadline })?;
-        sleep(FOUND_OUT);
+        Ground { machine: stage.machine, deadline: stage.deadline }.fail_first()?;
     }
     let mut cooked = Vec::new();
     for (recipe, nth) in batch {
@@ -175,14 +168,6 @@ fn judge(
         });
     }
     Ok(())
-}
-
-/// Has a fork fail that has no other part in this.
-fn fail_one(ground: &Ground<'_>) -> Result<()> {
-    let mut forker = ground.forker("first-forker")?;
-    forker.tell(&Order::Become(ground.user()))?;
-    forker.tell(&Order::Limit { resource: libc::RLIMIT_NPROC, soft: 1, hard: 1 })?;
-    forker.fail(Call::Fork, 1, libc::EAGAIN).map(drop)
 }
 
 /// A number that is another one for other words (FNV-1a).

@@ -53,6 +53,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let Some(oomtrace) = stage.tracer(&["--json", "--kind", "fork", "--fork-syscalls"])? else {
         return Ok(());
     };
+    ground.fail_first()?;
     let mut failed = Vec::new();
     for storm in &STORMS {
         let tasks = ground.tasks()?;
