@@ -5,21 +5,22 @@
 //! what tells them apart.
 
 use aya_ebpf::{
-    bindings::BPF_NOEXIST,
     helpers::generated::bpf_probe_read_user,
     macros::{fexit, kretprobe, map, raw_tracepoint},
     maps::{Array, HashMap, LruHashMap},
     programs::{FExitContext, RawTracePointContext, RetProbeContext},
 };
 use oomtrace_ebpf::{
-    ABSENT, FAILURE_AGAIN_NS, FORK_LEVELS, FailureCount, ForkFailure, ForkKey, MAX_CHILDREN, RecordKind,
-    Variables, chain, fork, forking, recent, site,
+    ABSENT, FORK_LEVELS, FailureCount, ForkFailure, ForkKey, MAX_CHILDREN, RecordKind, Variables, chain,
+    fork, forking, recent, site,
 };
 
 use crate::{
-    cmdline, kin, memcg, pids,
+    cmdline,
+    count::counted,
+    kin, memcg, pids,
     read::{constant, copy, forget, get, into, is_error, number},
-    ring::{Wake, add_one, count_lost, emit},
+    ring::{Wake, count_lost, emit},
     run::{self, now},
     task::{self, current, current_tid},
     victim::SIGKILL,
@@ -106,7 +107,7 @@ extern "C" fn fork_failed(what: u64, args: u64, css: u64) -> u64 {
         number::<u64>(task, constant!(LAYOUT.task_comm)),
         number::<u64>(task, constant!(LAYOUT.task_comm).wrapping_add(8)),
     ];
-    let Some((first_ns, total)) = counted(key) else { return 0 };
+    let Some((first_ns, total)) = counted(&FORKS, &key, false, RecordKind::ForkFailure) else { return 0 };
     if !run::begin(now(), 0) {
         count_lost(RecordKind::ForkFailure);
         return 0;
@@ -268,36 +269,6 @@ fn crowded(task: u64) -> bool {
         ucounts = get!(namespace, user_ns_ucounts);
     }
     over
-}
-
-/// Counts a failure: when the first one was, and how many there are, if that is to be told now.
-#[inline(always)]
-fn counted(key: ForkKey) -> Option<(u64, u64)> {
-    let now = now();
-    if let Some(count) = FORKS.get_ptr_mut(key) {
-        let count = count.cast::<u64>();
-        // SAFETY: an element of three numbers may be reused but never unmapped. Others may fail so at the same time: the
-        // first number stays as it is, the second is counted without losing one, and if two find that it is time to tell,
-        // both do, each with a total of its own.
-        unsafe {
-            add_one(count.add(1));
-            if now.wrapping_sub(*count.add(2)) < FAILURE_AGAIN_NS {
-                return None;
-            }
-            *count.add(2) = now;
-            return Some((*count, *count.add(1)));
-        }
-    }
-    if FORKS.insert(key, [now, 1, now], u64::from(BPF_NOEXIST)).is_ok() {
-        return Some((now, 1));
-    }
-    // Another one was quicker; or there is no room.
-    match FORKS.get_ptr_mut(key) {
-        // SAFETY: as above.
-        Some(count) => unsafe { add_one(count.cast::<u64>().add(1)) },
-        None => count_lost(RecordKind::ForkFailure),
-    }
-    None
 }
 
 /// `struct task_struct *copy_process(struct pid *pid, int trace, int node, struct kernel_clone_args *args)` returned.

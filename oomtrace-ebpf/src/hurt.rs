@@ -4,19 +4,18 @@
 //! once, thousands of times a second. So it is told once a second for each process, with a count.
 
 use aya_ebpf::{
-    bindings::BPF_NOEXIST,
     macros::{fentry, fexit, kprobe, kretprobe, map, raw_tracepoint},
     maps::LruHashMap,
     programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext},
 };
-use oomtrace_ebpf::{
-    AllocFailure, FAILURE_AGAIN_NS, FailureCount, FailureKey, MIRROR, RecordKind, chain, failure, recent,
-};
+use oomtrace_ebpf::{AllocFailure, FailureCount, FailureKey, MIRROR, RecordKind, chain, failure, recent};
 
 use crate::{
-    cmdline, memcg,
+    cmdline,
+    count::counted,
+    memcg,
     read::{forget, get, number},
-    ring::{Wake, add_one, count_lost, emit},
+    ring::{Wake, count_lost, emit},
     run::{self, now},
     task::{self, current},
     victim::SIGKILL,
@@ -25,39 +24,6 @@ use crate::{
 /// How often it happened, by what and whom. Userspace reads what has not been told in the end.
 #[map]
 static HURT: LruHashMap<FailureKey, FailureCount> = LruHashMap::with_max_entries(recent::HURT.holds, 0);
-
-/// Counts a failure in the current process: when the first one was, and how many there are, if that is to be told now.
-#[inline(always)]
-fn counted(key: FailureKey) -> Option<(u64, u64)> {
-    let now = now();
-    // An interrupt may have come in the middle of a run of the thread's: then its end, or the next failure, tells of it.
-    let busy = run::current().is_some();
-    if let Some(count) = HURT.get_ptr_mut(key) {
-        let count = count.cast::<u64>();
-        // SAFETY: an element of three numbers may be reused but never unmapped. Threads of the same process may come at
-        // the same time: the first number stays as it is, the second is counted without losing one, and if two find that
-        // it is time to tell, both do, each with a total of its own.
-        unsafe {
-            add_one(count.add(1));
-            if busy || now.wrapping_sub(*count.add(2)) < FAILURE_AGAIN_NS {
-                return None;
-            }
-            *count.add(2) = now;
-            return Some((*count, *count.add(1)));
-        }
-    }
-    let first = [now, 1, if busy { 0 } else { now }];
-    if HURT.insert(key, first, u64::from(BPF_NOEXIST)).is_ok() {
-        return (!busy).then_some((now, 1));
-    }
-    // Another thread of the process was quicker.
-    match HURT.get_ptr_mut(key) {
-        // SAFETY: as above.
-        Some(count) => unsafe { add_one(count.cast::<u64>().add(1)) },
-        None => count_lost(RecordKind::AllocFailure),
-    }
-    None
-}
 
 /// An allocation of the current task failed, unless it is dying. A global function, which takes five numbers at the most: the flags are in the
 /// upper half of the second one.
@@ -71,7 +37,10 @@ extern "C" fn failed(what: u64, gfp_order: u64, errno: u64) -> u64 {
     }
     let pid = get!(task, task_tgid as u32);
     let began = get!(get!(task, task_group_leader), task_start_boottime);
-    let Some((first_ns, total)) = counted([what << 32 | u64::from(pid), began]) else { return 0 };
+    // An interrupt may have come in the middle of a run of the thread's: then its end, or the next failure, tells of it.
+    let busy = run::current().is_some();
+    let key = [what << 32 | u64::from(pid), began];
+    let Some((first_ns, total)) = counted(&HURT, &key, busy, RecordKind::AllocFailure) else { return 0 };
     if !run::begin(now(), 0) {
         count_lost(RecordKind::AllocFailure);
         return 0;

@@ -19,6 +19,8 @@ mod cmdline;
 #[cfg(target_arch = "bpf")]
 mod collateral;
 #[cfg(target_arch = "bpf")]
+mod count;
+#[cfg(target_arch = "bpf")]
 mod fork;
 #[cfg(target_arch = "bpf")]
 mod hurt;
