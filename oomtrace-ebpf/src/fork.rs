@@ -11,8 +11,8 @@ use aya_ebpf::{
     programs::{FExitContext, RawTracePointContext, RetProbeContext},
 };
 use oomtrace_ebpf::{
-    ABSENT, FORK_LEVELS, FailureCount, ForkFailure, ForkKey, MAX_CHILDREN, RecordKind, Variables, chain,
-    fork, forking, recent, site,
+    ABSENT, FORK_KINDS, FORK_LEVELS, FailureCount, ForkFailure, ForkKey, MAX_CHILDREN, RecordKind, Variables,
+    chain, fork, forking, recent, site,
 };
 
 use crate::{
@@ -32,7 +32,7 @@ static FORKING: LruHashMap<u32, Refusal> = LruHashMap::with_max_entries(recent::
 
 /// How often it happened, by what tells failures apart. Userspace takes out what has ceased.
 #[map]
-static FORKS: HashMap<ForkKey, FailureCount> = HashMap::with_max_entries(2048, 0);
+static FORKS: HashMap<ForkKey, FailureCount> = HashMap::with_max_entries(FORK_KINDS, 0);
 
 /// Where the kernel's variables are, as far as userspace has found them.
 #[map]

@@ -1010,6 +1010,9 @@ pub struct Variables {
     pub admin_reserve_kbytes: u64,
 }
 
+/// Kinds of forks that fail that are counted at once, at most.
+pub const FORK_KINDS: u32 = 2048;
+
 /// What names identical failures in the map of counts: the errno in the lower half and, above it, the state and, from bit 56
 /// on, the site; the cgroup; the user id and, above it, the number of the PID namespace; the name of the thread.
 pub type ForkKey = [u64; 5];

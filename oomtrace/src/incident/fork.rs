@@ -5,6 +5,7 @@ mod errno;
 
 use std::collections::BTreeMap;
 
+use oomtrace_ebpf::FORK_KINDS;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -18,7 +19,7 @@ use super::{
 use crate::record::{self, ForkHost, PidsLevel, Task};
 
 /// Kinds of failures that are remembered, at most: as many as the kernel half's map holds.
-const REMEMBERED: usize = 2048;
+const REMEMBERED: usize = FORK_KINDS as usize;
 
 /// Marks a line as a fork that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]

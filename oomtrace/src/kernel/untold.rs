@@ -9,8 +9,8 @@ use aya::{
     maps::{HashMap, MapData},
 };
 use oomtrace_ebpf::{
-    AllocFailure, FAILURE_AGAIN_NS, FailureCount, FailureKey, ForkFailure, ForkKey, Header, RecordKind,
-    recent,
+    AllocFailure, FAILURE_AGAIN_NS, FORK_KINDS, FailureCount, FailureKey, ForkFailure, ForkKey, Header,
+    RecordKind, recent,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -18,7 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// ns.
 const SILENCE_NS: u64 = FAILURE_AGAIN_NS + FAILURE_AGAIN_NS / 5;
 /// Kinds of failures that are waited for at once, at the most.
-const WAITING: usize = 2048;
+const WAITING: usize = FORK_KINDS as usize;
 
 /// A record of a failure that is counted.
 pub trait Counted: FromBytes + IntoBytes + Immutable + Copy {

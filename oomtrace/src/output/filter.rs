@@ -1,4 +1,4 @@
-//! Which incidents are shown.
+//! Which incidents and failures are shown.
 
 use wildmatch::WildMatch;
 

@@ -16,7 +16,8 @@ use crate::incident::{Event, Loss, Status};
 /// What an output is given.
 #[derive(Clone, Debug)]
 pub enum Message {
-    /// An incident, at its first victim and when it is complete.
+    /// An incident, at its first victim and when it is complete, and what became of its victims; or what failed and killed
+    /// nobody.
     Incident(Event),
     /// Something was lost.
     Loss(Loss),

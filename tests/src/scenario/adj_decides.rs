@@ -19,7 +19,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "a smaller process with a raised oom_score_adj is killed instead of a bigger one: points and adj agree",
     needs: Needs::Memcg,
     kills: 2,
-    once: false,
+    once: true,
     run,
 };
 

@@ -30,6 +30,8 @@ const FLEET: usize = 12;
 /// The least from one kill to the next: the kernel prints ten OOM headers in five seconds, and the asker may
 /// be killed too.
 const PACE: Duration = Duration::from_millis(1100);
+/// One of so many things is changed in a sample.
+const PART: usize = 6;
 /// The limits of the cgroup that runs out, and of the one above it, memory and swap, in bytes.
 const LIMITS: (u64, u64, u64) = (24 * MIB, 96 * MIB, 128 * MIB);
 
@@ -102,9 +104,8 @@ impl Tally {
     }
 }
 
-/// The mutations to try. A sample has one of every third thing that oomtrace goes by. Which things depends on
-/// the tier, so that a kernel's three together leave none out, and on the kernel, as does in which way each is
-/// changed.
+/// The mutations to try. A sample has one of every sixth thing that oomtrace goes by: it takes two seconds under emulation.
+/// Which things depends on the tier and on the kernel, as does in which way each is changed.
 fn chosen(groups: Vec<Vec<Mutation>>, stage: &Stage<'_>) -> Vec<Mutation> {
     if let Some(choice) = CHOICE.get() {
         let all = groups.into_iter().flatten();
@@ -117,8 +118,8 @@ fn chosen(groups: Vec<Vec<Mutation>>, stage: &Stage<'_>) -> Vec<Mutation> {
         _ => 0,
     };
     let turn: usize = stage.machine.kernel.bytes().map(usize::from).sum();
-    let sample = groups.into_iter().enumerate().skip((offset + turn) % 3).step_by(3);
-    sample.map(|(index, mut group)| group.swap_remove((index / 3 + turn) % group.len().max(1))).collect()
+    let sample = groups.into_iter().enumerate().skip((2 * offset + turn) % PART).step_by(PART);
+    sample.map(|(index, mut group)| group.swap_remove((index / PART + turn) % group.len().max(1))).collect()
 }
 
 /// Gives the cgroup above the one that runs out figures that no other has, and that are of no effect: what is

@@ -15,7 +15,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "of three nested limits the middle one is reached: the scope is that one, and all three are listed with it",
     needs: Needs::Memcg,
     kills: 2,
-    once: false,
+    once: true,
     run,
 };
 

@@ -20,7 +20,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "SIGKILL from user space, process_mrelease() and cgroup.kill are no OOM kills, and one that follows is told",
     needs: Needs::Memcg,
     kills: 1,
-    once: false,
+    once: true,
     run,
 };
 

@@ -8,10 +8,12 @@ mod table;
 
 use std::env;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
+use crate::build::Built;
 use crate::{build, vm};
 use matrix::Choice;
 use table::{Cell, Status, Table};
@@ -43,28 +45,19 @@ pub fn main(args: &Args) -> Result<ExitCode> {
     let started = Instant::now();
     let strict = args.strict || env::var_os("CI").is_some_and(|value| value == "true");
     let mut table = Table::default();
-    if args.only.is_empty() {
-        for check in checks::ALL {
-            table.add(check.run());
-        }
-    }
-    let built = build::build(false)?;
-    let choice = Choice { only: args.only.clone(), full: args.full };
-    for cell in matrix::live(&built, &choice)? {
-        table.add(cell);
-    }
-    if args.no_vm {
-        table.add(Cell {
-            row: "all scenarios".to_owned(),
-            column: "VMs".to_owned(),
-            status: Status::Skipped,
-            reason: "--no-vm was given: leave it out to run them".to_owned(),
+    let built = thread::scope(|scope| {
+        let long = args.only.is_empty().then(|| {
+            table.add(checks::short());
+            scope.spawn(checks::long)
         });
-    } else {
-        for cell in matrix::guests(&built, &choice, vm::jobs())? {
+        let built = scenarios(args, &mut table);
+        let panicked =
+            |_| vec![Cell::of("lints and unit tests", "host", Err(anyhow!("their thread panicked")))];
+        for cell in long.into_iter().flat_map(|long| long.join().unwrap_or_else(panicked)) {
             table.add(cell);
         }
-    }
+        built
+    })?;
     if args.write_fields {
         matrix::fields(&built)?.write()?;
     }
@@ -85,4 +78,26 @@ pub fn main(args: &Args) -> Result<ExitCode> {
         );
     }
     Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Builds, and runs the scenarios here and in virtual machines.
+fn scenarios(args: &Args, table: &mut Table) -> Result<Built> {
+    let built = build::build(false)?;
+    let choice = Choice { only: args.only.clone(), full: args.full };
+    for cell in matrix::live(&built, &choice)? {
+        table.add(cell);
+    }
+    if args.no_vm {
+        table.add(Cell {
+            row: "all scenarios".to_owned(),
+            column: "VMs".to_owned(),
+            status: Status::Skipped,
+            reason: "--no-vm was given: leave it out to run them".to_owned(),
+        });
+    } else {
+        for cell in matrix::guests(&built, &choice, vm::jobs())? {
+            table.add(cell);
+        }
+    }
+    Ok(built)
 }

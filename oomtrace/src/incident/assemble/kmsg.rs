@@ -21,7 +21,7 @@ const REPORT_NS: u64 = 250_000_000;
 /// Where runs are kept whose trigger has begun another: no thread has such an id (`PID_MAX_LIMIT`, include/linux/threads.h).
 const PARKED: u32 = 1 << 31;
 
-/// As often as where a hook tells, ns.
+/// How often it is told that nobody can be killed: as often as the kernel half tells it, where a hook shows it, ns.
 const NOBODY_AGAIN_NS: u64 = 1_000_000_000;
 
 impl Assembler {

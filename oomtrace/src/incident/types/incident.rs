@@ -22,7 +22,7 @@ pub enum OomTag {
     Oom,
 }
 
-/// One run of the OOM killer that ended in a decision.
+/// One run of the OOM killer that came to something: victims, or nobody to kill.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Incident {
     /// `oomtrace/1`.

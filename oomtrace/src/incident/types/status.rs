@@ -26,8 +26,9 @@ pub struct Loss {
     #[serde(flatten)]
     pub common: Common,
     /// Where: `ring` (no room in the ring buffer), `decode` (not understood), `output` (an output was too slow),
-    /// `kmsg` (overwritten in the kernel log before they could be read), `vmstat` (kills that the kernel counted, and that
-    /// were neither seen nor logged).
+    /// `kmsg` (overwritten in the kernel log before they could be read), `programs` (forks that went by while the programs were
+    /// at work for others: some may have failed), `vmstat` (kills that the kernel counted, and that were neither seen nor
+    /// logged).
     #[serde(rename = "where")]
     pub place: &'static str,
     /// How many since the last such line, by kind.

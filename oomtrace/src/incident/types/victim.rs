@@ -24,7 +24,7 @@ pub enum Verdict {
     AlreadyExiting,
 }
 
-/// A task that was chosen.
+/// Who died: the process that was chosen, or one that died with it (see [`Verdict`]).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Victim {
     /// Process id.
