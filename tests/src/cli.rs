@@ -17,7 +17,7 @@ use crate::fork::selftest::SelfTest;
 use crate::machine::Machine;
 use crate::results::Results;
 use crate::runner::Plan;
-use crate::scenario::{ALL, Scenario, fork_mixtures, mutated_btf, storm};
+use crate::scenario::{ALL, Scenario, fork_mixtures, fork_storm, mutated_btf, storm};
 use crate::storm::Size;
 use crate::storm::tenant::{self, Tenant};
 use crate::tracer::Program;
@@ -106,6 +106,9 @@ struct Run {
     mutations: Option<String>,
     #[command(flatten)]
     mixtures: fork_mixtures::Share,
+    /// Seconds that each storm of forks that fail lasts, but for the first, which lasts ten.
+    #[arg(long, value_name = "SECONDS", default_value_t = fork_storm::SECONDS)]
+    fork_storms: u64,
     /// The machine was made for these tests: it may run out of memory as a whole. Assumed of one that runs
     /// from an initramfs.
     #[arg(long)]
@@ -163,6 +166,7 @@ impl Run {
             mutated_btf::CHOICE.get_or_init(|| mutations);
         }
         fork_mixtures::SHARE.get_or_init(|| self.mixtures);
+        fork_storm::CHOICE.get_or_init(|| self.fork_storms);
         let machine = Machine { exact_times: self.exact_times, ..Machine::look(self.disposable)? };
         let Subject { oomtrace, witnesses, tier, results, keep } = self.subject;
         let program = (!witnesses).then_some(Program { path: oomtrace, tier });
@@ -187,6 +191,7 @@ impl StormArgs {
             limit: self.seconds,
             mutations: None,
             mixtures: fork_mixtures::USUAL,
+            fork_storms: fork_storm::SECONDS,
             disposable: false,
             exact_times: false,
         };

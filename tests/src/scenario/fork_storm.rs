@@ -1,5 +1,6 @@
 //! Forks that fail as fast as they can, on every processor of a small machine.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -8,19 +9,22 @@ use serde_json::Value;
 use super::{Needs, Scenario};
 use crate::bench::usage::activity;
 use crate::fork::call::Call;
+use crate::fork::cause::threads_of_machine;
 use crate::fork::forker::Forker;
 use crate::fork::ground::Ground;
 use crate::fork::order::Order;
+use crate::fork::setting::Setting;
 use crate::incident::kind;
 use crate::stage::Stage;
 use crate::storm::loss::Losses;
 use crate::watch::read;
+use crate::witness::cgroup::Cgroup;
 
 /// Guards the counts: exact to the last one, however fast they come, by some lines a second, at a price that does not grow
 /// with them.
 pub const SCENARIO: Scenario = Scenario {
     name: "fork_storm",
-    guards: "forks fail on every processor, for ten seconds by one cause: all are counted, in a line a second, and oomtrace itself hardly runs",
+    guards: "forks fail on every processor, for seconds by each cause that can be: all are counted, in a line a second, and oomtrace itself hardly runs",
     needs: Needs::Memcg,
     kills: 0,
     once: true,
@@ -38,15 +42,41 @@ struct Storm {
     errno: i32,
     /// The forkers' name.
     name: &'static str,
-    /// How long it lasts: the one in which most fail, for longer.
-    millis: u64,
+    call: Call,
+    /// Whether all of the machine is concerned.
+    disposable: bool,
 }
 
-const STORMS: [Storm; 3] = [
-    Storm { cause: "rlimit_nproc", errno: libc::EAGAIN, name: "storm-nproc", millis: 10_000 },
-    Storm { cause: "pids_max", errno: libc::EAGAIN, name: "storm-pids", millis: 3000 },
-    Storm { cause: "pidns_dead", errno: libc::ENOMEM, name: "storm-orphan", millis: 3000 },
+const STORMS: [Storm; 7] = [
+    // The one in which most fail.
+    storm("rlimit_nproc", libc::EAGAIN, "storm-nproc"),
+    storm("pids_max", libc::EAGAIN, "storm-pids"),
+    storm("pidns_dead", libc::ENOMEM, "storm-orphan"),
+    Storm { call: Call::Clone { flags: UTS }, ..storm("namespace_limit", libc::ENOSPC, "storm-names") },
+    Storm { disposable: true, ..storm("fd_limit", libc::EMFILE, "storm-files") },
+    Storm { disposable: true, ..storm("threads_max", libc::EAGAIN, "storm-threads") },
+    Storm { disposable: true, ..storm("pid_max", libc::EAGAIN, "storm-ids") },
 ];
+
+const fn storm(cause: &'static str, errno: i32, name: &'static str) -> Storm {
+    Storm { cause, errno, name, call: Call::Fork, disposable: false }
+}
+
+const UTS: u64 = libc::CLONE_NEWUTS as u64;
+/// The least `kernel.pid_max` of a small machine, and some more than so many ids.
+const IDS: u64 = 301;
+/// A descriptor, and a table that has no room for it (fs.nr_open).
+const DESCRIPTOR: i32 = 200;
+const TABLE: u64 = 64;
+/// How many threads more than may be there are.
+const TOO_MANY: u64 = 5;
+
+/// How long the first storm lasts, in seconds.
+const FIRST: u64 = 10;
+/// The same of the others.
+pub const SECONDS: u64 = 3;
+/// What the command line asks for in place of that.
+pub static CHOICE: OnceLock<u64> = OnceLock::new();
 
 fn run(stage: &mut Stage<'_>) -> Result<()> {
     let ground = Ground { machine: stage.machine, deadline: stage.deadline };
@@ -55,22 +85,21 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     };
     ground.fail_first()?;
     let mut failed = Vec::new();
-    for storm in &STORMS {
+    let storms: Vec<_> =
+        STORMS.iter().filter(|storm| stage.machine.disposable || !storm.disposable).collect();
+    for (nth, storm) in storms.iter().enumerate() {
         let tasks = ground.tasks()?;
         let group = tasks.group("storm")?;
-        let user = ground.user();
-        let mut forkers = Vec::new();
-        for _ in 0..FORKERS {
-            let mut forker = ground.forker(storm.name)?;
-            prepare(storm, &mut forker, user, &group)?;
-            forkers.push(forker);
-        }
+        let forkers: Result<Vec<_>> = (0..FORKERS).map(|_| ground.forker(storm.name)).collect();
+        let mut forkers = forkers?;
+        // Dropped, and set back, once the storm is over.
+        let (_setting, mut failures) = prepare(storm, &mut forkers, ground.user(), &group)?;
+        let seconds = if nth == 0 { FIRST } else { CHOICE.get().copied().unwrap_or(SECONDS) };
         let before = (activity(oomtrace.pid())?, Instant::now());
-        let order = Order::Storm { call: Call::Fork, millis: storm.millis };
+        let order = Order::Storm { call: storm.call, millis: seconds.saturating_mul(1000) };
         for forker in &mut forkers {
             forker.send(&order)?;
         }
-        let mut failures = 0;
         for forker in &mut forkers {
             let tally = forker.answer(&order)?;
             ensure!(tally.successes == 0, "a child could be made in the storm {}: {tally:?}", storm.cause);
@@ -103,7 +132,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
         "the ring",
     );
     stage.checks.note("forks that went by unseen", unseen);
-    for (storm, failures) in STORMS.iter().zip(failed) {
+    for (storm, failures) in storms.into_iter().zip(failed) {
         let lines: Vec<&Value> = traced
             .objects
             .iter()
@@ -130,27 +159,57 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Leaves a forker without a fork that could succeed.
+/// Leaves forkers without a fork that could succeed. Gives what has to be set back, and how many failed on the way.
 fn prepare(
     storm: &Storm,
-    forker: &mut Forker,
+    forkers: &mut [Forker],
     user: u32,
-    group: &crate::witness::cgroup::Cgroup,
-) -> Result<()> {
-    match storm.cause {
-        "rlimit_nproc" => {
-            forker.tell(&Order::Become(user))?;
-            forker.tell(&Order::Limit { resource: libc::RLIMIT_NPROC, soft: 1, hard: 1 })?;
-        }
-        "pids_max" => {
-            forker.join(group)?;
-            group.set_task_limit(Some(1))?;
-        }
-        _ => {
-            forker.tell(&Order::Unshare(libc::CLONE_NEWPID.cast_unsigned().into()))?;
-            // The first process of the new namespace, which ends at once.
-            forker.succeed(Call::Fork)?;
+    group: &Cgroup,
+) -> Result<(Option<Setting>, u64)> {
+    for forker in forkers.iter_mut() {
+        match storm.cause {
+            "rlimit_nproc" => {
+                forker.tell(&Order::Become(user))?;
+                forker.tell(&Order::Limit { resource: libc::RLIMIT_NPROC, soft: 1, hard: 1 })?;
+            }
+            "pids_max" => {
+                forker.join(group)?;
+                group.set_task_limit(Some(1))?;
+            }
+            "pidns_dead" => {
+                forker.tell(&Order::Unshare(libc::CLONE_NEWPID.cast_unsigned().into()))?;
+                // The first process of the new namespace, which ends at once.
+                forker.succeed(Call::Fork)?;
+            }
+            "namespace_limit" => {
+                forker.tell(&Order::Become(user))?;
+                forker.tell(&Order::Unshare(libc::CLONE_NEWUSER.cast_unsigned().into()))?;
+                forker.tell(&Order::MapUser { inside: 0, outside: user })?;
+                let file = "/proc/sys/user/max_uts_namespaces".into();
+                forker.tell(&Order::Write { file, text: "0".to_owned() })?;
+            }
+            "fd_limit" => {
+                forker.tell(&Order::Open { file: "/dev/null".into(), descriptor: DESCRIPTOR })?;
+            }
+            _ => {}
         }
     }
-    Ok(())
+    let set = |name, value| {
+        let setting = Setting::keep(name)?;
+        setting.set(value)?;
+        anyhow::Ok(Some(setting))
+    };
+    let setting = match storm.cause {
+        "fd_limit" => set("fs/nr_open", TABLE)?,
+        "threads_max" => set("kernel/threads-max", threads_of_machine()?.saturating_sub(TOO_MANY))?,
+        "pid_max" => set("kernel/pid_max", IDS)?,
+        _ => None,
+    };
+    let mut failures = 0;
+    if let ("pid_max", Some(first)) = (storm.cause, forkers.first_mut()) {
+        // It makes children until there is no id left.
+        let share = Call::Clone { flags: libc::CLONE_VM as u64 };
+        failures = first.tell(&Order::Hold { call: share, count: IDS })?.failed(storm.errno);
+    }
+    Ok((setting, failures))
 }

@@ -13,7 +13,7 @@ mod exhaust;
 mod exiting;
 mod filters;
 pub mod fork_mixtures;
-mod fork_storm;
+pub mod fork_storm;
 mod forks;
 mod global;
 mod global_mlock;

@@ -35,7 +35,8 @@ impl Choice {
             options.push("--again".to_owned());
         }
         if self.full {
-            options.extend(["--mutations", "all", "--limit", "3600"].map(str::to_owned));
+            options
+                .extend(["--mutations", "all", "--fork-storms", "10", "--limit", "3600"].map(str::to_owned));
             // In the other tiers as many as usual: ten are made in a second.
             if whole {
                 options.extend(["--mixtures", "10000"].map(str::to_owned));
