@@ -74,7 +74,7 @@ const TOO_MANY: u64 = 5;
 /// How long the first storm lasts, in seconds.
 const FIRST: u64 = 10;
 /// The same of the others.
-pub const SECONDS: u64 = 3;
+pub const SECONDS: u64 = 2;
 /// What the command line asks for in place of that.
 pub static CHOICE: OnceLock<u64> = OnceLock::new();
 

@@ -51,8 +51,10 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let Some(incident) = seen.traced.as_ref().and_then(|traced| traced.incident_of(big.pid())) else {
         return Ok(());
     };
-    // The charge that failed is not in the usage, and each CPU may have given back its stock since.
-    let slack = stage.machine.charge_stock_bytes();
+    // The charge that failed is not in the usage, and each CPU may have given back its stock since: since 6.16 it has one for each
+    // of the two cgroups that share the limit (`NR_MEMCG_STOCK`, mm/memcontrol.c), before then one for either.
+    let stocks = if stage.machine.is_at_least(6, 16) { 2 } else { 1 };
+    let slack = stocks * stage.machine.charge_stock_bytes();
     for (cgroup, limit, full) in [(&leaf, LEAF, false), (&middle, MIDDLE, true), (&outer, OUTER, false)] {
         let ours = incident.fields.scope.limits.iter().find(|it| it.path.as_deref() == Some(&cgroup.path));
         let (usage, told) = (ours.and_then(|it| it.usage_bytes), ours.and_then(|it| it.limit_bytes));

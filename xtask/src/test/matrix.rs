@@ -298,8 +298,7 @@ pub fn guests(built: &Built, choice: &Choice, jobs: usize) -> Result<Vec<Cell>> 
     let folder = workspace::target_dir().join("test");
     let concerned = |plan: &&Plan| plan.only(choice).is_none_or(|only| !only.is_empty());
     let plans: Vec<_> = PLANS.iter().filter(concerned).collect();
-    // Scenarios wait a quarter of their time: one guest more than elsewhere.
-    let cells = vm::for_each(&plans, jobs + 1, |plan| {
+    let cells = vm::for_each(&plans, jobs, |plan| {
         let artifacts = plan.artifacts(&folder);
         // Results of an earlier run must not pass for this one's.
         if artifacts.exists() {
