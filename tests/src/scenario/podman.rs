@@ -121,7 +121,9 @@ impl Container {
         let name = format!("oomtrace-{}", std::process::id());
         let before = SystemTime::now();
         let (program, options) = podman.split_first().context("no program")?;
+        // Its conmon leaves an empty file `oom` where it was started.
         let mut child = Command::new(program)
+            .current_dir(&root)
             .args(options)
             .args(["run", "--rm", "--interactive", "--network=none", "--cap-add=ipc_lock"])
             .arg(format!("--name={name}"))
