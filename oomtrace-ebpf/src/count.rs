@@ -19,29 +19,23 @@ pub trait Counts<K> {
     fn begin(&self, key: &K, count: FailureCount) -> bool;
 }
 
-impl<K> Counts<K> for HashMap<K, FailureCount> {
-    #[inline(always)]
-    fn find(&self, key: &K) -> Option<*mut FailureCount> {
-        self.get_ptr_mut(key)
-    }
+macro_rules! counts {
+    ($($map:ident),+) => {$(
+        impl<K> Counts<K> for $map<K, FailureCount> {
+            #[inline(always)]
+            fn find(&self, key: &K) -> Option<*mut FailureCount> {
+                self.get_ptr_mut(key)
+            }
 
-    #[inline(always)]
-    fn begin(&self, key: &K, count: FailureCount) -> bool {
-        self.insert(key, count, u64::from(BPF_NOEXIST)).is_ok()
-    }
+            #[inline(always)]
+            fn begin(&self, key: &K, count: FailureCount) -> bool {
+                self.insert(key, count, u64::from(BPF_NOEXIST)).is_ok()
+            }
+        }
+    )+};
 }
 
-impl<K> Counts<K> for LruHashMap<K, FailureCount> {
-    #[inline(always)]
-    fn find(&self, key: &K) -> Option<*mut FailureCount> {
-        self.get_ptr_mut(key)
-    }
-
-    #[inline(always)]
-    fn begin(&self, key: &K, count: FailureCount) -> bool {
-        self.insert(key, count, u64::from(BPF_NOEXIST)).is_ok()
-    }
-}
+counts!(HashMap, LruHashMap);
 
 /// Counts one: when the first one was, and how many there are, if that is to be told now. Not if there is no way to (`busy`):
 /// then a later one tells it.

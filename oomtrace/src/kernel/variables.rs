@@ -13,17 +13,20 @@ use oomtrace_ebpf::Variables;
 
 use super::symbols::{KALLSYMS, Symbols};
 
-const NAMES: [&str; 10] = [
-    "nr_threads",
-    "max_threads",
-    "pid_max",
-    "sysctl_overcommit_memory",
-    "sysctl_overcommit_ratio",
-    "sysctl_overcommit_kbytes",
-    "total_swap_pages",
-    "vm_committed_as",
-    "sysctl_user_reserve_kbytes",
-    "sysctl_admin_reserve_kbytes",
+/// The kernel's names of them, and where their addresses go.
+type Place = (&'static str, fn(&mut Variables) -> &mut u64);
+
+const PLACES: [Place; 10] = [
+    ("nr_threads", |variables| &mut variables.threads),
+    ("max_threads", |variables| &mut variables.threads_max),
+    ("pid_max", |variables| &mut variables.pid_max),
+    ("sysctl_overcommit_memory", |variables| &mut variables.overcommit_memory),
+    ("sysctl_overcommit_ratio", |variables| &mut variables.overcommit_ratio),
+    ("sysctl_overcommit_kbytes", |variables| &mut variables.overcommit_kbytes),
+    ("total_swap_pages", |variables| &mut variables.swap_pages),
+    ("vm_committed_as", |variables| &mut variables.committed),
+    ("sysctl_user_reserve_kbytes", |variables| &mut variables.user_reserve_kbytes),
+    ("sysctl_admin_reserve_kbytes", |variables| &mut variables.admin_reserve_kbytes),
 ];
 
 #[repr(transparent)]
@@ -46,31 +49,11 @@ impl Places {
     /// judged by what /proc says right after it. So are all where the kernel hides its symbols.
     pub fn tell(&mut self) {
         let Some(mut map) = self.0.take() else { return };
-        let symbols = Symbols::of(Path::new(KALLSYMS), &NAMES);
-        let [
-            threads,
-            threads_max,
-            pid_max,
-            overcommit_memory,
-            overcommit_ratio,
-            overcommit_kbytes,
-            swap_pages,
-            committed,
-            user_reserve_kbytes,
-            admin_reserve_kbytes,
-        ] = NAMES.map(|name| symbols.get(name).map_or(0, |symbol| symbol.address));
-        let variables = Variables {
-            threads,
-            threads_max,
-            pid_max,
-            overcommit_memory,
-            overcommit_ratio,
-            overcommit_kbytes,
-            swap_pages,
-            committed,
-            user_reserve_kbytes,
-            admin_reserve_kbytes,
-        };
+        let symbols = Symbols::of(Path::new(KALLSYMS), &PLACES.map(|(name, _)| name));
+        let mut variables = Variables::default();
+        for (name, place) in PLACES {
+            *place(&mut variables) = symbols.get(name).map_or(0, |symbol| symbol.address);
+        }
         // An array of one takes it; what is not told is read from /proc.
         let _ = map.set(0, Value(variables), 0);
     }

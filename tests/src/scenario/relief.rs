@@ -31,7 +31,7 @@ const EXIT_MMAP: &str = "exit_mmap";
 /// How far the times may be apart in any case, in ns: both sources look at the clock one after the other.
 const APART_NS: u64 = 1_000_000;
 /// The same where processors are emulated, on a host that has fewer: one may stand still in between.
-const APART_EMULATED_NS: u64 = 50_000_000;
+const APART_EMULATED_NS: u64 = 20_000_000;
 /// The same where time is exact. They were at most 19,000 apart, after 2,000,000 and more; an interrupt may come in between.
 const APART_EXACT_NS: u64 = 100_000;
 /// With tracepoints only, the mark is the first that tells of a victim. One that has ended this soon after it, in ns, may
