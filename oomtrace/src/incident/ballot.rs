@@ -20,11 +20,12 @@ const NOBODY: &str = "no task was seen being scored: the trigger was chosen as s
 const ASTRAY: &str =
     "no hook shows this kernel's scores, and those computed by its formula do not come to the victim's";
 
-/// The candidates, best first, and how many were looked at; what is not known of them goes to `missing`.
+/// The candidates of a run in which somebody was `marked`, or nobody, best first, and how many were looked at; what is not known of them goes to `missing`.
 pub(super) fn of(
     records: &[record::Candidate],
     close: Option<Close>,
     chosen_points: Option<i64>,
+    marked: bool,
     session: &Session,
     missing: &mut BTreeMap<String, String>,
 ) -> (Vec<Candidate>, Option<Ballot>) {
@@ -34,8 +35,10 @@ pub(super) fn of(
         (Some(first), _) => {
             Some(Ballot { examined: first.examined, unkillable: first.unkillable, computed: first.computed })
         }
-        // Nobody that could be killed was among them.
-        (None, Some(Close { examined, unkillable, .. })) if examined > 0 && examined == unkillable => {
+        // Nobody that could be killed was among them: where somebody was marked all the same, what says so was misread.
+        (None, Some(Close { examined, unkillable, .. }))
+            if examined > 0 && examined == unkillable && !marked =>
+        {
             Some(Ballot { examined, unkillable, computed: false })
         }
         (None, _) => None,

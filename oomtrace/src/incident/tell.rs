@@ -81,6 +81,7 @@ impl Telling<'_> {
             &run.candidates,
             run.close,
             run.decision.as_ref().and_then(|decision| decision.chosen_points),
+            mark.is_some(),
             session,
             &mut missing,
         );

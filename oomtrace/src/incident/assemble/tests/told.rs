@@ -303,6 +303,19 @@ fn a_decision_that_cannot_be_true_is_not_told() {
     assert_eq!(unlikely.victims[0].points, Some(8010), "computed, where the kernel's own cannot be");
 }
 
+/// Guards against a ballot of unkillable tasks alone where somebody died: it was misread, so it is left out, with a reason.
+#[test]
+fn a_victim_was_killable() {
+    let mut assembler = assembler(Tier::Trampoline);
+    let mut kernel = Kernel::run(7, 100);
+    feed(&mut assembler, [kernel.decision(8), kernel.mark(8, true)]);
+    let Record::Close(key, close) = kernel.close(1, 1) else { unreachable!() };
+    let events = feed(&mut assembler, [Record::Close(key, Close { examined: 2, unkillable: 2, ..close })]);
+    let [incident] = closed(&events)[..] else { panic!("{events:?}") };
+    assert_eq!((incident.victims.len(), incident.ballot), (1, None));
+    assert!(incident.missing.contains_key("ballot") && incident.missing.contains_key("candidates"));
+}
+
 /// Guards an incident in which nobody could be killed: it says so, with the limits of what ran out and who asked.
 #[test]
 fn nobody_to_kill_is_an_incident() {
