@@ -92,6 +92,12 @@ impl Forker {
         self.tell(&join(cgroup)?).map(drop)
     }
 
+    /// Has it be root of a user namespace of its own, as the user `outside` that it is.
+    pub fn enter_user_namespace(&mut self, outside: u32) -> Result<()> {
+        self.tell(&Order::Unshare(libc::CLONE_NEWUSER.cast_unsigned().into()))?;
+        self.tell(&Order::MapUser { inside: 0, outside }).map(drop)
+    }
+
     /// Has it make children that sleep. An error if it cannot make all of them.
     pub fn hold(&mut self, call: Call, count: u64) -> Result<()> {
         let tally = self.tell(&Order::Hold { call, count })?;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Needs, Scenario};
 use crate::bench::usage::activity;
 use crate::fork::call::Call;
-use crate::fork::cause::threads_of_machine;
+use crate::fork::cause::{DESCRIPTOR, TABLE_LIMIT, threads_of_machine};
 use crate::fork::forker::Forker;
 use crate::fork::ground::Ground;
 use crate::fork::order::Order;
@@ -65,9 +65,6 @@ const fn storm(cause: &'static str, errno: i32, name: &'static str) -> Storm {
 const UTS: u64 = libc::CLONE_NEWUTS as u64;
 /// The least `kernel.pid_max` of a small machine, and some more than so many ids.
 const IDS: u64 = 301;
-/// A descriptor, and a table that has no room for it (fs.nr_open).
-const DESCRIPTOR: i32 = 200;
-const TABLE: u64 = 64;
 /// How many threads more than may be there are.
 const TOO_MANY: u64 = 5;
 
@@ -183,8 +180,7 @@ fn prepare(
             }
             "namespace_limit" => {
                 forker.tell(&Order::Become(user))?;
-                forker.tell(&Order::Unshare(libc::CLONE_NEWUSER.cast_unsigned().into()))?;
-                forker.tell(&Order::MapUser { inside: 0, outside: user })?;
+                forker.enter_user_namespace(user)?;
                 let file = "/proc/sys/user/max_uts_namespaces".into();
                 forker.tell(&Order::Write { file, text: "0".to_owned() })?;
             }
@@ -200,7 +196,7 @@ fn prepare(
         anyhow::Ok(Some(setting))
     };
     let setting = match storm.cause {
-        "fd_limit" => set("fs/nr_open", TABLE)?,
+        "fd_limit" => set("fs/nr_open", TABLE_LIMIT)?,
         "threads_max" => set("kernel/threads-max", threads_of_machine()?.saturating_sub(TOO_MANY))?,
         "pid_max" => set("kernel/pid_max", IDS)?,
         _ => None,

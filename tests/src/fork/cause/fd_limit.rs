@@ -66,7 +66,7 @@ pub const TABLE: Case = Case {
 
 /// How many there may be usually.
 const HARD: u64 = 256;
-/// The number of a descriptor that the forker has.
-const DESCRIPTOR: i32 = 200;
+/// The number of a descriptor that takes a large table.
+pub const DESCRIPTOR: i32 = 200;
 /// The least that `fs.nr_open` can be (`sysctl_nr_open_min`, fs/file.c).
-const TABLE_LIMIT: u64 = 64;
+pub const TABLE_LIMIT: u64 = 64;

@@ -136,8 +136,7 @@ fn file(name: &str) -> PathBuf {
 /// Has the forker be root of a user namespace, and nobody outside.
 fn become_root_of(forker: &mut Forker, user: u32) -> Result<()> {
     forker.tell(&Order::Become(user))?;
-    forker.tell(&Order::Unshare(libc::CLONE_NEWUSER as u64))?;
-    forker.tell(&Order::MapUser { inside: 0, outside: user }).map(drop)
+    forker.enter_user_namespace(user)
 }
 
 fn refuse(forker: &mut Forker, call: Call, times: u64) -> Result<Truth> {

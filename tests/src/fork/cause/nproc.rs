@@ -30,7 +30,7 @@ pub const NAMESPACE: Case = Case {
         let (mut forker, user) = unprivileged(ground, "nproc-forker")?;
         let outer = namespace(forker.who.pid, "user")?;
         // A limit that held by now would go on to hold for the user outside: see OWNER.
-        enter(&mut forker, user)?;
+        forker.enter_user_namespace(user)?;
         forker.tell(&limit(LIMIT))?;
         let namespace =
             if ground.machine.is_at_least(5, 14) { namespace(forker.who.pid, "user")? } else { outer };
@@ -47,7 +47,7 @@ pub const OWNER: Case = Case {
     provoke: |ground, times| {
         let (mut forker, user) = limited(ground, "nproc-forker", LIMIT)?;
         let outer = namespace(forker.who.pid, "user")?;
-        enter(&mut forker, user)?;
+        forker.enter_user_namespace(user)?;
         forker.tell(&limit(HARD))?;
         refuse(
             &mut forker,
@@ -106,13 +106,6 @@ fn limited(ground: &Ground<'_>, name: &str, processes: u64) -> Result<(Forker, u
 
 fn limit(soft: u64) -> Order {
     Order::Limit { resource: libc::RLIMIT_NPROC, soft, hard: HARD }
-}
-
-/// Has the forker be root of a user namespace of its own.
-fn enter(forker: &mut Forker, user: u32) -> Result<()> {
-    let flags = libc::CLONE_NEWUSER.cast_unsigned().into();
-    forker.tell(&Order::Unshare(flags))?;
-    forker.tell(&Order::MapUser { inside: 0, outside: user }).map(drop)
 }
 
 /// Has the forker, whose own limit it is, have all the processes that it may, and fail.

@@ -7,7 +7,7 @@ use super::kitchen::Kitchen;
 use super::pot::Pot;
 use super::recipe::Recipe;
 use crate::fork::call::Call;
-use crate::fork::cause::MAPPING;
+use crate::fork::cause::{DESCRIPTOR, MAPPING};
 use crate::fork::forker::{Forker, join};
 use crate::fork::order::Order;
 use crate::fork::truth::{Level, namespace};
@@ -18,8 +18,6 @@ const LEAST_PID_MAX: u64 = 301;
 const FIRST_ID: u64 = 300;
 /// Some more than that.
 const FEW_IDS: u64 = 12;
-/// A descriptor that takes a large table.
-const DESCRIPTOR: i32 = 200;
 /// How many namespaces are more than are asked for.
 const FEW_NAMESPACES: u64 = 16;
 
@@ -98,8 +96,7 @@ impl Kitchen<'_> {
             && recipe.has(Ingredient::Execution)
             && recipe.has(Ingredient::DeadNamespace);
         if recipe.has(Ingredient::Namespaces) || needs_rights {
-            forker.tell(&Order::Unshare(libc::CLONE_NEWUSER as u64))?;
-            forker.tell(&Order::MapUser { inside: 0, outside })?;
+            forker.enter_user_namespace(outside)?;
         }
         if let Some(state) = recipe.state(Ingredient::Namespaces) {
             let limit = if state == State::Reached { 0 } else { FEW_NAMESPACES };

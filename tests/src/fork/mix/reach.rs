@@ -6,7 +6,7 @@ use super::ingredient::{Ingredient, State};
 use super::kitchen::Kitchen;
 use super::pot::Pot;
 use super::recipe::Recipe;
-use crate::fork::cause::{promised_memory, threads_of_machine};
+use crate::fork::cause::{TABLE_LIMIT, promised_memory, threads_of_machine};
 use crate::fork::order::Order;
 use crate::fork::state::{Policy, schedule};
 use crate::fork::truth::{Level, namespace};
@@ -17,7 +17,7 @@ const FEW_THREADS: u64 = 30;
 /// How many processes a user may have at most.
 const TASKS: u64 = 100;
 /// The limits that forbid and allow a large table of descriptors.
-pub const TABLE: (u64, u64) = (64, 256);
+pub const TABLE: (u64, u64) = (TABLE_LIMIT, 256);
 
 impl Kitchen<'_> {
     /// Lets every limit be reached, or nearly.
