@@ -38,6 +38,8 @@ pub enum RecordKind {
     PidsLevel = 16,
     /// [`ForkHost`]: what the machine as a whole has of what forks take. Userspace makes it.
     ForkHost = 17,
+    /// [`PidsRefused`]: how many forks a cgroup refused. Userspace makes it.
+    PidsRefused = 18,
 }
 
 impl RecordKind {
@@ -65,7 +67,8 @@ impl RecordKind {
     /// The kind that a record's header names, if this version knows it.
     #[must_use]
     pub fn from_raw(raw: u16) -> Option<Self> {
-        Self::ALL.into_iter().chain([Self::KernelLog, Self::ForkHost]).find(|kind| *kind as u16 == raw)
+        let made_by_userspace = [Self::KernelLog, Self::ForkHost, Self::PidsRefused];
+        Self::ALL.into_iter().chain(made_by_userspace).find(|kind| *kind as u16 == raw)
     }
 }
 
@@ -981,6 +984,42 @@ record! {
         /// What `vm.overcommit_ratio` is of: its MemTotal without its Hugetlb (`vm_commit_limit()`, mm/util.c).
         pub memory_bytes: u64,
     } size 88
+}
+
+/// Bits of [`PidsRefused::present`].
+pub mod pids_refused {
+    /// The cgroup whose tasks forked is known.
+    pub const CGROUP: u32 = 1;
+    /// The cgroup whose limit it was is known.
+    pub const LIMIT_AT: u32 = 1 << 1;
+    /// `limit` is known.
+    pub const LIMIT: u32 = 1 << 2;
+    /// `usage` is known.
+    pub const USAGE: u32 = 1 << 3;
+    /// `count` is what a cgroup counted; without it, it is one, which the kernel log tells.
+    pub const COUNTED: u32 = 1 << 4;
+}
+
+record! {
+    /// Forks that a cgroup refused, as it counts them itself (`pids.events`): for where no program sees forks. The paths of both
+    /// cgroups follow, without a NUL. Userspace makes these records, so that a recording has them. It is no part of a run: in its
+    /// header trigger, beginning and number are 0.
+    pub struct PidsRefused {
+        /// Kind [`RecordKind::PidsRefused`], and the size with both paths.
+        pub header: Header,
+        /// What is known (bits of [`pids_refused`]).
+        pub present: u32,
+        /// Bytes of the first path: of the cgroup whose tasks forked. The rest is the path of the one whose limit it was.
+        pub cgroup_len: u32,
+        /// How many were refused since it was last told.
+        pub count: u64,
+        /// How long ago that was, ns; 0: never.
+        pub window_ns: u64,
+        /// That one's `pids.max`.
+        pub limit: u64,
+        /// Its `pids.current`.
+        pub usage: u64,
+    } size 72
 }
 
 /// Addresses of variables of the kernel's that the programs read as a fork fails; 0: not known. Userspace finds them in the

@@ -165,6 +165,14 @@ pub struct FilterArgs {
     pub kind: Vec<Kind>,
 }
 
+impl FilterArgs {
+    /// Whether something of this kind can be shown at all.
+    #[must_use]
+    pub fn takes(&self, kind: Kind) -> bool {
+        self.kind.is_empty() || self.kind.contains(&kind)
+    }
+}
+
 /// What can be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {

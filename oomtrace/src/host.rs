@@ -4,6 +4,7 @@ pub mod container;
 pub mod forking;
 pub mod meminfo;
 pub mod names;
+pub mod pids;
 pub mod unit;
 pub mod zoneinfo;
 

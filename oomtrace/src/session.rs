@@ -26,6 +26,9 @@ pub struct Session {
     /// Whether the stream has the kernel log's messages too.
     #[serde(default)]
     pub kmsg: bool,
+    /// Whether it has what cgroups counted of forks that they refused: then the log is no more than a hint at these.
+    #[serde(default)]
+    pub pids_events: bool,
 }
 
 /// Where a line comes from.
@@ -38,6 +41,8 @@ pub enum Source {
     Replay,
     /// The kernel log alone: the programs in the kernel did not see it.
     Kmsg,
+    /// A cgroup's own count: no program in the kernel could have seen it.
+    Cgroup,
 }
 
 #[cfg(test)]
@@ -62,6 +67,7 @@ pub(crate) mod tests {
             kernel_rss: KernelRss::Count,
             missing: BTreeMap::new(),
             kmsg: false,
+            pids_events: false,
         }
     }
 }

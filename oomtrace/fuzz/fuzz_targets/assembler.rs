@@ -78,6 +78,7 @@ impl Teller {
             What::ForkFailure(failure) => Record::ForkFailure(key, Box::new(failure.failure())),
             What::PidsLevel(level) => Record::PidsLevel(key, Box::new(level.level())),
             What::ForkHost(host) => Record::ForkHost(key, Box::new(host.host())),
+            What::PidsRefused(refused) => Record::PidsRefused(key, Box::new(refused.refused())),
             What::AllocFailure(failure) => Record::AllocFailure(key, Box::new(failure.failure())),
             What::Candidate(candidate) => Record::Candidate(key, Box::new(candidate.candidate())),
             What::Zone(zone) => Record::Zone(key, Box::new(zone.zone())),

@@ -2,7 +2,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use oomtrace::record::{
-    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Link, Mark, Mm, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Node, Zone, AllocFailure, Failing, ForkFailure, ForkHost, PidNamespace, PidsLevel, Promises, Site, UserLevel,
+    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Link, Mark, Mm, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Node, Zone, AllocFailure, Failing, ForkFailure, ForkHost, PidNamespace, PidsLevel, PidsRefused, Promises, Site, UserLevel,
 };
 
 use crate::session::{AnySession, figure, name};
@@ -87,6 +87,7 @@ pub enum What {
     ForkFailure(Box<AnyFork>),
     PidsLevel(Box<AnyPids>),
     ForkHost(AnyForkHost),
+    PidsRefused(AnyPidsRefused),
 }
 
 /// Which run of the OOM killer a record belongs to, and when it was made.
@@ -621,6 +622,35 @@ impl AnyForkHost {
             overcommit_memory: self.overcommit_memory.map(u32::from),
             commit: self.commit,
             memory_bytes: self.memory_bytes,
+        }
+    }
+}
+
+/// What a cgroup refused.
+#[derive(Arbitrary, Debug)]
+pub struct AnyPidsRefused {
+    cgroup: Option<bool>,
+    above: Option<bool>,
+    limit: Option<u64>,
+    usage: Option<u64>,
+    count: u64,
+    window_ns: u64,
+    counted: bool,
+}
+
+impl AnyPidsRefused {
+    /// The record's content.
+    #[must_use]
+    pub fn refused(&self) -> PidsRefused {
+        let path = |deep: bool| if deep { "/a/b" } else { "/a" }.to_owned();
+        PidsRefused {
+            cgroup: self.cgroup.map(path),
+            limit_at: self.above.map(path),
+            limit: self.limit,
+            usage: self.usage,
+            count: self.count,
+            window_ns: self.window_ns,
+            counted: self.counted,
         }
     }
 }

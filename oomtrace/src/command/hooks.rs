@@ -9,7 +9,10 @@ use std::{
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::follow::{self, Log};
+use super::{
+    follow::{self, Log},
+    pids_events::{self, PidsEvents},
+};
 use crate::{
     cli::HooksArgs,
     host::Host,
@@ -34,6 +37,9 @@ pub fn run(args: &HooksArgs) -> anyhow::Result<()> {
     let mut attached = load::attach(&options, || {})?;
     let kernel_rss = text::of(&mut attached);
     attached.roles.push(follow::status(&Log::open(true)));
+    if !attached.shows_forks() {
+        attached.roles.push(pids_events::status(&PidsEvents::begin()));
+    }
     let text = if args.json {
         let mut text = serde_json::to_string_pretty(&json!({
             "schema": "oomtrace/1",

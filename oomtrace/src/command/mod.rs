@@ -3,7 +3,9 @@
 mod aside;
 mod follow;
 mod hooks;
+mod pids_events;
 mod reconcile;
+
 mod replay;
 mod ring;
 mod schema;

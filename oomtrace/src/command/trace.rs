@@ -15,15 +15,13 @@ use tokio::{
 };
 
 use super::{
-    aside,
-    follow::{self, Followed},
-    reconcile,
+    aside, follow, pids_events, reconcile,
     ring::{Ring, watch},
     shown::{Counts, Shown, until},
     witness::Witness,
 };
 use crate::{
-    cli::TraceArgs,
+    cli::{Kind, TraceArgs},
     host::{self, Host, names::Names},
     incident::{Assembler, LOGGED, TRIGGER_CMDLINE, VICTIMS_CMDLINE},
     kernel::{
@@ -73,7 +71,10 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     })?;
     // Not before: locked memory cannot be given back, and loading takes more than tracing does.
     survive();
-    let session = session(host, &mut attached, &witness.log);
+    if !attached.shows_forks() && args.filter.takes(Kind::Fork) {
+        witness.watch_pids_events();
+    }
+    let session = session(host, &mut attached, &witness);
     let logger =
         args.verbose.then(|| EbpfLogger::init_with_logger(&mut attached.ebpf, KernelLog)).transpose();
     let logger = logger.context("The kernel programs' log cannot be read")?;
@@ -81,8 +82,12 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let mut assembler = Assembler::new(session, Source::Ebpf);
     let mut shown = Shown::start(args.output, &args.filter, false, LimitsCheck::here(), Some(Names::here()))?;
     let roles = attached.roles.iter().map(|role| (role.role, role.hooks.clone()));
-    let hooks =
-        roles.chain(witness.log.is_ok().then(|| (follow::ROLE, vec![follow::HOOK.to_owned()]))).collect();
+    let witnesses = [
+        witness.log.is_ok().then_some((follow::ROLE, follow::HOOK)),
+        witness.pids_events.is_ok().then_some((pids_events::ROLE, pids_events::HOOK)),
+    ];
+    let witnesses = witnesses.into_iter().flatten().map(|(role, hook)| (role, vec![hook.to_owned()]));
+    let hooks = roles.chain(witnesses).collect();
     shown.armed(&mut assembler, hooks, host::boot_ns(), host::wall_clock_offset_ns());
 
     let mut ring = Ring::new(&mut attached)?;
@@ -117,6 +122,9 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
             }
             () = follow::ready(&mut witness.log, urgent) => {
                 witness.read(&mut assembler, &mut shown, recorder.as_ref());
+            }
+            () = pids_events::ready(&witness.pids_events) => {
+                witness.refused(&mut assembler, &mut shown, recorder.as_ref());
             }
             () = reconcile::due(witness.count.as_ref()) => {
                 witness.look(&ring, &mut assembler, &mut shown, recorder.as_ref());
@@ -160,7 +168,8 @@ fn summary(begun: Instant, counts: Counts) {
 }
 
 /// What the kernel tells of itself, for as long as this run lasts.
-fn session(host: Host, attached: &mut Attached, followed: &Followed) -> Session {
+fn session(host: Host, attached: &mut Attached, witness: &Witness) -> Session {
+    let followed = &witness.log;
     let kernel_rss = text::of(attached);
     let mut missing = BTreeMap::new();
     for role in &attached.roles {
@@ -189,6 +198,7 @@ fn session(host: Host, attached: &mut Attached, followed: &Followed) -> Session 
         kernel_rss,
         missing,
         kmsg: followed.is_ok(),
+        pids_events: witness.pids_events.is_ok(),
     }
 }
 

@@ -1,14 +1,19 @@
-//! What is held against the ring: the kernel's log, and its count of kills.
+//! What is held against the ring: the kernel's log, its count of kills, and the cgroups' counts of forks.
 
 use std::{path::Path, time::Instant};
 
 use super::{
     follow::{self, Followed, Log},
+    pids_events::{PidsEvents, Watching},
     reconcile::{PATIENCE, Reconcile},
     ring::Ring,
     shown::Shown,
 };
-use crate::{host, incident::Assembler, record::Recorder};
+use crate::{
+    host,
+    incident::Assembler,
+    record::{PidsRefused, Recorder, encode_pids_refused},
+};
 
 /// See the module.
 pub struct Witness {
@@ -16,18 +21,34 @@ pub struct Witness {
     pub log: Followed,
     /// The count, where the kernel tells it.
     pub count: Option<Reconcile>,
+    /// What cgroups refuse of forks, where no hook shows these; or why it is not watched.
+    pub pids_events: Watching,
 }
 
 impl Default for Witness {
     fn default() -> Self {
-        Self { log: Err("tracing has not begun".to_owned()), count: None }
+        let untold = || "tracing has not begun".to_owned();
+        Self { log: Err(untold()), count: None, pids_events: Err(untold()) }
     }
 }
 
 impl Witness {
     /// Begins now: to be called as soon as kills are seen.
     pub fn begin(log: bool) -> Self {
-        Self { log: Log::open(log), count: Reconcile::begin(Path::new("/")) }
+        let pids_events = Err("forks are not to be told, or a hook shows them".to_owned());
+        Self { log: Log::open(log), count: Reconcile::begin(Path::new("/")), pids_events }
+    }
+
+    /// Begins to watch what cgroups refuse of forks.
+    pub fn watch_pids_events(&mut self) {
+        self.pids_events = PidsEvents::begin();
+    }
+
+    /// Tells what cgroups have refused.
+    pub fn refused(&mut self, assembler: &mut Assembler, shown: &mut Shown, recorder: Option<&Recorder>) {
+        if let Ok(events) = &mut self.pids_events {
+            tell(events.moved(), assembler, shown, recorder);
+        }
     }
 
     /// Reads a batch of the log.
@@ -71,6 +92,11 @@ impl Witness {
         {
             follow::given_up(&mut self.log, &error);
         }
+        if let Ok(events) = &mut self.pids_events {
+            for cgroup in assembler.refusing() {
+                tell(events.logged(&cgroup), assembler, shown, recorder);
+            }
+        }
     }
 
     /// Has the count looked at soon, if something was reported or lost.
@@ -112,6 +138,9 @@ impl Witness {
     ) {
         ring.drain(assembler, shown, recorder);
         self.read_by(Log::read_all, assembler, shown, recorder);
+        if let Ok(events) = &mut self.pids_events {
+            tell(events.all(), assembler, shown, recorder);
+        }
         self.look(ring, assembler, shown, recorder);
         let suspicious = |count: &Option<Reconcile>| count.as_ref().is_some_and(Reconcile::is_suspicious);
         let begun = Instant::now();
@@ -122,5 +151,18 @@ impl Witness {
         if suspicious(&self.count) {
             self.look(ring, assembler, shown, recorder);
         }
+    }
+}
+
+fn tell(
+    refused: Vec<PidsRefused>,
+    assembler: &mut Assembler,
+    shown: &mut Shown,
+    recorder: Option<&Recorder>,
+) {
+    for refused in refused {
+        let boot_ns = host::boot_ns();
+        let record = encode_pids_refused(&refused, boot_ns);
+        shown.take(assembler, recorder, record, boot_ns, host::wall_clock_offset_ns());
     }
 }

@@ -49,6 +49,8 @@ pub struct Assembler {
     cmdlines: Cmdlines,
     failures: Failures,
     forks: Forks,
+    /// Cgroups that refused a fork, by the log.
+    refusing: Vec<String>,
     /// Calls of `out_of_memory()` without a decision when the last incident was told.
     undecided: u32,
     kins: Kins,
@@ -78,6 +80,7 @@ impl Assembler {
             cmdlines: Cmdlines::default(),
             failures: Failures::default(),
             forks: Forks::default(),
+            refusing: Vec::new(),
             undecided: 0,
             kins: Kins::default(),
             log: Log::default(),
@@ -144,6 +147,10 @@ impl Assembler {
         }
         if let Record::ForkHost(_, host) = record {
             self.forks.host = Some(*host);
+            return events;
+        }
+        if let Record::PidsRefused(_, refused) = record {
+            events.push(self.forks_refused(&key, &refused, wall_clock_offset_ns));
             return events;
         }
         if let Record::ForkFailure(_, failure) = record {

@@ -9,14 +9,17 @@ use oomtrace_ebpf::FORK_KINDS;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use self::cause::{Evidence, Found};
+use self::{
+    cause::{Evidence, Found},
+    errno::EAGAIN,
+};
 use super::{
     chain::Chain,
     missing::{self, NO_CHAIN, UNREAD, lacking, note},
     repeats::{News, Repeats, Series},
     types::{Command, Common, Kinship, Place, SchemaName},
 };
-use crate::record::{self, ForkHost, PidsLevel, Task};
+use crate::record::{self, ForkHost, PidsLevel, PidsRefused, Task};
 
 /// Kinds of failures that are remembered, at most: as many as the kernel half's map holds.
 const REMEMBERED: usize = FORK_KINDS as usize;
@@ -129,6 +132,8 @@ pub enum Proof {
     Hook,
     /// From what the limits and counts were as it failed.
     State,
+    /// From the cgroup's own count of what it refused (`pids.events`).
+    Count,
     /// From the kernel log.
     Log,
 }
@@ -296,18 +301,17 @@ impl Forks {
     }
 }
 
-/// What the kernel log tells of the first fork that a cgroup refused.
-pub(super) fn rejected(path: String, common: Common) -> ForkFailure {
-    const UNHOOKED: &str =
-        "no hook shows forks in this tier; the kernel log has the first that a cgroup refuses";
+/// What is told of forks that a cgroup refused where no hook shows them.
+pub(super) fn refused(refused: &PidsRefused, common: Common) -> ForkFailure {
+    const UNHOOKED: &str = "no hook shows forks in this tier, only how many a cgroup refuses";
+    const UNCOUNTED: &str = "the kernel log has the first fork that a cgroup refuses, and nothing more of it";
+    const OTHERS: &str = "the kernel counts by the limit, and not by who forks";
+    const ROOM: &str = "no level was full any more when it was looked at";
+    let reason = |counted: &'static str| if refused.counted { counted } else { UNCOUNTED };
     let mut missing = BTreeMap::new();
     let unhooked = [
-        "errno",
         "making",
         "clone_flags",
-        "limit",
-        "usage",
-        "limit_at",
         "task.pid",
         "task.tid",
         "task.ppid",
@@ -320,25 +324,41 @@ pub(super) fn rejected(path: String, common: Common) -> ForkFailure {
         "task.cmdline",
     ];
     missing::all(&mut missing, unhooked, UNHOOKED);
+    let room = [
+        ("limit", refused.limit.is_none()),
+        ("usage", refused.usage.is_none()),
+        ("limit_at", refused.limit_at.is_none()),
+    ];
+    missing::all(&mut missing, lacking(room), reason(ROOM));
+    missing::all(&mut missing, lacking([("task.cgroup", refused.cgroup.is_none())]), reason(OTHERS));
+    let depth = |above: &str, own: &str| {
+        let below = own.strip_prefix(above)?;
+        u32::try_from(below.matches('/').count()).ok()
+    };
     ForkFailure {
         schema: SchemaName::V1,
         r#type: ForkFailureTag::ForkFailure,
         common,
-        errno: None,
-        errno_name: None,
+        // pids_try_charge() (kernel/cgroup/pids.c) has no other.
+        errno: Some(EAGAIN),
+        errno_name: errno::name(EAGAIN),
         cause: ForkCause::PidsMax,
-        proof: Proof::Log,
+        proof: if refused.counted { Proof::Count } else { Proof::Log },
         making: None,
         clone_flags: None,
-        limit: None,
-        usage: None,
+        limit: refused.limit,
+        usage: refused.usage,
         limit_bytes: None,
         usage_bytes: None,
-        limit_at: None,
-        limit_depth: None,
-        task: ForkingTask { place: Place::of(Some(path)), ..ForkingTask::default() },
-        count: 1,
-        window_ns: 0,
+        limit_depth: refused
+            .limit_at
+            .as_deref()
+            .zip(refused.cgroup.as_deref())
+            .and_then(|(at, own)| depth(at, own)),
+        limit_at: refused.limit_at.clone(),
+        task: ForkingTask { place: Place::of(refused.cgroup.clone()), ..ForkingTask::default() },
+        count: refused.count,
+        window_ns: refused.window_ns,
         missing,
         lost_records: 0,
     }

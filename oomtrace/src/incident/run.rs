@@ -130,6 +130,7 @@ impl Run {
             | Record::AllocFailure(..)
             | Record::ForkFailure(..)
             | Record::ForkHost(..)
+            | Record::PidsRefused(..)
             | Record::KernelLog(..) => {}
             Record::Candidate(_, candidate) => {
                 if self.candidates.len() < MAX_CANDIDATES {

@@ -532,8 +532,7 @@ const NO_ARGUMENTS: &str = "what the call asked for (making, clone_flags) is not
 pub const SYSCALLS: &str = "sys_exit";
 const BY_SYSCALLS: &str = "every system call of every process gets slower by some 50 ns (a third of the cheapest one), and the causes \
                            are inferred";
-const NO_FORKS: &str =
-    "no hook that costs nothing shows forks in this tier; the kernel log has the first that a cgroup refuses";
+const NO_FORKS: &str = "no hook that costs nothing shows forks in this tier: what cgroups refuse is known by their own counts, and nothing else";
 
 /// Forks that fail. Each hook sees every fork, and leaves at once if it succeeded.
 pub const FORK_FAILURE: Role = Role {

@@ -8,7 +8,7 @@ use oomtrace_ebpf::{Layout, Params, recent};
 
 use super::{
     btf::Btf,
-    hooks::Tier,
+    hooks::{FORK_FAILURE, Tier},
     layout::{self, Resolved},
     mirror,
     roles::{self, RoleStatus},
@@ -46,6 +46,14 @@ pub struct Attached {
     pub roles: Vec<RoleStatus>,
     /// What is known of the kernel's types.
     pub resolved: Resolved,
+}
+
+impl Attached {
+    /// Whether a hook shows forks that fail.
+    #[must_use]
+    pub fn shows_forks(&self) -> bool {
+        self.roles.iter().any(|role| role.role == FORK_FAILURE.name && !role.hooks.is_empty())
+    }
 }
 
 /// Why the programs cannot trace here.

@@ -104,6 +104,7 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
             | Record::ForkFailure(..)
             | Record::PidsLevel(..)
             | Record::ForkHost(..)
+            | Record::PidsRefused(..)
             | Record::Relief(..)
             | Record::Struck(..)
             | Record::AllocFailure(..)

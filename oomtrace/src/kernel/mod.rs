@@ -11,7 +11,7 @@ pub mod load;
 mod memcg_files;
 mod mirror;
 pub mod missed;
-mod own;
+pub(crate) mod own;
 pub mod roles;
 pub mod symbols;
 pub mod text;

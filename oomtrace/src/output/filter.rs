@@ -4,7 +4,7 @@ use wildmatch::WildMatch;
 
 use crate::{
     cli::{FilterArgs, Kind},
-    incident::{AllocFailure, ForkFailure, Incident, Place, Victim},
+    incident::{AllocFailure, ForkFailure, Incident, Place, Proof, Victim},
 };
 
 /// See [`FilterArgs`].
@@ -16,8 +16,9 @@ pub struct Filter {
     comm: Option<WildMatch>,
     pid: Option<u32>,
     min_rss: Option<u64>,
-    /// What is shown; all if there is none.
-    kinds: Vec<Kind>,
+    /// Whether kills and failed allocations are shown, and failed forks.
+    oom: bool,
+    fork: bool,
 }
 
 impl Filter {
@@ -37,33 +38,33 @@ impl Filter {
             comm: args.comm.as_deref().map(WildMatch::new),
             pid: args.pid,
             min_rss: args.min_rss,
-            kinds: args.kind.clone(),
+            oom: args.takes(Kind::Oom),
+            fork: args.takes(Kind::Fork),
         }
     }
 
     /// Whether one victim of the incident passes every filter; without a filter, every incident does.
     #[must_use]
     pub fn passes(&self, incident: &Incident) -> bool {
-        self.takes(Kind::Oom)
-            && (self.is_none() || incident.victims.iter().any(|victim| self.passes_victim(victim)))
+        self.oom && (self.is_none() || incident.victims.iter().any(|victim| self.passes_victim(victim)))
     }
 
     /// Whether the task of a failed allocation does. Its memory is not known.
     #[must_use]
     pub fn passes_failure(&self, failure: &AllocFailure) -> bool {
         let task = &failure.task;
-        self.takes(Kind::Oom) && self.passes_process(task.pid, task.comm.as_deref(), &task.place, None)
+        self.oom && self.passes_process(task.pid, task.comm.as_deref(), &task.place, None)
     }
 
     /// Whether the task of a fork that failed does. The same.
     #[must_use]
     pub fn passes_fork(&self, failure: &ForkFailure) -> bool {
         let task = &failure.task;
-        self.takes(Kind::Fork) && self.passes_process(task.pid, task.comm.as_deref(), &task.place, None)
-    }
-
-    fn takes(&self, kind: Kind) -> bool {
-        self.kinds.is_empty() || self.kinds.contains(&kind)
+        // Where forks are counted by the limit, its cgroup is what is known.
+        let by_limit = (failure.proof == Proof::Count && task.place.cgroup.is_none())
+            .then(|| Place { cgroup: failure.limit_at.clone(), ..Place::default() });
+        let place = by_limit.as_ref().unwrap_or(&task.place);
+        self.fork && self.passes_process(task.pid, task.comm.as_deref(), place, None)
     }
 
     fn is_none(&self) -> bool {

@@ -218,21 +218,25 @@ impl Human {
     fn fork(&self, failure: &ForkFailure) -> String {
         let task = &failure.task;
         let time = self.paint(DIM, &self.time(failure.common.time));
-        let (what, name) = (self.paint(YELLOW, "FORK FAILED"), self.paint(BOLD, &name(task.comm.as_deref())));
+        let what = self.paint(YELLOW, "FORK FAILED");
+        // A cgroup's count knows no task.
+        let who = if task.comm.is_none() && task.pid.is_none() {
+            String::new()
+        } else {
+            format!("  {} (pid {})", self.paint(BOLD, &name(task.comm.as_deref())), id(task.pid))
+        };
         let place = place(&task.place).map_or_else(String::new, |place| format!("  in {place}"));
         let again = failure.window_ns > 0;
+        let count = grouped(i64::try_from(failure.count).unwrap_or(i64::MAX));
         let times = if again {
-            let count = grouped(i64::try_from(failure.count).unwrap_or(i64::MAX));
             format!(" (×{count} in {})", duration(failure.window_ns))
+        } else if failure.count > 1 {
+            format!(" (×{count})")
         } else {
             String::new()
         };
         let mut to = String::new();
-        let head = format!(
-            "{time}  {what}  {name} (pid {}){place}   {}{times}",
-            id(task.pid),
-            fork::refused(failure)
-        );
+        let head = format!("{time}  {what}{who}{place}   {}{times}", fork::refused(failure));
         self.line(&mut to, &head, COLUMN);
         if again {
             return to;

@@ -277,6 +277,7 @@ mod tests {
             rss_counters: None,
             kernel_rss: KernelRss::Unknown { reason: "no reason".to_owned() },
             missing: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
+            pids_events: false,
             kmsg: true,
         }
     }

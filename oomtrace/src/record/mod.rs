@@ -4,6 +4,7 @@ mod decode;
 mod file;
 mod fork;
 mod kernel_log;
+mod pids_refused;
 pub mod privacy;
 mod recorder;
 mod types;
@@ -12,9 +13,10 @@ pub use decode::{DecodeError, decode};
 pub use file::{FileError, Frame, Reader, Writer};
 pub use fork::{ForkFailure, ForkHost, PidNamespace, PidsLevel, Promises, Site, UserLevel};
 pub use kernel_log::encode as encode_kernel_log;
+pub use pids_refused::encode as encode_pids_refused;
 pub use recorder::{Recorder, create};
 pub use types::{
     After, AllocFailure, Allowed, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing,
-    KernelLog, Key, Kin, Level, Link, Mark, Mm, Node, Reclaim, Record, Relief, Stall, Struck, Task, Tie,
-    Whose, Zone,
+    KernelLog, Key, Kin, Level, Link, Mark, Mm, Node, PidsRefused, Reclaim, Record, Relief, Stall, Struck,
+    Task, Tie, Whose, Zone,
 };

@@ -415,6 +415,25 @@ pub struct KernelLog {
     pub text: Vec<u8>,
 }
 
+/// Forks that a cgroup of the pids controller refused, by its own count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PidsRefused {
+    /// Path of the cgroup whose tasks forked, if that is known.
+    pub cgroup: Option<String>,
+    /// Path of the cgroup whose limit it was, if that is known.
+    pub limit_at: Option<String>,
+    /// That one's `pids.max`; `None` where it could not be read.
+    pub limit: Option<u64>,
+    /// Its `pids.current`.
+    pub usage: Option<u64>,
+    /// How many were refused since it was last told.
+    pub count: u64,
+    /// How long ago that was, ns; 0: never.
+    pub window_ns: u64,
+    /// Whether that is what the cgroup counted. Else it is one, of which the kernel log tells.
+    pub counted: bool,
+}
+
 /// A record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -450,6 +469,8 @@ pub enum Record {
     PidsLevel(Key, Box<PidsLevel>),
     /// What the machine has of what forks take. Its key is no run's.
     ForkHost(Key, Box<ForkHost>),
+    /// Forks that a cgroup refused, by its count. Its key is no run's.
+    PidsRefused(Key, Box<PidsRefused>),
     /// An allocation failed. Its run is no run of the OOM killer's; a remainder's key is no run's.
     AllocFailure(Key, Box<AllocFailure>),
 }
@@ -470,6 +491,7 @@ impl Record {
             | Self::ForkFailure(key, _)
             | Self::PidsLevel(key, _)
             | Self::ForkHost(key, _)
+            | Self::PidsRefused(key, _)
             | Self::Relief(key, _)
             | Self::Cmdline(key, _)
             | Self::Struck(key, _)

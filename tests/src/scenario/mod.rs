@@ -36,6 +36,7 @@ mod oom_disabled;
 mod order2;
 mod other_kills;
 mod pidns;
+mod pids_events;
 mod podman;
 mod reader_stopped;
 mod record_replay;
@@ -58,6 +59,7 @@ use anyhow::Result;
 use crate::machine::Machine;
 use crate::size::MIB;
 use crate::stage::Stage;
+use crate::witness::cgroup::Hierarchy;
 
 /// One thing that is provoked and looked at.
 #[derive(Debug, Clone)]
@@ -83,6 +85,8 @@ pub struct Scenario {
 pub enum Needs {
     /// Wherever there is a memory controller.
     Memcg,
+    /// Where there is a controller that counts tasks.
+    Pids,
     /// Where the memory controller is in the version 2 hierarchy.
     Unified,
     /// Where Podman is installed.
@@ -138,6 +142,7 @@ pub static ALL: &[Scenario] = &[
     other_kills::SCENARIO,
     forks::SCENARIO,
     fork_storm::SCENARIO,
+    pids_events::SCENARIO,
     fork_mixtures::SCENARIO,
     relief::SCENARIO,
     stuck::SCENARIO,
@@ -164,6 +169,7 @@ impl Needs {
     pub fn describe(self) -> &'static str {
         match self {
             Self::Memcg => "any machine with a memory controller, version 1 or 2",
+            Self::Pids => "any machine with a pids controller, version 1 or 2",
             Self::Unified => "a machine with the memory controller in the version 2 hierarchy",
             Self::Podman => "a machine on which Podman is installed",
             Self::Disposable => {
@@ -182,6 +188,7 @@ impl Needs {
     pub(crate) fn unmet(self, machine: &Machine) -> Option<String> {
         let met = match self {
             Self::Memcg => machine.hierarchy.is_some(),
+            Self::Pids => Hierarchy::of("pids").is_ok_and(|hierarchy| hierarchy.is_some()),
             Self::Unified => machine.unified(),
             Self::Podman => machine.hierarchy.is_some() && machine.podman.is_some(),
             Self::Disposable => machine.disposable,

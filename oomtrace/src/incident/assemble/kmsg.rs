@@ -12,7 +12,7 @@ use crate::{
         types::Common,
     },
     kernel::hooks::Tier,
-    record::{KernelLog, Key, Mark},
+    record::{KernelLog, Key, Mark, PidsRefused},
     session::Source,
 };
 
@@ -21,6 +21,8 @@ const REPORT_NS: u64 = 250_000_000;
 /// Where runs are kept whose trigger has begun another: no thread has such an id (`PID_MAX_LIMIT`, include/linux/threads.h).
 const PARKED: u32 = 1 << 31;
 
+/// Cgroups to be looked at that are remembered, at most.
+const REFUSING: usize = 1024;
 /// How often it is told that nobody can be killed: as often as the kernel half tells it, where a hook shows it, ns.
 const NOBODY_AGAIN_NS: u64 = 1_000_000_000;
 
@@ -156,8 +158,28 @@ impl Assembler {
         if self.session.tier != Tier::Tracepoint || self.forks.hooked {
             return None;
         }
-        let common = self.common_of_log(key.boot_ns, offset_ns);
-        Some(Event::ForkFailure(Box::new(fork::rejected(path, common))))
+        if self.session.pids_events {
+            if self.refusing.len() < REFUSING {
+                self.refusing.push(path);
+            }
+            return None;
+        }
+        let refused = PidsRefused { cgroup: Some(path), count: 1, ..PidsRefused::default() };
+        Some(self.forks_refused(key, &refused, offset_ns))
+    }
+
+    /// Cgroups that refused a fork, by the kernel log, since this was asked last: their counts are to be looked at.
+    pub fn refusing(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.refusing)
+    }
+
+    /// Forks were refused, as far as is known without a hook.
+    pub(super) fn forks_refused(&mut self, key: &Key, refused: &PidsRefused, offset_ns: i64) -> Event {
+        let mut common = self.common_of_log(key.boot_ns, offset_ns);
+        if refused.counted && common.source == Source::Kmsg {
+            common.source = Source::Cgroup;
+        }
+        Event::ForkFailure(Box::new(fork::refused(refused, common)))
     }
 
     /// Kills that the kernel counted and that are accounted for, at the most.

@@ -1,6 +1,7 @@
 //! Records to incidents, case by case.
 
 mod failures;
+mod refusals;
 mod reliefs;
 mod runs;
 mod told;
