@@ -38,7 +38,7 @@ pub fn run(args: &HooksArgs) -> anyhow::Result<()> {
     let kernel_rss = text::of(&mut attached);
     attached.roles.push(follow::status(&Log::open(true)));
     if !attached.shows_forks() {
-        attached.roles.push(pids_events::status(&PidsEvents::begin()));
+        attached.roles.push(pids_events::status(&PidsEvents::offered().map(drop)));
     }
     let text = if args.json {
         let mut text = serde_json::to_string_pretty(&json!({

@@ -2,7 +2,8 @@
 //!
 //! The kernel log has the first refusal of each cgroup (`pids_event()`, kernel/cgroup/pids.c). That is what makes a cgroup worth
 //! watching; those that had refused some before are found at the start. Each is watched by inotify, so that nothing wakes
-//! oomtrace while nothing is refused; and a count that moves is read once a second at most.
+//! oomtrace while nothing is refused; and a count that moves is read once a second at most. Version 1 notifies nobody: there
+//! counts are read every second until they have not moved for a while, and then with whatever else the log has.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,6 +32,8 @@ use crate::{
 
 /// How long counts that have moved are left alone.
 const REST: Duration = Duration::from_secs(1);
+/// How long a count is looked at again and again after it has moved, where nobody is notified, ns.
+const LIVELY_NS: u64 = 10_000_000_000;
 /// Cgroups that are watched at once, at most.
 const WATCHED: usize = 1024;
 
@@ -42,6 +45,8 @@ pub struct PidsEvents {
     watched: BTreeMap<String, Watched>,
     /// Until when they are left alone.
     rest: Option<Instant>,
+    /// When they are looked at next though nobody notifies of them.
+    again: Option<Instant>,
     /// Whether it was said that there are too many.
     crowded: bool,
 }
@@ -58,18 +63,24 @@ struct Watched {
 }
 
 impl PidsEvents {
-    /// Begins to watch: what was refused so far is not told.
-    pub fn begin() -> Result<Self, String> {
+    /// Where they are, if they can be watched.
+    pub fn offered() -> Result<Pids, String> {
         if !own::sees_all_cgroups() {
             return Err("this is a namespace of cgroups, where paths are others than the kernel's".to_owned());
         }
-        let pids = Pids::find(Path::new("/"))?;
+        Pids::find(Path::new("/"))
+    }
+
+    /// Begins to watch: what was refused so far is not told.
+    pub fn begin() -> Result<Self, String> {
+        let pids = Self::offered()?;
         let refused = |error: io::Error| format!("cgroups cannot be watched: {error}");
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)
             .map_err(io::Error::from)
             .and_then(super::ring::watch)
             .map_err(refused)?;
-        let mut this = Self { pids, inotify, watched: BTreeMap::new(), rest: None, crowded: false };
+        let mut this =
+            Self { pids, inotify, watched: BTreeMap::new(), rest: None, again: None, crowded: false };
         for (cgroup, count) in this.pids.refusing() {
             this.watch(&cgroup, count);
         }
@@ -81,9 +92,17 @@ impl PidsEvents {
         if let Some(rest) = self.rest {
             tokio::time::sleep_until(rest).await;
         }
-        match self.inotify.readable().await {
-            Ok(mut guard) => guard.clear_ready(),
-            Err(_) => std::future::pending().await,
+        tokio::select! {
+            ready = self.inotify.readable() => match ready {
+                Ok(mut guard) => guard.clear_ready(),
+                Err(_) => std::future::pending().await,
+            },
+            () = async {
+                match self.again {
+                    Some(again) => tokio::time::sleep_until(again).await,
+                    None => std::future::pending().await,
+                }
+            } => {}
         }
     }
 
@@ -91,7 +110,7 @@ impl PidsEvents {
     pub fn moved(&mut self) -> Vec<PidsRefused> {
         self.rest = Some(Instant::now() + REST);
         let mut moved = BTreeSet::new();
-        let mut all = false;
+        let mut all = !self.pids.notifies();
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut events = inotify::Reader::new(self.inotify.get_ref(), &mut buffer);
         // Up to the error that says that there are no more.
@@ -102,7 +121,17 @@ impl PidsEvents {
         let concerned = |watched: &Watched| all || moved.contains(&watched.watch);
         let cgroups: Vec<_> =
             self.watched.iter().filter(|(_, own)| concerned(own)).map(|(path, _)| path.clone()).collect();
-        cgroups.iter().filter_map(|cgroup| self.look(cgroup)).collect()
+        let told = cgroups.iter().filter_map(|cgroup| self.look(cgroup)).collect();
+        self.look_again();
+        told
+    }
+
+    /// Where nobody notifies, lively ones are looked at again.
+    fn look_again(&mut self) {
+        let lively_ns = host::boot_ns().saturating_sub(LIVELY_NS);
+        let lively = |own: &Watched| own.told_ns.is_some_and(|told_ns| told_ns > lively_ns);
+        let again = !self.pids.notifies() && self.watched.values().any(lively);
+        self.again = again.then(|| Instant::now() + REST);
     }
 
     /// What all that are watched have refused since they were told of last.
@@ -116,12 +145,15 @@ impl PidsEvents {
         let known = self.watched.contains_key(cgroup);
         let counting: Vec<_> =
             upwards(cgroup).take(if self.pids.counts_by_limit() { usize::MAX } else { 1 }).collect();
-        let told: Vec<_> = counting.into_iter().filter_map(|cgroup| self.look(cgroup)).collect();
-        let gone = told.is_empty() && !known && self.pids.count(cgroup).is_none();
-        if gone {
-            // It did not live until now. What the log says is all that is left of it.
+        let mut told: Vec<_> = counting.into_iter().filter_map(|cgroup| self.look(cgroup)).collect();
+        let gone = self.crowded || self.pids.count(cgroup).is_none();
+        if gone && !known && told.is_empty() {
+            // It did not live until now, or there is no room. What the log says is all that there is of it.
             let cgroup = Some(cgroup.to_owned());
             return vec![PidsRefused { cgroup, count: 1, ..PidsRefused::default() }];
+        }
+        if !self.pids.notifies() {
+            told.extend(self.moved());
         }
         told
     }
@@ -139,6 +171,8 @@ impl PidsEvents {
             // What was refused before it was watched wakes nobody.
             now = self.pids.count(cgroup).unwrap_or(now);
         }
+        // What cannot be watched would be counted again with every look.
+        self.watched.get(cgroup)?;
         let (before, told_ns) = known.unwrap_or_default();
         let count = now.refused.checked_sub(before).filter(|count| *count > 0)?;
         let at_ns = host::boot_ns();
@@ -191,7 +225,7 @@ impl PidsEvents {
             None => {
                 self.crowded = true;
                 say!(
-                    "More than {WATCHED} cgroups refuse forks: of the rest only those are counted that the kernel log tells of."
+                    "More than {WATCHED} cgroups refuse forks: of the rest one each is told, which the kernel log has."
                 );
             }
         }
@@ -214,10 +248,10 @@ pub async fn ready(watching: &Watching) {
 }
 
 /// Whether counts can be watched, as a role.
-pub fn status(watching: &Watching) -> RoleStatus {
+pub fn status(offered: &Result<(), String>) -> RoleStatus {
     let hooks = vec![HOOK.to_owned()];
-    let (hooks, refused) = match watching {
-        Ok(_) => (hooks, Vec::new()),
+    let (hooks, refused) = match offered {
+        Ok(()) => (hooks, Vec::new()),
         Err(reason) => (Vec::new(), vec![Refusal { hooks, reason: reason.clone() }]),
     };
     RoleStatus {
@@ -225,8 +259,8 @@ pub fn status(watching: &Watching) -> RoleStatus {
         purpose: "forks that a cgroup's pids.max refuses, by the cgroup's own count, where no hook shows forks",
         hooks,
         note: "a cgroup is watched once the kernel log has its first refusal (not with --no-kmsg), or if it had refused some \
-               before; it wakes oomtrace while it refuses, once a second at most. What a cgroup refuses in its last second may \
-               be told as one, which the log has",
+               before; it wakes oomtrace while it refuses, once a second at most. In version 1 it is looked at for 10 s after that, and later \
+               refusals are told late. What a cgroup refuses in its last second may be told as one, which the log has",
         refused,
         losses: BTreeMap::new(),
     }

@@ -15,6 +15,8 @@ pub struct Pids {
     mount: PathBuf,
     /// Whether forks are counted where the limit is. Else they are counted where they are made.
     by_limit: bool,
+    /// Whether whoever watches a count is told that it moves.
+    notifies: bool,
 }
 
 /// A cgroup's count.
@@ -67,13 +69,15 @@ impl Pids {
         }
         let mount = root.join(point.trim_start_matches('/'));
         match kind {
-            "cgroup" if has("pids") => Some(Self { mount, by_limit: false }),
+            // As seen on 6.18; the files of version 1 have notified nobody since those for local events came (6.11).
+            "cgroup" if has("pids") => Some(Self { mount, by_limit: false, notifies: false }),
             "cgroup2" => {
                 let controllers = fs::read_to_string(mount.join("cgroup.controllers")).ok()?;
                 // Since 6.11, unless the old way was asked for (kernel/cgroup/pids.c, pids_event()): then the file for
                 // local events is there as well, and has what the other has.
                 let by_limit = !has("pids_localevents") && has_local_events(&mount);
-                controllers.split_whitespace().any(|own| own == "pids").then_some(Self { mount, by_limit })
+                let here = controllers.split_whitespace().any(|own| own == "pids");
+                here.then_some(Self { mount, by_limit, notifies: true })
             }
             _ => None,
         }
@@ -83,6 +87,12 @@ impl Pids {
     #[must_use]
     pub fn counts_by_limit(&self) -> bool {
         self.by_limit
+    }
+
+    /// Whether whoever watches a count is told that it moves (`cgroup_file_notify()`).
+    #[must_use]
+    pub fn notifies(&self) -> bool {
+        self.notifies
     }
 
     fn folder(&self, cgroup: &str) -> PathBuf {
