@@ -3,6 +3,7 @@
 //! QEMU 10 or newer is wanted: under TCG, 7.2 panics guests at random in their early boot.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -27,16 +28,20 @@ pub struct Qemu {
 
 impl Qemu {
     /// A command that starts it; the caller adds the machine. It is killed when the thread that starts it ends, so
-    /// that no guest outlives us.
-    pub fn command(&self) -> Command {
-        let mut command = match process::find("setpriv") {
-            Some(setpriv) => {
-                let mut command = Command::new(setpriv);
-                command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program);
-                command
-            }
-            None => Command::new(&self.program),
-        };
+    /// that no guest outlives us. A patient one takes what time others leave.
+    pub fn command(&self, patient: bool) -> Command {
+        let mut words: Vec<OsString> = Vec::new();
+        if patient {
+            words.extend(["nice", "-n", "19"].map(Into::into));
+        }
+        if let Some(setpriv) = process::find("setpriv") {
+            words.push(setpriv.into());
+            words.extend(["--pdeathsig", "KILL", "--"].map(Into::into));
+        }
+        words.push((&self.program).into());
+        let mut words = words.into_iter();
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
         if let Some(root) = &self.root {
             let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|dir| root.join(dir));
             // Our cache's path cannot contain a colon that separates two folders: apt would have refused it.
@@ -62,7 +67,7 @@ impl Qemu {
 
     fn probe(program: PathBuf, root: Option<PathBuf>) -> Result<Self> {
         let mut qemu = Self { program, root, version: String::new() };
-        let text = process::output(qemu.command().arg("--version"))?;
+        let text = process::output(qemu.command(false).arg("--version"))?;
         let Some(version) = parse_version(&text) else {
             bail!("{} does not tell its version", qemu.program.display());
         };

@@ -5,9 +5,10 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::fields::Fields;
 use super::table::{Cell, Status, parse};
@@ -298,7 +299,7 @@ pub fn guests(built: &Built, choice: &Choice, jobs: usize) -> Result<Vec<Cell>> 
     let folder = workspace::target_dir().join("test");
     let concerned = |plan: &&Plan| plan.only(choice).is_none_or(|only| !only.is_empty());
     let plans: Vec<_> = PLANS.iter().filter(concerned).collect();
-    let cells = vm::for_each(&plans, jobs, |plan| {
+    let run = |plan: &&Plan| {
         let artifacts = plan.artifacts(&folder);
         // Results of an earlier run must not pass for this one's.
         if artifacts.exists() {
@@ -312,6 +313,16 @@ pub fn guests(built: &Built, choice: &Choice, jobs: usize) -> Result<Vec<Cell>> 
         let label = format!("Linux {}{}", guest.kernel.version, plan.special());
         let report = progress::step(&label, || guest.run(&machine, &Output::Capture));
         Ok(outcome(plan, choice, &artifacts, &report))
+    };
+    // Guests with exact times run beside the others, and take what these leave of the processors while they wait.
+    let (patient, others): (Vec<_>, Vec<_>) =
+        plans.into_iter().partition(|plan| plan.purpose == Purpose::Times);
+    let cells = thread::scope(|scope| {
+        let beside = scope.spawn(|| vm::for_each(&patient, 1, run));
+        let mut cells = vm::for_each(&others, jobs, run);
+        let panicked = |_| vec![Err(anyhow!("the thread of the guests with exact times panicked"))];
+        cells.extend(beside.join().unwrap_or_else(panicked));
+        cells
     });
     cells.into_iter().collect::<Result<Vec<_>>>().map(|cells| cells.into_iter().flatten().collect())
 }
