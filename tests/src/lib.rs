@@ -34,6 +34,7 @@ pub mod ftrace;
 pub mod fuse;
 pub mod hoard;
 pub mod incident;
+pub mod inject;
 pub mod kin;
 pub mod lines;
 pub mod machine;

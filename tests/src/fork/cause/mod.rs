@@ -4,6 +4,7 @@ mod deadline_policy;
 mod exec_in_progress;
 mod fatal_signal;
 mod fd_limit;
+mod injected;
 mod memcg_kmem;
 mod namespace_limit;
 mod near_miss;
@@ -95,6 +96,8 @@ pub static CASES: &[Case] = &[
     near_miss::SIGNALS,
     fatal_signal::COPYING,
     fatal_signal::WAITING,
+    injected::MEMORY,
+    injected::OTHER,
     // What concerns the whole machine.
     namespace_limit::OUTER,
     fd_limit::TABLE,
