@@ -18,7 +18,7 @@ use oomtrace_ebpf::{
 use crate::{
     cmdline,
     count::counted,
-    kin, memcg, pids,
+    kin, memcg, namespace, pids,
     read::{constant, copy, forget, get, into, is_error, number},
     ring::{Wake, count_lost, emit},
     run::{self, now},
@@ -53,6 +53,7 @@ struct Refusal {
 const WANTING: u64 = 1 << 4 | 1 << 11 | 1 << 12 | 1 << 23 | 1 << 24 | 1 << 28;
 
 const EAGAIN: u32 = 11;
+const ENOSPC: u32 = 28;
 
 /// The error in what a function of the kernel returned, a number or a pointer (`IS_ERR()`, include/linux/err.h), if it says
 /// that something is wanting; else 0.
@@ -119,6 +120,9 @@ extern "C" fn fork_failed(what: u64, args: u64, css: u64) -> u64 {
         memcg::send_chain(memory, u64::from(chain::VICTIM));
     }
     pids::send_pids(css);
+    if errno == ENOSPC {
+        namespace::send_namespaces(task);
+    }
     send_fork(what | u64::from(state) << 40, args, cgroup_id, first_ns, total);
     run::end();
     0

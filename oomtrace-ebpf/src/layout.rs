@@ -6,7 +6,7 @@
 //! on it is left out. That takes no branch: each would have to be cut out of the program when it is loaded, which moves all
 //! that comes behind it.
 
-use crate::record::NODE_COUNTERS;
+use crate::record::{NAMESPACE_COUNTERS, NODE_COUNTERS};
 
 /// The offset of a field that this kernel does not have, or has in another size than the programs expect.
 ///
@@ -108,6 +108,8 @@ layout! {
     pid_ns_parent: 8 = "pid_namespace"."parent";
     /// Its number.
     pid_ns_inum: 4 = "pid_namespace"."ns.inum";
+    /// How many are around it.
+    pid_ns_level: 4 = "pid_namespace"."level";
     /// What the task may do, one bit each.
     cred_cap_effective: 8 = "cred"."cap_effective";
     /// Its user, for all user namespaces together.
@@ -130,6 +132,8 @@ layout! {
     user_ns_nproc_max: 8 = "user_namespace"."rlimit_max[0]";
     /// Its number.
     user_ns_inum: 4 = "user_namespace"."ns.inum";
+    /// How many are around it.
+    user_ns_level: 4 = "user_namespace"."level";
     /// `RLIMIT_NPROC` of the process.
     signal_nproc_limit: 8 = "signal_struct"."rlim[6].rlim_cur";
     /// Private memory that can be written, pages.
@@ -144,6 +148,8 @@ layout! {
     clone_args_flags: 8 = "kernel_clone_args"."flags";
     /// Real user id in the initial user namespace.
     cred_uid: 4 = "cred"."uid";
+    /// Effective user id in the initial user namespace.
+    cred_euid: 4 = "cred"."euid";
     /// `oom_score_adj` of the process.
     signal_oom_score_adj: 2 = "signal_struct"."oom_score_adj";
     /// Number of threads.
@@ -298,6 +304,10 @@ pub struct Params {
     pub zone_reserve_movable: u64,
     /// Offsets in `pglist_data` of the counters `vm_stat[…]` that are named in [`NODE_COUNTERS`], or [`ABSENT`].
     pub node_counters: [u64; NODE_COUNTERS.len()],
+    /// Offsets in `ucounts` of the counters `ucount[…]` that are named in [`NAMESPACE_COUNTERS`], or [`ABSENT`].
+    pub namespace_counts: [u64; NAMESPACE_COUNTERS.len()],
+    /// Offsets in `user_namespace` of how high they may be: `ucount_max[…]`, or [`ABSENT`].
+    pub namespace_max: [u64; NAMESPACE_COUNTERS.len()],
     /// The bit that is set where children are not scheduled like the task (`sched_reset_on_fork`); 0: it cannot be read.
     pub reset_on_fork_mask: u32,
     /// Possible CPUs to sum per-CPU counters over; 0 where the exact sum cannot be had.
@@ -312,8 +322,8 @@ pub struct Params {
     pub orders: u32,
     /// Words of 64 nodes in a `nodemask_t`, at most [`crate::NODE_WORDS`]; 0 where they cannot be read.
     pub node_words: u32,
-    /// Keeps the size a multiple of 8.
-    pub reserved: u32,
+    /// The size of each of [`Self::namespace_counts`] and [`Self::namespace_max`]: 8 bytes, or 4 (before 5.14).
+    pub namespace_count_bytes: u32,
 }
 
 impl Params {
@@ -327,6 +337,8 @@ impl Params {
         zone_reserve_normal: ABSENT,
         zone_reserve_movable: ABSENT,
         node_counters: [ABSENT; NODE_COUNTERS.len()],
+        namespace_counts: [ABSENT; NAMESPACE_COUNTERS.len()],
+        namespace_max: [ABSENT; NAMESPACE_COUNTERS.len()],
         reset_on_fork_mask: 0,
         cpus: 0,
         reclaim_memcg_arg: NO_ARGUMENT,
@@ -334,6 +346,6 @@ impl Params {
         page_shift: 0,
         orders: 0,
         node_words: 0,
-        reserved: 0,
+        namespace_count_bytes: 0,
     };
 }

@@ -16,8 +16,9 @@ pub use record::{
     AllocFailure, Allowed, Ancestor, CMDLINE_WORDS, Candidate, Close, Cmdline, Decision, FAILURE_AGAIN_NS,
     FORK_KINDS, FORK_LEVELS, FailureCount, FailureKey, ForkFailure, ForkHost, ForkKey, Header, KernelLog,
     Kin, Level, MAX_ANCESTORS, MAX_CANDIDATES, MAX_CHILDREN, MAX_LEVELS, MAX_ORDERS, MAX_ZONES, MIRROR, Mark,
-    MmFacts, NAME_LEN, NO_LIMIT_PAGES, NODE_COUNTERS, NODE_ID, NODE_WORDS, Node, PidNamespace, PidsLevel,
-    PidsRefused, RELIEF_PATIENCE_NS, RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP, RecordKind, Relief, Struck,
-    TEXT_LEN, TaskFacts, UserLevel, Variables, Zone, chain, close, decision, failure, fork, fork_host,
-    forking, kin, level, mm, pids_refused, reclaim, relief, site, struck, task, zone,
+    MmFacts, NAME_LEN, NAMESPACE_COUNTERS, NO_LIMIT_PAGES, NODE_COUNTERS, NODE_ID, NODE_WORDS,
+    NamespaceLevel, Namespaces, Node, PidNamespace, PidsLevel, PidsRefused, RELIEF_PATIENCE_NS, RSS_ANON,
+    RSS_FILE, RSS_SHMEM, RSS_SWAP, RecordKind, Relief, Struck, TEXT_LEN, TaskFacts, UserLevel, Variables,
+    Zone, chain, close, decision, failure, fork, fork_host, forking, kin, level, mm, namespaces,
+    pids_refused, reclaim, relief, site, struck, task, zone,
 };

@@ -31,6 +31,8 @@ mod memcg;
 #[cfg(target_arch = "bpf")]
 mod mm;
 #[cfg(target_arch = "bpf")]
+mod namespace;
+#[cfg(target_arch = "bpf")]
 mod oom;
 #[cfg(target_arch = "bpf")]
 mod pids;

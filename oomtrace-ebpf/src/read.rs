@@ -35,6 +35,15 @@ pub fn into<T>(to: *mut T, base: u64, offset: u64) -> u32 {
     succeeded(unsafe { bpf_probe_read_kernel(to.cast(), size_of::<T>() as u32, from) })
 }
 
+/// The same of a number that takes so many bytes in the kernel: the lower ones of `to`, which is 0, and has 8. So it must
+/// not be negative. The verifier must know the size, and that it is not more.
+#[inline(always)]
+pub fn into_part(to: &mut i64, bytes: u32, base: u64, offset: u64) -> u32 {
+    let from = base.wrapping_add(offset) as *const core::ffi::c_void;
+    // SAFETY: `to` is ours; that the size fits is the verifier's to see; the helper checks the source and fails on a bad one.
+    succeeded(unsafe { bpf_probe_read_kernel((&raw mut *to).cast(), bytes, from) })
+}
+
 /// 1 for a helper's 0, 0 for its error (a negative number). In assembly, since the compiler would branch.
 #[inline(always)]
 pub fn succeeded(result: i64) -> u32 {

@@ -40,11 +40,13 @@ pub enum RecordKind {
     ForkHost = 17,
     /// [`PidsRefused`]: how many forks a cgroup refused. Userspace makes it.
     PidsRefused = 18,
+    /// [`Namespaces`]: how many namespaces the user of a task that forked has made.
+    Namespaces = 19,
 }
 
 impl RecordKind {
     /// Every kind that the kernel half makes, in the order of the loss counters.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Decision,
         Self::Level,
         Self::Mark,
@@ -60,6 +62,7 @@ impl RecordKind {
         Self::Allowed,
         Self::ForkFailure,
         Self::PidsLevel,
+        Self::Namespaces,
     ];
     /// Above the value of every kind.
     pub const END: u32 = 32;
@@ -942,6 +945,74 @@ record! {
         /// Name of the directory, any bytes.
         pub name: [u8; 256],
     } size 344
+}
+
+/// What is counted of each kind of namespace that a fork can make (`enum ucount_type`, include/linux/user_namespace.h), in the
+/// order in which it makes them: `copy_creds()` comes first, then `create_new_namespaces()` (kernel/nsproxy.c).
+pub const NAMESPACE_COUNTERS: [&str; 8] = [
+    "UCOUNT_USER_NAMESPACES",
+    "UCOUNT_MNT_NAMESPACES",
+    "UCOUNT_UTS_NAMESPACES",
+    "UCOUNT_IPC_NAMESPACES",
+    "UCOUNT_PID_NAMESPACES",
+    "UCOUNT_CGROUP_NAMESPACES",
+    "UCOUNT_NET_NAMESPACES",
+    "UCOUNT_TIME_NAMESPACES",
+];
+
+/// Bits of [`Namespaces::present`] and of [`NamespaceLevel::present`].
+pub mod namespaces {
+    /// `euid` is known.
+    pub const EUID: u32 = 1;
+    /// `pid_ns_depth` is known.
+    pub const PID_NS_DEPTH: u32 = 1 << 1;
+    /// Of a [`super::NamespaceLevel`]: `inum` is known.
+    pub const INUM: u32 = 1;
+    /// Of a [`super::NamespaceLevel`]: `depth` is known.
+    pub const DEPTH: u32 = 1 << 1;
+    /// Of a [`super::NamespaceLevel`]: `uid` is known.
+    pub const UID: u32 = 1 << 2;
+    /// Of a [`super::NamespaceLevel`]: the first of `counts` is known. The next bit is the second's, …
+    pub const FIRST_COUNT: u32 = 1 << 8;
+    /// Of a [`super::NamespaceLevel`]: the first of `max` is known. The next bit is the second's, …
+    pub const FIRST_MAX: u32 = 1 << 16;
+}
+
+record! {
+    /// A user namespace that counts the namespaces that a user has made.
+    pub struct NamespaceLevel {
+        /// Which of the fields were read (bits of [`namespaces`]).
+        pub present: u32,
+        /// Its number, as `/proc/PID/ns/user` shows it.
+        pub inum: u32,
+        /// How many user namespaces are around it.
+        pub depth: u32,
+        /// The user id, in the initial user namespace, whose namespaces are counted: at the first level the task's real one.
+        pub uid: u32,
+        /// How many there are (`ucounts.ucount[…]`), in the order of [`NAMESPACE_COUNTERS`]; without the one that was refused.
+        pub counts: [i64; NAMESPACE_COUNTERS.len()],
+        /// How many there may be of each user's (`user_namespace.ucount_max[…]`).
+        pub max: [i64; NAMESPACE_COUNTERS.len()],
+    } size 144
+}
+
+record! {
+    /// How many namespaces there are and may be as a fork fails with ENOSPC: what `inc_ucount()` (kernel/ucount.c) goes by. It
+    /// is of the run of a [`ForkFailure`].
+    pub struct Namespaces {
+        /// Kind [`RecordKind::Namespaces`].
+        pub header: Header,
+        /// Which of the fields were read (bits of [`namespaces`]).
+        pub present: u32,
+        /// The task's effective user id, in the initial user namespace: whose namespaces are counted.
+        pub euid: u32,
+        /// How many PID namespaces are around the one that the child was to be in.
+        pub pid_ns_depth: u32,
+        /// Keeps the size a multiple of 8.
+        pub reserved: u32,
+        /// User namespaces, from the task's own outwards.
+        pub levels: [NamespaceLevel; FORK_LEVELS],
+    } size 624
 }
 
 /// Bits of [`ForkHost::present`].

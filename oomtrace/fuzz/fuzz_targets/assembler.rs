@@ -77,6 +77,7 @@ impl Teller {
             What::Struck(struck) => Record::Struck(key, Box::new(struck.struck())),
             What::ForkFailure(failure) => Record::ForkFailure(key, Box::new(failure.failure())),
             What::PidsLevel(level) => Record::PidsLevel(key, Box::new(level.level())),
+            What::Namespaces(all) => Record::Namespaces(key, Box::new(all.namespaces())),
             What::ForkHost(host) => Record::ForkHost(key, Box::new(host.host())),
             What::PidsRefused(refused) => Record::PidsRefused(key, Box::new(refused.refused())),
             What::AllocFailure(failure) => Record::AllocFailure(key, Box::new(failure.failure())),

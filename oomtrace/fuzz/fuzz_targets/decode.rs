@@ -43,6 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
         Record::Allowed(..) => size_of::<abi::Allowed>(),
         Record::ForkFailure(..) => size_of::<abi::ForkFailure>(),
         Record::PidsLevel(..) => size_of::<abi::PidsLevel>(),
+        Record::Namespaces(..) => size_of::<abi::Namespaces>(),
         Record::ForkHost(..) => size_of::<abi::ForkHost>(),
         Record::Node(..) => size_of::<abi::Node>(),
         Record::Relief(..) => size_of::<abi::Relief>(),

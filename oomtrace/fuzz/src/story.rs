@@ -2,7 +2,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use oomtrace::record::{
-    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Link, Mark, Mm, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Node, Zone, AllocFailure, Failing, ForkFailure, ForkHost, PidNamespace, PidsLevel, PidsRefused, Promises, Site, UserLevel,
+    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Link, Mark, Mm, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Node, Zone, AllocFailure, Failing, ForkFailure, ForkHost, NamespaceLevel, Namespaces, PidNamespace, PidsLevel, PidsRefused, Promises, Site, UserLevel,
 };
 
 use crate::session::{AnySession, figure, name};
@@ -86,6 +86,7 @@ pub enum What {
     AllocFailure(Box<AnyFailure>),
     ForkFailure(Box<AnyFork>),
     PidsLevel(Box<AnyPids>),
+    Namespaces(Box<AnyNamespaces>),
     ForkHost(AnyForkHost),
     PidsRefused(AnyPidsRefused),
 }
@@ -567,6 +568,45 @@ impl AnyFork {
                 })
                 .collect(),
             remainder: self.remainder,
+        }
+    }
+}
+
+/// How many namespaces there are and may be.
+#[derive(Arbitrary, Debug)]
+pub struct AnyNamespaces {
+    euid: Option<u8>,
+    pid_depth: Option<u8>,
+    levels: [AnyNamespaceLevel; 4],
+    read: u8,
+}
+
+#[derive(Arbitrary, Debug)]
+struct AnyNamespaceLevel {
+    inum: Option<u8>,
+    depth: Option<u8>,
+    uid: Option<u8>,
+    counts: [Option<u8>; 8],
+    max: [Option<u8>; 8],
+}
+
+impl AnyNamespaces {
+    /// The record's content.
+    #[must_use]
+    pub fn namespaces(&self) -> Namespaces {
+        // Mostly the same user.
+        let user = |uid: u8| u32::from(uid % 2);
+        let level = |level: &AnyNamespaceLevel| NamespaceLevel {
+            inum: level.inum.map(u32::from),
+            depth: level.depth.map(u32::from),
+            uid: level.uid.map(user),
+            counts: level.counts.map(|count| count.map(u64::from)),
+            max: level.max.map(|max| max.map(u64::from)),
+        };
+        Namespaces {
+            euid: self.euid.map(user),
+            pid_depth: self.pid_depth.map(u32::from),
+            levels: self.levels.iter().take(usize::from(self.read % 5)).map(level).collect(),
         }
     }
 }

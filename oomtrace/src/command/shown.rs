@@ -388,6 +388,7 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::Allowed) => "allowed",
         Some(RecordKind::ForkFailure) => "fork_failure",
         Some(RecordKind::PidsLevel) => "pids_level",
+        Some(RecordKind::Namespaces) => "namespaces",
         Some(RecordKind::ForkHost) => "fork_host",
         Some(RecordKind::PidsRefused) => "pids_refused",
         Some(RecordKind::KernelLog) => "kernel_log",

@@ -270,6 +270,7 @@ impl Assembler {
         let with = fork::With {
             memory: run.as_ref().and_then(|run| run.chains.first()),
             pids: run.as_ref().map_or(&no_pids, |run| &run.pids),
+            namespaces: run.as_ref().and_then(|run| run.namespaces.as_ref()),
             command,
             kinship,
             page_bytes: host.page_bytes,

@@ -2,6 +2,7 @@
 
 mod cause;
 mod errno;
+mod namespaces;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use oomtrace_ebpf::FORK_KINDS;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use self::namespaces::NamespaceKind;
 use self::{
     cause::{Evidence, Found},
     errno::EAGAIN,
@@ -59,7 +61,7 @@ pub struct ForkFailure {
     /// What was asked for (`CLONE_*`), as the kernel encodes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clone_flags: Option<u64>,
-    /// How many there may be, of what the cause counts: tasks, threads, ids.
+    /// How many there may be, of what the cause counts: tasks, threads, ids, namespaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
     /// How many there are.
@@ -77,6 +79,14 @@ pub struct ForkFailure {
     /// How many levels that is above the task's own cgroup or namespace; 0: its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_depth: Option<u32>,
+    /// Of `namespace_limit`: which kind of namespaces the limit is of. `user.max_<kind>_namespaces` of the user namespace sets
+    /// it, unless they are `nested`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<NamespaceKind>,
+    /// Of `namespace_limit`: whether the limit is how many of them may be within each other, which nothing sets, and not how
+    /// many a user may make.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nested: Option<bool>,
     /// The task that forked.
     pub task: ForkingTask,
     /// How often this has happened since the line before about it. If more than once, the rest of the line is about the last
@@ -213,6 +223,8 @@ pub(super) struct With<'a> {
     pub memory: Option<&'a Chain>,
     /// Those of the pids controller.
     pub pids: &'a Chain<PidsLevel>,
+    /// How many namespaces there are, if that came.
+    pub namespaces: Option<&'a record::Namespaces>,
     pub command: Command,
     pub kinship: Kinship,
     pub page_bytes: u32,
@@ -229,7 +241,7 @@ impl Forks {
         common: Common,
     ) -> Option<ForkFailure> {
         self.hooked = true;
-        let With { memory, pids, command, kinship, page_bytes, cpus, mut missing } = with;
+        let With { memory, pids, namespaces, command, kinship, page_bytes, cpus, mut missing } = with;
         let name = name(failure);
         let series = Series { first_ns: failure.first_ns, total: failure.total };
         let News { count, before, continued } = self.told.news(&name, series)?;
@@ -244,7 +256,7 @@ impl Forks {
             let path = cgroup(failure, chain, pids);
             note(&mut missing, "task.cgroup", &path);
             let host = self.host.unwrap_or_default();
-            let evidence = Evidence { failure, memory: chain, pids, host, page_bytes, cpus };
+            let evidence = Evidence { failure, memory: chain, pids, namespaces, host, page_bytes, cpus };
             (evidence.find(), Place::of(path.ok()))
         };
         missing.extend(found.missing.iter().map(|(field, reason)| ((*field).to_owned(), reason.clone())));
@@ -281,6 +293,8 @@ impl Forks {
             usage_bytes: found.usage_bytes,
             limit_at: found.at,
             limit_depth: found.depth,
+            namespace: found.namespace,
+            nested: found.nested,
             task: ForkingTask {
                 pid: task.pid,
                 tid: task.tid,
@@ -356,6 +370,8 @@ pub(super) fn refused(refused: &PidsRefused, common: Common) -> ForkFailure {
             .zip(refused.cgroup.as_deref())
             .and_then(|(at, own)| depth(at, own)),
         limit_at: refused.limit_at.clone(),
+        namespace: None,
+        nested: None,
         task: ForkingTask { place: Place::of(refused.cgroup.clone()), ..ForkingTask::default() },
         count: refused.count,
         window_ns: refused.window_ns,

@@ -30,7 +30,7 @@ pub use assemble::Assembler;
 pub use cmdlines::{TRIGGER_CMDLINE, VICTIMS_CMDLINE};
 pub use event::Event;
 pub use failure::{AllocFailure, AllocFailureTag, FailedTask, FailureKind};
-pub use fork::{ForkCause, ForkFailure, ForkFailureTag, ForkingTask, Making, Proof};
+pub use fork::{ForkCause, ForkFailure, ForkFailureTag, ForkingTask, Making, NamespaceKind, Proof};
 pub use gfp::flag_names as gfp_flag_names;
 pub use logged::LOGGED;
 pub(crate) use memory::per_cpu_bound;

@@ -55,6 +55,8 @@ pub(super) struct Run {
     pub allowed: Option<record::Allowed>,
     /// Of a fork that failed: the cgroups of the pids controller.
     pub pids: Chain<record::PidsLevel>,
+    /// How many namespaces there are and may be.
+    pub namespaces: Option<record::Namespaces>,
     pub close: Option<Close>,
     /// When it ended, ns since boot.
     pub closed_ns: Option<u64>,
@@ -85,6 +87,7 @@ impl Run {
             nodes: Vec::new(),
             allowed: None,
             pids: Chain::EMPTY,
+            namespaces: None,
             close: None,
             closed_ns: None,
             records: 0,
@@ -143,6 +146,7 @@ impl Run {
             Record::Zone(_, zone) if self.zones.len() < MAX_ZONES => self.zones.push(*zone),
             Record::Node(_, node) if self.nodes.len() < MAX_ZONES => self.nodes.push(*node),
             Record::PidsLevel(_, level) => self.pids.push(*level),
+            Record::Namespaces(_, namespaces) => self.namespaces = Some(*namespaces),
             Record::Allowed(_, allowed) => self.allowed = Some(allowed),
             Record::Zone(..) | Record::Node(..) => self.records = self.records.saturating_sub(1),
         }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use oomtrace_ebpf::{
-    ABSENT, Field, Layout, MAX_ORDERS, NO_ARGUMENT, NODE_COUNTERS, NODE_WORDS, Params, RSS_ANON, RSS_FILE,
-    RSS_SHMEM, RSS_SWAP,
+    ABSENT, Field, Layout, MAX_ORDERS, NAMESPACE_COUNTERS, NO_ARGUMENT, NODE_COUNTERS, NODE_WORDS, Params,
+    RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP,
 };
 
 use super::btf::{Btf, TypeShape};
@@ -110,6 +110,7 @@ pub fn resolve(btf: &Btf, cpus: u32) -> Resolved {
         (layout.ucounts_nproc, layout.user_ns_nproc_max) = (ABSENT, ABSENT);
         missing.insert("ucounts_nproc", reason);
     }
+    let namespaces = NamespaceCounts::of(btf, &mut missing);
     let mut element = |of: &str, name: &'static str, array: u64| {
         let index = index(btf, of, name).map_err(|reason| missing.insert(name, reason)).ok();
         index.map_or(ABSENT, |index| array.saturating_add(u64::from(index) * 8))
@@ -124,13 +125,15 @@ pub fn resolve(btf: &Btf, cpus: u32) -> Resolved {
         zone_reserve_normal: element("zone_type", "ZONE_NORMAL", layout.zone_reserve),
         zone_reserve_movable: element("zone_type", "ZONE_MOVABLE", layout.zone_reserve),
         node_counters: NODE_COUNTERS.map(|name| element("node_stat_item", name, layout.pgdat_stat)),
+        namespace_counts: namespaces.counts,
+        namespace_max: namespaces.max,
+        namespace_count_bytes: namespaces.bytes,
         cpus: if can_sum { cpus } else { 0 },
         reclaim_memcg_arg: reclaim_memcg_arg(btf),
         reclaim_gfp_arg: reclaim_gfp_arg(btf),
         page_shift: crate::host::page_bytes().trailing_zeros(),
         orders: orders(btf, &layout),
         node_words: node_words(btf),
-        reserved: 0,
     };
     Resolved { layout, params, rss_counters, missing }
 }
@@ -186,6 +189,43 @@ fn nproc_index(btf: &Btf) -> Result<(), String> {
         Ok(other) => Err(format!("{NAME} is {other} instead of 0 on this kernel")),
         Err(missing) => Err(missing.to_string()),
     }
+}
+
+/// Where counts of namespaces are, and how high they may be.
+struct NamespaceCounts {
+    counts: [u64; NAMESPACE_COUNTERS.len()],
+    max: [u64; NAMESPACE_COUNTERS.len()],
+    /// The size of each.
+    bytes: u32,
+}
+
+impl NamespaceCounts {
+    /// All of one kernel are of one size.
+    fn of(btf: &Btf, missing: &mut BTreeMap<&'static str, String>) -> Self {
+        let none = [ABSENT; NAMESPACE_COUNTERS.len()];
+        let mut found = Self { counts: none, max: none, bytes: 0 };
+        for ((name, count), max) in NAMESPACE_COUNTERS.into_iter().zip(&mut found.counts).zip(&mut found.max)
+        {
+            match namespace_count(btf, name, found.bytes) {
+                Ok(place) => (*count, *max, found.bytes) = place,
+                Err(reason) => drop(missing.insert(name, reason)),
+            }
+        }
+        found
+    }
+}
+
+/// Where a counter of namespaces is, and how high it may be, and the size of both: of these `bytes`, unless that is 0.
+fn namespace_count(btf: &Btf, name: &str, bytes: u32) -> Result<(u64, u64, u32), String> {
+    let index = index(btf, "ucount_type", name)?;
+    let member = |of: &str, path: &str| btf.member(of, path).map_err(|missing| missing.to_string());
+    let count = member("ucounts", &format!("ucount[{index}].counter"))?;
+    let max = member("user_namespace", &format!("ucount_max[{index}]"))?;
+    let fits = |size: u32| matches!(size, 4 | 8) && (bytes == 0 || size == bytes);
+    if count.size != max.size || !fits(count.size) {
+        return Err(format!("{name} has {} bytes, and its limit {}", count.size, max.size));
+    }
+    Ok((count.offset.into(), max.offset.into(), count.size))
 }
 
 /// A controller's index among a task's. Another's would lead to another cgroup, which may look alike.

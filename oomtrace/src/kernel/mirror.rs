@@ -103,6 +103,7 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
             | Record::Allowed(..)
             | Record::ForkFailure(..)
             | Record::PidsLevel(..)
+            | Record::Namespaces(..)
             | Record::ForkHost(..)
             | Record::PidsRefused(..)
             | Record::Relief(..)

@@ -103,6 +103,10 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
             let raw: abi::PidsLevel = exactly(kind, bytes)?;
             Record::PidsLevel(key(&raw.header), Box::new(fork::level(&raw)))
         }
+        RecordKind::Namespaces => {
+            let raw: abi::Namespaces = exactly(kind, bytes)?;
+            Record::Namespaces(key(&raw.header), Box::new(fork::namespaces(&raw)))
+        }
         RecordKind::ForkHost => {
             let raw: abi::ForkHost = exactly(kind, bytes)?;
             Record::ForkHost(key(&raw.header), Box::new(fork::host(&raw)))

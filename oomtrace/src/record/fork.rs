@@ -1,6 +1,6 @@
 //! Records about forks that failed: what they say, and how it stands in their bytes.
 
-use oomtrace_ebpf::{self as abi, fork, fork_host, forking, level, site};
+use oomtrace_ebpf::{self as abi, NAMESPACE_COUNTERS, fork, fork_host, forking, level, namespaces, site};
 
 use super::{
     decode::{DecodeError, known, link, task},
@@ -110,6 +110,32 @@ pub struct PidsLevel {
     pub usage: Option<u64>,
     /// How many may be; `Some(None)`: any number.
     pub limit: Option<Option<u64>>,
+}
+
+/// How many namespaces there are and may be as a fork fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespaces {
+    /// The task's effective user, in the initial user namespace.
+    pub euid: Option<u32>,
+    /// How many PID namespaces are around the one that the child was to be in.
+    pub pid_depth: Option<u32>,
+    /// User namespaces, from the task's own outwards.
+    pub levels: Vec<NamespaceLevel>,
+}
+
+/// A user namespace that counts the namespaces that a user has made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NamespaceLevel {
+    /// Its number.
+    pub inum: Option<u32>,
+    /// How many user namespaces are around it.
+    pub depth: Option<u32>,
+    /// The user, in the initial user namespace; in the first level the task's real one.
+    pub uid: Option<u32>,
+    /// How many there are of each kind, in the order of [`NAMESPACE_COUNTERS`].
+    pub counts: [Option<u64>; NAMESPACE_COUNTERS.len()],
+    /// How many there may be.
+    pub max: [Option<u64>; NAMESPACE_COUNTERS.len()],
 }
 
 impl AsRef<Link> for PidsLevel {
@@ -227,6 +253,35 @@ fn promises(raw: &abi::ForkFailure) -> Promises {
         user_reserve_kbytes: raw.user_reserve_kbytes,
         admin_reserve_kbytes: raw.admin_reserve_kbytes,
         total_vm_pages: raw.total_vm_pages,
+    }
+}
+
+pub(super) fn namespaces(raw: &abi::Namespaces) -> Namespaces {
+    Namespaces {
+        euid: known(raw.present, namespaces::EUID, raw.euid),
+        pid_depth: known(raw.present, namespaces::PID_NS_DEPTH, raw.pid_ns_depth),
+        // Above the initial one there is none to read.
+        levels: raw
+            .levels
+            .iter()
+            .filter(|one| one.present & namespaces::INUM != 0)
+            .map(namespace_level)
+            .collect(),
+    }
+}
+
+fn namespace_level(raw: &abi::NamespaceLevel) -> NamespaceLevel {
+    let numbers = |first: u32, numbers: [i64; NAMESPACE_COUNTERS.len()]| {
+        std::array::from_fn(|kind| {
+            known(raw.present, first << kind, numbers[kind]).and_then(|number| u64::try_from(number).ok())
+        })
+    };
+    NamespaceLevel {
+        inum: known(raw.present, namespaces::INUM, raw.inum),
+        depth: known(raw.present, namespaces::DEPTH, raw.depth),
+        uid: known(raw.present, namespaces::UID, raw.uid),
+        counts: numbers(namespaces::FIRST_COUNT, raw.counts),
+        max: numbers(namespaces::FIRST_MAX, raw.max),
     }
 }
 

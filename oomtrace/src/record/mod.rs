@@ -11,7 +11,9 @@ mod types;
 
 pub use decode::{DecodeError, decode};
 pub use file::{FileError, Frame, Reader, Writer};
-pub use fork::{ForkFailure, ForkHost, PidNamespace, PidsLevel, Promises, Site, UserLevel};
+pub use fork::{
+    ForkFailure, ForkHost, NamespaceLevel, Namespaces, PidNamespace, PidsLevel, Promises, Site, UserLevel,
+};
 pub use kernel_log::encode as encode_kernel_log;
 pub use pids_refused::encode as encode_pids_refused;
 pub use recorder::{Recorder, create};

@@ -2,7 +2,7 @@
 
 use oomtrace_ebpf::NODE_COUNTERS;
 
-use super::fork::{ForkFailure, ForkHost, PidsLevel};
+use super::fork::{ForkFailure, ForkHost, Namespaces, PidsLevel};
 
 /// The run of the OOM killer that a record belongs to, and its place in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -467,6 +467,8 @@ pub enum Record {
     ForkFailure(Key, Box<ForkFailure>),
     /// A cgroup of the pids controller, in such a run.
     PidsLevel(Key, Box<PidsLevel>),
+    /// How many namespaces there are and may be, in such a run.
+    Namespaces(Key, Box<Namespaces>),
     /// What the machine has of what forks take. Its key is no run's.
     ForkHost(Key, Box<ForkHost>),
     /// Forks that a cgroup refused, by its count. Its key is no run's.
@@ -490,6 +492,7 @@ impl Record {
             | Self::Allowed(key, _)
             | Self::ForkFailure(key, _)
             | Self::PidsLevel(key, _)
+            | Self::Namespaces(key, _)
             | Self::ForkHost(key, _)
             | Self::PidsRefused(key, _)
             | Self::Relief(key, _)

@@ -90,7 +90,7 @@ pub(super) const FIELDS: [(&str, &str); 78] = [
 
 /// Those that are read as a fork fails. A kill, by which changes are judged, shows none of them.
 #[cfg(test)]
-pub(super) const OF_FORKS: [(&str, &str); 31] = [
+pub(super) const OF_FORKS: [(&str, &str); 34] = [
     ("task_struct", "policy"),
     ("task_struct", "fs"),
     ("fs_struct", "in_exec"),
@@ -100,6 +100,7 @@ pub(super) const OF_FORKS: [(&str, &str); 31] = [
     ("pid_namespace", "pid_max"),
     ("pid_namespace", "parent"),
     ("pid_namespace", "ns.inum"),
+    ("pid_namespace", "level"),
     ("cred", "cap_effective"),
     ("cred", "user"),
     ("cred", "user_ns"),
@@ -111,6 +112,8 @@ pub(super) const OF_FORKS: [(&str, &str); 31] = [
     ("user_namespace", "ucounts"),
     ("user_namespace", "rlimit_max[0]"),
     ("user_namespace", "ns.inum"),
+    ("user_namespace", "level"),
+    ("cred", "euid"),
     ("signal_struct", "rlim[6].rlim_cur"),
     ("mm_struct", "data_vm"),
     ("mm_struct", "stack_vm"),

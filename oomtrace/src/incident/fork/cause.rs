@@ -2,12 +2,12 @@
 //! the order in which `copy_process()` (kernel/fork.c) looks at them.
 
 use super::{
-    ForkCause, Proof,
+    ForkCause, NamespaceKind, Proof,
     errno::{EAGAIN, EINTR, EMFILE, ENFILE, ENOMEM, ENOSPC},
 };
 use crate::{
     incident::chain::{Chain, stock_pages},
-    record::{Ceiling, ForkFailure, ForkHost, PidsLevel, Site},
+    record::{Ceiling, ForkFailure, ForkHost, Namespaces, PidsLevel, Site},
 };
 
 /// What is known as a fork fails.
@@ -15,6 +15,7 @@ pub(super) struct Evidence<'a> {
     pub failure: &'a ForkFailure,
     pub memory: Option<&'a Chain>,
     pub pids: &'a Chain<PidsLevel>,
+    pub namespaces: Option<&'a Namespaces>,
     pub host: ForkHost,
     pub page_bytes: u32,
     pub cpus: u32,
@@ -33,6 +34,10 @@ pub(super) struct Found {
     pub at: Option<String>,
     /// Levels above the task's own.
     pub depth: Option<u32>,
+    /// Of namespaces: which kind, …
+    pub namespace: Option<NamespaceKind>,
+    /// … and whether they are too deep within each other.
+    pub nested: Option<bool>,
     /// What is not known of these, and why.
     pub missing: Vec<(&'static str, String)>,
 }
@@ -54,7 +59,7 @@ const RESERVED_PIDS: u64 = 300;
 const STACK_PAGES: u64 = 4;
 
 impl Found {
-    fn new(cause: ForkCause, proof: Proof) -> Self {
+    pub fn new(cause: ForkCause, proof: Proof) -> Self {
         Self {
             cause,
             proof,
@@ -64,12 +69,14 @@ impl Found {
             usage_bytes: None,
             at: None,
             depth: None,
+            namespace: None,
+            nested: None,
             missing: Vec::new(),
         }
     }
 
     /// Without limit, usage and level.
-    fn without(mut self, reason: &str) -> Self {
+    pub fn without(mut self, reason: &str) -> Self {
         for field in ["limit", "usage", "limit_at"] {
             self.missing.push((field, reason.to_owned()));
         }
@@ -101,7 +108,7 @@ impl Evidence<'_> {
             (_, EMFILE | ENFILE) => {
                 Found::new(ForkCause::FdLimit, Proof::State).without("limits of descriptors are not read")
             }
-            (_, ENOSPC) => Found::new(ForkCause::NamespaceLimit, Proof::State).without(NOT_READ),
+            (_, ENOSPC) => self.namespace(),
             _ => Found::new(ForkCause::Other, Proof::State),
         }
     }
@@ -174,8 +181,7 @@ impl Evidence<'_> {
         });
         let Some((user, depth, limit, count)) = full else { return found.without(ERASED) };
         (found.limit, found.usage, found.depth) = (Some(limit), Some(count), Some(depth));
-        let namespace = user.inum.map_or_else(String::new, |inum| format!(" in user namespace {inum}"));
-        found.at = Some(format!("uid {}{namespace}", user.uid));
+        found.at = Some(user_in(user.uid, user.inum));
         found
     }
 
@@ -297,12 +303,16 @@ impl Evidence<'_> {
     }
 }
 
-/// Why there is no limit.
-const NOT_READ: &str = "how many namespaces there may be is not read";
+/// A user, as a user namespace counts what is the user's.
+pub(super) fn user_in(uid: u32, namespace: Option<u32>) -> String {
+    let namespace = namespace.map_or_else(String::new, |inum| format!(" in user namespace {inum}"));
+    format!("uid {uid}{namespace}")
+}
+
 /// Why there is no level.
 const ELSEWHERE: &str = "the child was to be in another cgroup, whose limits are not at hand in this tier";
-const ERASED: &str = "no level was full any more when it was looked at";
+pub(super) const ERASED: &str = "no level was full any more when it was looked at";
 
 #[cfg(test)]
 #[path = "cause_tests.rs"]
-mod tests;
+pub(super) mod tests;

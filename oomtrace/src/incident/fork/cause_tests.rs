@@ -5,7 +5,7 @@ use crate::{
 };
 
 /// A fork of uid 1000 that `copy_process()` itself refused, with nothing amiss.
-fn failure(errno: u32) -> ForkFailure {
+pub fn failure(errno: u32) -> ForkFailure {
     ForkFailure {
         task: Task { uid: Some(1000), ..Task::default() },
         errno,
@@ -70,7 +70,16 @@ fn idle() -> ForkHost {
 fn find(failure: &ForkFailure, host: ForkHost) -> Found {
     let pids = pids(&[(3, None), (10, Some(10)), (10, Some(10)), (200, None)]);
     let memory = Chain::default().with(level(0, 9, "leaf", 100, None)).with(level(1, 1, "", 100, None));
-    Evidence { failure, memory: Some(&memory), pids: &pids, host, page_bytes: 4096, cpus: 2 }.find()
+    Evidence {
+        failure,
+        memory: Some(&memory),
+        pids: &pids,
+        namespaces: None,
+        host,
+        page_bytes: 4096,
+        cpus: 2,
+    }
+    .find()
 }
 
 /// Cause, proof, limit, usage, whose limit it is, and its level.
@@ -135,8 +144,15 @@ fn state_is_looked_at_in_the_kernels_order() {
     full.pid_namespaces[0].allocated = Some(100);
     assert_eq!(find(&full, idle()).cause, ForkCause::PidMax, "ids come before cgroups");
     let (failure, pids) = (failure(EAGAIN), pids(&[(3, None), (9, Some(10))]));
-    let nothing =
-        Evidence { failure: &failure, memory: None, pids: &pids, host: idle(), page_bytes: 4096, cpus: 2 };
+    let nothing = Evidence {
+        failure: &failure,
+        memory: None,
+        pids: &pids,
+        namespaces: None,
+        host: idle(),
+        page_bytes: 4096,
+        cpus: 2,
+    };
     assert_eq!(nothing.find().cause, ForkCause::Other, "nothing holds any more");
 }
 
@@ -238,6 +254,7 @@ fn wants_of_memory_are_told_apart() {
         failure: &failure,
         memory: Some(&full),
         pids: &empty,
+        namespaces: None,
         host: strict,
         page_bytes: 4096,
         cpus: 2,

@@ -4,7 +4,7 @@ use oomtrace_ebpf::MAX_CHILDREN;
 
 use super::words::{grouped, size};
 use crate::{
-    incident::{ForkCause, ForkFailure, ForkingTask, Making},
+    incident::{ForkCause, ForkFailure, ForkingTask, Making, NamespaceKind},
     text::printable,
 };
 
@@ -35,7 +35,18 @@ pub(super) fn refused(failure: &ForkFailure) -> String {
             (Some(limit), Some(at)) => format!("limit {} of {at} reached", size(limit)),
             _ => "a memory cgroup's limit reached".to_owned(),
         },
-        ForkCause::NamespaceLimit => "as many namespaces as may be".to_owned(),
+        ForkCause::NamespaceLimit => match failure.namespace {
+            Some(kind) if failure.nested == Some(true) => {
+                let limit = failure.limit.map(|limit| format!(" than {}", number(limit)));
+                format!(
+                    "no more{} {} namespaces may be within each other",
+                    limit.unwrap_or_default(),
+                    kind.name()
+                )
+            }
+            Some(kind) => of(&setting(kind)),
+            None => "as many namespaces as may be".to_owned(),
+        },
         ForkCause::FdLimit => "no file descriptor is left".to_owned(),
         ForkCause::FatalSignal => "it was killed while it forked".to_owned(),
         ForkCause::DeadlinePolicy => "SCHED_DEADLINE cannot be inherited".to_owned(),
@@ -51,6 +62,11 @@ pub(super) fn refused(failure: &ForkFailure) -> String {
         Some(name) => format!("{made}{text} ({name})"),
         None => format!("{made}{text}"),
     }
+}
+
+/// What limits how many namespaces of a kind a user may make.
+fn setting(kind: NamespaceKind) -> String {
+    format!("user.max_{}_namespaces", kind.name())
 }
 
 /// How many the task has already.
@@ -92,7 +108,15 @@ pub(super) fn advice(failure: &ForkFailure) -> Option<String> {
             "free memory: see `oomtrace` for kills and failed allocations beside it".to_owned()
         }
         ForkCause::MemcgKmem => "raise that memory limit, or free memory within it".to_owned(),
-        ForkCause::NamespaceLimit => "raise user.max_*_namespaces, or nest fewer".to_owned(),
+        ForkCause::NamespaceLimit => match failure.namespace {
+            Some(_) if failure.nested == Some(true) => "nest fewer: no setting raises this limit".to_owned(),
+            Some(kind) => format!(
+                "raise {} (sysctl) in that user namespace, or find what leaks {} namespaces (`lsns -t {1}`)",
+                setting(kind),
+                kind.name()
+            ),
+            None => "raise user.max_*_namespaces, or nest fewer".to_owned(),
+        },
         ForkCause::FdLimit => {
             "raise the limit of open files (ulimit -n, LimitNOFILE=, fs.nr_open)".to_owned()
         }

@@ -47,6 +47,7 @@ pub const ROOTS: &[&str] = &[
     "user_namespace",
     "nsproxy",
     "UCOUNT_RLIMIT_NPROC",
+    "ucount_type",
     // Zones and nodes.
     "zone",
     "pglist_data",

@@ -27,6 +27,11 @@ fn fields_are_where_other_tools_find_them() {
     fn each(offsets: [u32; 6], size: u32) -> Places {
         offsets.map(|offset| (offset != u32::MAX).then_some((offset, size)))
     }
+    // 4 bytes in both 5.10, and 8 after.
+    fn narrow([old, rest @ ..]: [u32; 5]) -> Places {
+        let [a, b, c, d] = rest.map(|offset| Some((offset, 8)));
+        [Some((old, 4)), Some((old, 4)), a, b, c, d]
+    }
     const NO: u32 = u32::MAX;
     let known: &[(&str, &str, Places)] = &[
         ("oom_control", "zonelist", same(0, 8)),
@@ -62,6 +67,8 @@ fn fields_are_where_other_tools_find_them() {
         ("pids_cgroup", "limit", each([208, 208, 208, 216, 216, 256], 8)),
         ("user_struct", "processes", each([4, 4, NO, NO, NO, NO], 4)),
         ("ucounts", "rlimit[0]", each([NO, NO, 128, 128, 152, 152], 8)),
+        ("ucounts", "ucount[2].counter", narrow([40, 48, 48, 72, 72])),
+        ("user_namespace", "ucount_max[2]", narrow([512, 512, 496, 552, 760])),
         ("user_namespace", "rlimit_max[0]", each([NO, NO, 592, 576, 632, 840], 8)),
         ("pid", "numbers[0].nr", each([96, 96, 96, 112, 144, 128], 4)),
         ("pid_namespace", "pid_max", each([NO, NO, NO, NO, 68, 180], 4)),
@@ -125,6 +132,8 @@ fn constants_are_those_of_the_sources() {
         ("", "WMARK_MIN", all(0)),
         ("", "NR_SHMEM", [Some(23), Some(23), Some(23), Some(23), Some(22), Some(22)]),
         ("", "UCOUNT_RLIMIT_NPROC", [none, none, Some(0), Some(0), Some(0), Some(0)]),
+        ("ucount_type", "UCOUNT_USER_NAMESPACES", all(0)),
+        ("ucount_type", "UCOUNT_TIME_NAMESPACES", all(7)),
         ("", "___GFP_IO_BIT", [none, none, none, Some(6), Some(6), Some(6)]),
         ("", "PIDCG_MAX", [none, none, none, Some(0), Some(0), Some(0)]),
     ] {
