@@ -126,20 +126,27 @@ impl Judge<'_> {
     /// Whether its limit, and whose it is, may be left out.
     fn may_lack_limit(&self, truth: &Truth) -> bool {
         // Arguments are at hand in one tier alone.
-        self.lenient || (truth.elsewhere && self.tier != "trampoline")
+        let elsewhere = truth.elsewhere && self.tier != "trampoline";
+        let unled = truth.own_user_namespace && !self.machine.is_at_least(5, 14);
+        self.lenient || elsewhere || unled
     }
 
     /// Whose limit it is, in oomtrace's words.
     fn place(&self, truth: &Truth) -> Option<String> {
+        let of_namespaces = truth.namespace.is_some();
         match &truth.level {
-            // Which descriptors and namespaces there may be is not told.
-            _ if matches!(truth.cause, Some("fd_limit" | "namespace_limit")) => None,
+            // Which descriptors there may be is not told.
+            _ if truth.cause == Some("fd_limit") => None,
             Level::Machine => Some("host".to_owned()),
             Level::Cgroup { path, .. } => Some(path.clone()),
-            Level::PidNamespace { inode, .. } if truth.cause == Some("pid_max") => {
+            Level::PidNamespace { inode, .. } if of_namespaces || truth.cause == Some("pid_max") => {
                 inode.map(|inode| format!("PID namespace {inode}"))
             }
-            Level::User { uid, .. } if !self.machine.is_at_least(5, 14) => Some(format!("uid {uid}")),
+            Level::UserNamespace { inode, .. } => Some(format!("user namespace {inode}")),
+            // Processes are counted for all of them together.
+            Level::User { uid, .. } if !of_namespaces && !self.machine.is_at_least(5, 14) => {
+                Some(format!("uid {uid}"))
+            }
             Level::User { uid, namespace } => Some(format!("uid {uid} in user namespace {namespace}")),
             Level::PidNamespace { .. } | Level::Task => None,
         }
@@ -191,8 +198,8 @@ impl Judge<'_> {
 
     /// Compares the limit, and what is in use of it.
     fn limit(&mut self, (comm, _, cause, place): &Common, truth: &Truth, line: &Value) {
-        // How many descriptors and namespaces there may be is not told.
-        if matches!(cause.as_str(), "fd_limit" | "namespace_limit") {
+        // How many descriptors there may be is not told.
+        if cause == "fd_limit" {
             return;
         }
         let of = |field: &str| format!("{field} of {comm}, {cause}");
@@ -207,6 +214,11 @@ impl Judge<'_> {
                 format!("{} is left out without a reason", of("limit"))
             });
             return;
+        }
+        if truth.namespace.is_some() {
+            self.checks.equal(&of("namespace"), text(line, "/namespace"), truth.namespace, "the set-up");
+            let (nested, levels) = (line.get("nested").and_then(Value::as_bool), truth.unit == "levels");
+            self.checks.equal(&of("nested"), nested, Some(levels), "the set-up");
         }
         if let Some(expected) = truth.limit {
             self.checks.equal(&of("limit"), limit, Some(expected), "the set-up");

@@ -87,6 +87,13 @@ impl Forker {
         }
     }
 
+    /// Has it take another name.
+    pub fn rename(&mut self, name: &str) -> Result<()> {
+        self.tell(&Order::Name(name.to_owned()))?;
+        name.clone_into(&mut self.name);
+        Ok(())
+    }
+
     /// Has it join a cgroup.
     pub fn join(&mut self, cgroup: &Cgroup) -> Result<()> {
         self.tell(&join(cgroup)?).map(drop)

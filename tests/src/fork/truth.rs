@@ -43,6 +43,10 @@ pub struct Truth {
     pub level: Level,
     /// Whether that is of a cgroup which the child alone was to be in: an argument of the call names it, and nothing else.
     pub elsewhere: bool,
+    /// Of which kind of namespaces the limit is, if of any.
+    pub namespace: Option<&'static str>,
+    /// Whether it is one of those that the user namespace which the task is in counts: before 5.14 nothing leads there.
+    pub own_user_namespace: bool,
     /// The limit, in `unit`s.
     pub limit: Option<u64>,
     /// What was in use of it, without what was refused.
@@ -74,6 +78,13 @@ pub enum Level {
         level: u64,
         /// Its number, where it can be known.
         inode: Option<u64>,
+    },
+    /// A user namespace.
+    UserNamespace {
+        /// How deep it is: 0 is the first.
+        level: u64,
+        /// Its number.
+        inode: u64,
     },
     /// A user, as a user namespace counts.
     User {
@@ -107,6 +118,8 @@ impl Truth {
             reached: true,
             level: Level::Task,
             elsewhere: false,
+            namespace: None,
+            own_user_namespace: false,
             limit: None,
             usage: None,
             unit: "tasks",

@@ -22,17 +22,30 @@ pub const OWN: Case = Case {
         become_root_of(&mut forker, user)?;
         let namespace = namespace(forker.who.pid, "user")?;
         let mut truths = Vec::new();
-        for (name, flag) in KINDS {
-            let limit = |limit: u64| Order::Write { file: file(name), text: limit.to_string() };
+        for (kind, flag) in KINDS {
+            let limit = |limit: u64| Order::Write { file: file(kind), text: limit.to_string() };
             forker.tell(&limit(LIMIT))?;
-            forker.hold(Call::Clone { flags: flag }, LIMIT)?;
+            forker.hold(Call::Clone3 { flags: flag }, LIMIT)?;
             // A thread cannot be in another user namespace than its process.
-            for call in [Call::Clone { flags: flag }, Call::Clone3 { flags: flag }] {
-                let truth = refuse(&mut forker, call, times)?;
-                truths.push(Truth { level: Level::User { uid: user.into(), namespace }, ..truth });
+            let mut calls = vec![("n", Call::Clone3 { flags: flag })];
+            if flag != NEWTIME {
+                calls.push(("n", Call::Clone { flags: flag }));
+            }
+            if flag != NEWUSER {
+                // What is in a user namespace counts in the one around it, too.
+                calls.push(("u", Call::Clone3 { flags: flag | NEWUSER }));
+            }
+            for (told_as, call) in calls {
+                // What is told together has one name.
+                forker.rename(&format!("{told_as}-{kind}-forker"))?;
+                let truth = refuse(&mut forker, call, times, kind)?;
+                let level = Level::User { uid: user.into(), namespace };
+                truths.push(Truth { level, own_user_namespace: true, ..truth });
             }
             forker.tell(&limit(LIMIT + 1))?;
-            forker.succeed(Call::Clone { flags: flag })?;
+            forker.succeed(Call::Clone3 { flags: flag })?;
+            // What has ended may count for a while yet.
+            forker.tell(&limit(ROOM))?;
         }
         Ok(truths)
     },
@@ -52,7 +65,7 @@ pub const OUTER: Case = Case {
         setting.set(LIMIT)?;
         let call = Call::Clone { flags: libc::CLONE_NEWUTS as u64 };
         forker.hold(call, LIMIT)?;
-        let truth = refuse(&mut forker, call, times)?;
+        let truth = refuse(&mut forker, call, times, "uts")?;
         setting.restore()?;
         forker.succeed(call)?;
         Ok(vec![Truth { level: Level::User { uid: user.into(), namespace: first }, ..truth }])
@@ -77,7 +90,7 @@ pub const PID_DEPTH: Case = Case {
             limit: Some(DEPTH),
             usage: Some(DEPTH),
             unit: "levels",
-            ..refuse(&mut forker, call, times)?
+            ..refuse(&mut forker, call, times, "pid")?
         };
         forker.succeed(Call::Fork)?;
         Ok(vec![truth])
@@ -100,14 +113,14 @@ pub const USER_DEPTH: Case = Case {
             forker.tell(&Order::MapUser { inside: 0, outside })?;
             outside = 0;
         }
-        let namespace = namespace(forker.who.pid, "user")?;
-        let call = Call::Clone { flags: libc::CLONE_NEWUSER as u64 };
+        let inode = namespace(forker.who.pid, "user")?;
+        let call = Call::Clone { flags: NEWUSER };
         let truth = Truth {
-            level: Level::User { uid: user.into(), namespace },
+            level: Level::UserNamespace { level: DEPTH + 1, inode },
             limit: Some(DEPTH + 1),
             usage: Some(DEPTH + 1),
             unit: "levels",
-            ..refuse(&mut forker, call, times)?
+            ..refuse(&mut forker, call, times, "user")?
         };
         forker.succeed(Call::Fork)?;
         Ok(vec![truth])
@@ -115,22 +128,29 @@ pub const USER_DEPTH: Case = Case {
 };
 
 /// The settings' names, and the flags that ask for such a namespace.
-const KINDS: [(&str, u64); 7] = [
+/// User namespaces come first, while no more are made than are counted here.
+const KINDS: [(&str, u64); 8] = [
+    ("user", NEWUSER),
     ("pid", libc::CLONE_NEWPID as u64),
     ("net", libc::CLONE_NEWNET as u64),
     ("uts", libc::CLONE_NEWUTS as u64),
     ("ipc", libc::CLONE_NEWIPC as u64),
     ("mnt", libc::CLONE_NEWNS as u64),
     ("cgroup", libc::CLONE_NEWCGROUP as u64),
-    ("user", libc::CLONE_NEWUSER as u64),
+    ("time", NEWTIME),
 ];
+const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
+/// In clone(2) it would be a part of the signal.
+const NEWTIME: u64 = libc::CLONE_NEWTIME as u64;
 /// How many namespaces there may be.
 const LIMIT: u64 = 1;
+/// More than are made.
+const ROOM: u64 = 10_000;
 /// How deep they may be (`MAX_PID_NS_LEVEL`, include/linux/pid_namespace.h; `create_user_ns()`).
 const DEPTH: u64 = 32;
 
-fn file(name: &str) -> PathBuf {
-    PathBuf::from(format!("/proc/sys/user/max_{name}_namespaces"))
+fn file(kind: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/sys/user/max_{kind}_namespaces"))
 }
 
 /// Has the forker be root of a user namespace, and nobody outside.
@@ -139,10 +159,11 @@ fn become_root_of(forker: &mut Forker, user: u32) -> Result<()> {
     forker.enter_user_namespace(user)
 }
 
-fn refuse(forker: &mut Forker, call: Call, times: u64) -> Result<Truth> {
+fn refuse(forker: &mut Forker, call: Call, times: u64, kind: &'static str) -> Result<Truth> {
     let tally = forker.fail(call, times, libc::ENOSPC)?;
     Ok(Truth {
         cause: Some("namespace_limit"),
+        namespace: Some(kind),
         limit: Some(LIMIT),
         usage: Some(LIMIT),
         unit: "namespaces",

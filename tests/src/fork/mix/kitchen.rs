@@ -162,6 +162,7 @@ impl<'m> Kitchen<'m> {
             limit,
             usage,
             unit,
+            namespace: (one == Ingredient::Namespaces).then_some("uts"),
             proof: PROOF,
             count: recipe.times,
             ..Truth::of(&self.forker, recipe.call, errno, tally)?
