@@ -1,8 +1,9 @@
 //! The kernel log's follower beside the ring.
 //!
-//! While the log is quiet it waits without a timer. A message wakes it; it reads what there is, and then leaves the log
-//! alone for a second, so that a busy log wakes it once a second at most. Whenever a report could get something from the
-//! log, it is read behind the ring at once; and watched, if the report waits for nothing else.
+//! While the log is quiet it waits without a timer. A message wakes it; it reads what there is, up to a thousand messages,
+//! and then leaves the log alone for a second, so that a busy log wakes it once a second at most, and one that is written to
+//! faster than it can be read does not keep it reading. Whenever a report could get something from the log, it is read behind
+//! the ring at once, to its end; and watched, if the report waits for nothing else.
 
 use std::{collections::BTreeMap, fs::File, io, path::Path, rc::Rc, time::Duration};
 
@@ -13,23 +14,76 @@ use crate::{
     host,
     incident::Assembler,
     kernel::roles::RoleStatus,
-    kmsg::{self, Reader},
+    kmsg::{self, Batch, Reader},
     record::{KernelLog, Recorder, encode_kernel_log},
     say::say,
 };
 
 /// How long a log that was written to is left alone.
 const REST: Duration = Duration::from_secs(1);
+/// How many batches are read before that, at the most: a thousand messages. Where the kernel finds nobody to kill, it writes
+/// a report of some fifty for each allocation that fails.
+const ROUND: u32 = 16;
 
 /// See the module.
 pub struct Log {
     reader: Reader,
     /// The log, while it is watched.
     watched: Option<AsyncFd<Rc<File>>>,
+    pace: Pace,
+}
+
+/// How much of the log is read, and when.
+#[derive(Default)]
+struct Pace {
     /// Until when it is left alone.
     rest: Option<Instant>,
     /// Whether there is more to be read.
     behind: bool,
+    /// Batches that were read since it was left alone.
+    batches: u32,
+}
+
+/// When to read next.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Now,
+    At(Instant),
+    /// Once something is written.
+    Written,
+}
+
+/// Who could get something from the log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Want {
+    /// A report that is open.
+    pub wanted: bool,
+    /// One that waits for nothing else.
+    pub urgent: bool,
+}
+
+impl Pace {
+    /// A batch was read.
+    fn read(&mut self, batch: Batch, now: Instant) {
+        if self.rest.is_none_or(|rest| rest <= now) {
+            (self.rest, self.batches) = (None, 0);
+        }
+        self.batches += 1;
+        self.behind = !batch.end;
+        if self.behind || batch.records > 0 {
+            self.rest = Some(now + REST);
+        }
+    }
+
+    fn next(&self, want: Want) -> Next {
+        if self.behind && (want.wanted || want.urgent || self.batches < ROUND) {
+            return Next::Now;
+        }
+        match self.rest {
+            Some(rest) if !want.urgent => Next::At(rest),
+            _ => Next::Written,
+        }
+    }
 }
 
 /// Whether the kernel log is followed, and why not.
@@ -42,17 +96,15 @@ impl Log {
             return Err("--no-kmsg was given".to_owned());
         }
         let reader = Reader::open(Path::new(kmsg::PATH)).map_err(|error| refused(&error))?;
-        Ok(Self { reader, watched: None, rest: None, behind: false })
+        Ok(Self { reader, watched: None, pace: Pace::default() })
     }
 
     /// Waits until there is something to be read: at most once a second, unless a report waits for it.
-    async fn ready(&mut self, urgent: bool) {
-        if self.behind {
-            return;
-        }
-        if !urgent && let Some(rest) = self.rest {
-            tokio::time::sleep_until(rest).await;
-            return;
+    async fn ready(&mut self, want: Want) {
+        match self.pace.next(want) {
+            Next::Now => return,
+            Next::At(rest) => return tokio::time::sleep_until(rest).await,
+            Next::Written => {}
         }
         if self.watched.is_none() {
             self.watched = watch(self.reader.file()).ok();
@@ -85,12 +137,7 @@ impl Log {
             let end = KernelLog { seq: 0, usec: 0, text: Vec::new() };
             hand_over(&end, assembler, shown);
         }
-        self.behind = !batch.end;
-        if batch.records > 0 {
-            self.rest = Some(Instant::now() + REST);
-        } else if self.rest.is_some_and(|rest| rest <= Instant::now()) {
-            self.rest = None;
-        }
+        self.pace.read(batch, Instant::now());
         if batch.lost > 0 {
             assembler.log_overwritten();
             shown.overwritten(assembler, batch.lost, boot_ns, wall_clock_offset_ns);
@@ -98,7 +145,7 @@ impl Log {
         Ok(())
     }
 
-    /// Reads to the end of the log, or for as long as a thousand messages take.
+    /// Reads to the end of the log, or for as long as four thousand messages take.
     pub fn read_all(
         &mut self,
         assembler: &mut Assembler,
@@ -107,7 +154,7 @@ impl Log {
     ) -> io::Result<()> {
         for _ in 0..64 {
             self.read(assembler, shown, recorder)?;
-            if !self.behind {
+            if !self.pace.behind {
                 break;
             }
         }
@@ -116,9 +163,9 @@ impl Log {
 }
 
 /// Waits until the log is to be read; for ever, if it is not followed.
-pub async fn ready(followed: &mut Followed, urgent: bool) {
+pub async fn ready(followed: &mut Followed, want: Want) {
     match followed {
-        Ok(log) => log.ready(urgent).await,
+        Ok(log) => log.ready(want).await,
         Err(_) => std::future::pending().await,
     }
 }
@@ -159,3 +206,47 @@ pub fn status(followed: &Followed) -> RoleStatus {
 pub const ROLE: &str = "kmsg";
 /// What is in use, among hooks.
 pub const HOOK: &str = "read:/dev/kmsg";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MORE: Batch = Batch { records: 64, lost: 0, end: false };
+    const LAST: Batch = Batch { records: 1, lost: 0, end: true };
+    const NOTHING: Batch = Batch { records: 0, lost: 0, end: true };
+    const NOBODY: Want = Want { wanted: false, urgent: false };
+
+    /// Guards the price of a log that is written to faster than it can be read: so much of it a second and no more, unless a
+    /// report could get something from it.
+    #[test]
+    fn a_flood_is_read_in_rounds() {
+        let (mut pace, begun) = (Pace::default(), Instant::now());
+        for round in 0..3 {
+            let now = begun + REST * round;
+            for _ in 1..ROUND {
+                pace.read(MORE, now);
+                assert_eq!(pace.next(NOBODY), Next::Now);
+            }
+            pace.read(MORE, now);
+            assert_eq!(pace.next(NOBODY), Next::At(now + REST));
+            assert_eq!(pace.next(Want { wanted: true, urgent: false }), Next::Now);
+        }
+        // All of it is overwritten before it can be read.
+        let none = Batch { records: 0, ..MORE };
+        (0..ROUND).for_each(|_| pace.read(none, begun + REST * 3));
+        assert_eq!(pace.next(NOBODY), Next::At(begun + REST * 4));
+    }
+
+    /// Guards the sleep of who has nothing to read: no timer runs once the log has been quiet for a second, and a report that
+    /// waits for it hears of a message at once.
+    #[test]
+    fn a_quiet_log_has_no_timer() {
+        let (mut pace, begun) = (Pace::default(), Instant::now());
+        assert_eq!(pace.next(NOBODY), Next::Written);
+        pace.read(LAST, begun);
+        assert_eq!(pace.next(NOBODY), Next::At(begun + REST));
+        assert_eq!(pace.next(Want { wanted: true, urgent: true }), Next::Written);
+        pace.read(NOTHING, begun + REST);
+        assert_eq!(pace.next(NOBODY), Next::Written);
+    }
+}

@@ -15,7 +15,9 @@ use tokio::{
 };
 
 use super::{
-    aside, follow, pids_events, reconcile,
+    aside,
+    follow::{self, Want},
+    pids_events, reconcile,
     ring::{Ring, watch},
     shown::{Counts, Shown, until},
     witness::Witness,
@@ -106,7 +108,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     );
     let end = loop {
         let deadline = assembler.deadline_ns().into_iter().chain(ring.deadline_ns()).min();
-        let urgent = assembler.waits_for_log();
+        let want = Want { wanted: assembler.wants_log(), urgent: assembler.waits_for_log() };
         tokio::select! {
             biased;
             ready = ring.ready() => {
@@ -120,7 +122,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
                 shown.events(&mut assembler, events, host::wall_clock_offset_ns());
                 ring.rest(&mut assembler, &mut shown, recorder.as_ref(), host::boot_ns());
             }
-            () = follow::ready(&mut witness.log, urgent) => {
+            () = follow::ready(&mut witness.log, want) => {
                 witness.read(&mut assembler, &mut shown, recorder.as_ref());
             }
             () = pids_events::ready(&witness.pids_events) => {
