@@ -14,6 +14,7 @@ use crate::fail::{self, Fail};
 use crate::fork::child::{self, Fork};
 use crate::fork::mix::Mix;
 use crate::fork::selftest::SelfTest;
+use crate::fork::storm::LONGEST;
 use crate::machine::Machine;
 use crate::results::Results;
 use crate::runner::Plan;
@@ -107,7 +108,12 @@ struct Run {
     #[command(flatten)]
     mixtures: fork_mixtures::Share,
     /// Seconds that each storm of forks that fail lasts, but for the first, which lasts ten.
-    #[arg(long, value_name = "SECONDS", default_value_t = fork_storm::SECONDS)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = fork_storm::SECONDS,
+        value_parser = clap::value_parser!(u64).range(1..=LONGEST)
+    )]
     fork_storms: u64,
     /// The machine was made for these tests: it may run out of memory as a whole. Assumed of one that runs
     /// from an initramfs.

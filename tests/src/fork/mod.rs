@@ -7,6 +7,7 @@
 //! * [`compare`]: whether oomtrace tells it so.
 //! * [`selftest`]: all of it without oomtrace.
 //! * [`mix`]: two causes at once.
+//! * [`storm`]: one cause, as fast as it goes.
 
 pub mod call;
 pub mod cause;
@@ -20,6 +21,7 @@ pub mod order;
 pub mod selftest;
 pub mod setting;
 pub mod state;
+pub mod storm;
 pub mod trap;
 pub mod truth;
 pub mod witness;

@@ -15,10 +15,11 @@ use rustix::process::{
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 use serde::{Deserialize, Serialize};
 
-/// Time that a task under `SCHED_DEADLINE` gets, in ns of each period. What a task has given up of it, others can have
-/// only a period later: many must fit.
-const RUNTIME: u64 = 10_000_000;
+/// The period of a task under `SCHED_DEADLINE`, in ns.
 const PERIOD: u64 = 100_000_000;
+/// Time that it usually gets of each, in percent. What a task has given up of it, others can have only a period later: many
+/// must fit.
+const USUAL_TURN: u64 = 10;
 
 /// A scheduling policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,9 +28,17 @@ pub enum Policy {
     /// The usual one.
     Usual,
     /// `SCHED_DEADLINE`, in which no child can have a share of time.
-    Deadline,
+    Deadline {
+        /// How much of a processor's time it has, in percent.
+        percent: u64,
+    },
     /// The same, but children begin with the usual one.
     DeadlineReset,
+}
+
+impl Policy {
+    /// `SCHED_DEADLINE` for a short turn.
+    pub const DEADLINE: Self = Self::Deadline { percent: USUAL_TURN };
 }
 
 /// Becomes a user, with none of root's capabilities unless it is root. What this process is to die of, and that it may
@@ -94,9 +103,14 @@ pub fn schedule(task: i32, policy: Policy) -> Result<()> {
     // SAFETY: numbers may be zeroes.
     let mut attributes = unsafe { std::mem::zeroed::<libc::sched_attr>() };
     attributes.size = u32::try_from(offset_of!(libc::sched_attr, sched_period) + size_of::<u64>())?;
-    if policy != Policy::Usual {
+    let turn = match policy {
+        Policy::Usual => None,
+        Policy::Deadline { percent } => Some(percent),
+        Policy::DeadlineReset => Some(USUAL_TURN),
+    };
+    if let Some(percent) = turn {
         attributes.sched_policy = u32::try_from(libc::SCHED_DEADLINE)?;
-        attributes.sched_runtime = RUNTIME;
+        attributes.sched_runtime = PERIOD / 100 * percent;
         (attributes.sched_deadline, attributes.sched_period) = (PERIOD, PERIOD);
     }
     if policy == Policy::DeadlineReset {

@@ -13,7 +13,7 @@ pub const CASE: Case = Case {
     hidden: &[],
     provoke: |ground, times| {
         let mut forker = ground.forker("dl-forker")?;
-        forker.tell(&Order::Schedule(Policy::Deadline))?;
+        forker.tell(&Order::Schedule(Policy::DEADLINE))?;
         let mut truths = Vec::new();
         for call in CALLS {
             let tally = forker.fail(call, times, libc::EAGAIN)?;

@@ -14,6 +14,7 @@ use crate::deadline::Deadline;
 use crate::eat::Eat;
 use crate::eater::Eater;
 use crate::fork::call::Call;
+use crate::fork::forker::Forker;
 use crate::fork::ground::Ground;
 use crate::fork::order::Order;
 use crate::fork::truth::{Level, Truth};
@@ -28,7 +29,7 @@ pub const OWN: Case = Case {
     provoke: |ground, times| {
         let tree = ground.memory()?;
         let group = tree.group("full")?;
-        provoke(ground, times, &group, &group)
+        provoke(ground, times, (&group, &group, &group))
     },
 };
 
@@ -41,45 +42,27 @@ pub const ANCESTOR: Case = Case {
         let tree = ground.memory()?;
         let inner = tree.group("outer/middle/inner")?;
         let eaters = tree.group("outer/eaters")?;
-        provoke_in(ground, times, (&tree.base().child("outer"), &eaters, &inner))
+        provoke(ground, times, (&tree.base().child("outer"), &eaters, &inner))
     },
 };
 
 /// What the eater eats.
 const EATEN: u64 = 16 * MIB;
+/// The adjustment of who is not to be killed.
+const NEVER: i64 = -1000;
 /// How far below that the limit is.
 const BELOW: u64 = MIB;
 /// How long the use of a cgroup must have stayed the same.
 const SETTLED: Duration = Duration::from_millis(100);
 
-fn provoke(ground: &Ground<'_>, times: u64, limited: &Cgroup, inside: &Cgroup) -> Result<Vec<Truth>> {
-    provoke_in(ground, times, (limited, inside, inside))
-}
-
-fn provoke_in(
+fn provoke(
     ground: &Ground<'_>,
     times: u64,
     (limited, eaters, inside): (&Cgroup, &Cgroup, &Cgroup),
 ) -> Result<Vec<Truth>> {
-    // Version 1 has a switch, version 2 takes everybody's adjustment.
-    let adj = match limited.version() {
-        Version::V1 => {
-            limited.disable_oom_killer()?;
-            None
-        }
-        Version::V2 => Some(-1000),
-    };
-    let eat = Eat { anon: EATEN, adj, ..Eat::default() };
-    let mut eater = Eater::start("kmem-eater", &eat, Some(eaters), ground.deadline)?;
-    eater.fill_and_hold(ground.deadline)?;
+    let (mut eater, limit) = fill(ground, limited, eaters, EATEN)?;
     let mut forker = ground.forker("kmem-forker")?;
-    if let Some(adj) = adj {
-        forker.tell(&Order::Write { file: "/proc/self/oom_score_adj".into(), text: adj.to_string() })?;
-    }
-    forker.tell(&Order::Lock)?;
-    let home = limited.chain().last().context("a cgroup has no root")?;
-    forker.tell(&Order::Gate { there: inside.procs_file()?, back: home.procs_file()? })?;
-    let limit = fill_up(limited, EATEN - BELOW, ground.deadline)?;
+    lead_into(&mut forker, inside)?;
     let mut truths = Vec::new();
     for call in [Call::Fork, Call::Clone3 { flags: 0 }, Call::Thread { flags: 0 }] {
         let usage = limited.memory()?;
@@ -102,8 +85,34 @@ fn provoke_in(
     Ok(truths)
 }
 
+/// Has a cgroup be at its limit by `bytes` that somebody in `eaters` has eaten, and nobody in it be killed for that, as long as the
+/// eater is there. Gives the limit, too.
+pub fn fill(ground: &Ground<'_>, limited: &Cgroup, eaters: &Cgroup, bytes: u64) -> Result<(Eater, u64)> {
+    // Version 1 has a switch, version 2 takes everybody's adjustment.
+    let adj = match limited.version() {
+        Version::V1 => limited.disable_oom_killer().map(|()| None)?,
+        Version::V2 => Some(NEVER),
+    };
+    let eat = Eat { anon: bytes, adj, ..Eat::default() };
+    let mut eater = Eater::start("kmem-eater", &eat, Some(eaters), ground.deadline)?;
+    eater.fill_and_hold(ground.deadline)?;
+    let limit = fill_up(limited, bytes - BELOW, ground.deadline)?;
+    Ok((eater, limit))
+}
+
+/// Has a forker go into a cgroup that is full, and back to the root, for its attempts within.
+pub fn lead_into(forker: &mut Forker, inside: &Cgroup) -> Result<()> {
+    if inside.version() == Version::V2 {
+        forker.tell(&Order::Write { file: "/proc/self/oom_score_adj".into(), text: NEVER.to_string() })?;
+    }
+    // Its memory is its own from here on: no page needs to be copied, and charged, in there.
+    forker.tell(&Order::Lock)?;
+    let home = inside.chain().last().context("a cgroup has no root")?;
+    forker.tell(&Order::Gate { there: inside.procs_file()?, back: home.procs_file()? }).map(drop)
+}
+
 /// Takes what is left from a cgroup, by a limit below what is used of it. Gives the limit that holds.
-pub fn fill_up(limited: &Cgroup, limit: u64, deadline: Deadline) -> Result<u64> {
+fn fill_up(limited: &Cgroup, limit: u64, deadline: Deadline) -> Result<u64> {
     // Version 2 has a limit below what is used already. Version 1 refuses that, but has by then told the processors to give
     // back what they keep in reserve.
     let lowered = limited.set_limit(limit);

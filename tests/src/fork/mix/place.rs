@@ -4,17 +4,15 @@ use std::fs::File;
 
 use anyhow::{Context, Result};
 
-use crate::eat::Eat;
 use crate::eater::Eater;
-use crate::fork::cause::fill_up;
+use crate::fork::cause::fill;
 use crate::fork::ground::Ground;
 use crate::size::MIB;
 use crate::witness::cgroup::{Cgroup, Version};
 use crate::witness::tree::Tree;
 
-/// What the eater eats, and how far below that the limit is.
+/// What the eater eats.
 const EATEN: u64 = 8 * MIB;
-const BELOW: u64 = MIB;
 
 /// A cgroup, and that two levels up.
 #[derive(Debug)]
@@ -56,17 +54,10 @@ impl Full {
         let inner = tree.group("full/middle/inner")?;
         let outer = tree.base().child("full");
         let eaters = tree.group("full/eaters")?;
-        let adj = match inner.version() {
-            Version::V1 => outer.disable_oom_killer().map(|()| None)?,
-            Version::V2 => {
-                count_tasks(&inner)?;
-                Some(-1000)
-            }
-        };
-        let eat = Eat { anon: EATEN, adj, ..Eat::default() };
-        let mut eater = Eater::start("mix-eater", &eat, Some(&eaters), ground.deadline)?;
-        eater.fill_and_hold(ground.deadline)?;
-        let limit = fill_up(&outer, EATEN - BELOW, ground.deadline)?;
+        if inner.version() == Version::V2 {
+            count_tasks(&inner)?;
+        }
+        let (eater, limit) = fill(ground, &outer, &eaters, EATEN)?;
         let root = inner.chain().last().context("a cgroup has no root")?.procs_file()?;
         let root = File::open(&root).with_context(|| format!("cannot open {}", root.display()))?;
         Ok(Self { place: Place { outer, inner }, limit, _eater: eater, _root: root })

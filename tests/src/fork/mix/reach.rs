@@ -40,7 +40,7 @@ impl Kitchen<'_> {
         self.limit_tasks(recipe, pot)?;
         let Self { forker, settings, .. } = self;
         if let Some(state) = recipe.state(Ingredient::Deadline) {
-            let policy = if state == State::Reached { Policy::Deadline } else { Policy::DeadlineReset };
+            let policy = if state == State::Reached { Policy::DEADLINE } else { Policy::DeadlineReset };
             schedule(forker.process()?.as_raw_nonzero().get(), policy)?;
             pot.know(Ingredient::Deadline, (Level::Task, None, None, ""));
         }
