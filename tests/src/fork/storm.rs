@@ -1,11 +1,8 @@
 //! Forks that fail as fast as they can, on both processors of a small machine, for as long as is wanted: each cause that can
 //! last so long.
 //!
-//! Two cannot. `fatal_signal` ends a process with each failure: that is as fast as processes can be made and killed, and no
-//! storm.
-//! `memory` is wanting for the kernel itself, with no cgroup in the way: for so little at once it does not fail but kills,
-//! until there is some again (`__alloc_pages_may_oom()`, mm/page_alloc.c, up to `PAGE_ALLOC_COSTLY_ORDER`); to fail it
-//! for seconds takes fault injection (`CONFIG_FAILSLAB`), with which none of the kernels here is built.
+//! `fatal_signal` cannot: it ends a process with each failure, so that it is as fast as processes can be made and killed, and
+//! no storm.
 
 use std::any::Any;
 
@@ -13,7 +10,7 @@ use anyhow::{Result, ensure};
 
 use crate::fork::call::Call;
 use crate::fork::cause::{
-    DESCRIPTOR, MAPPING, Needs, Promises, TABLE_LIMIT, fill, lead_into, threads_of_machine,
+    DESCRIPTOR, MAPPING, Needs, Promises, TABLE_LIMIT, fail_task_alloc, fill, lead_into, threads_of_machine,
 };
 use crate::fork::forker::Forker;
 use crate::fork::ground::Ground;
@@ -51,7 +48,7 @@ pub const FORKERS: usize = 2;
 pub const LONGEST: u64 = 40;
 
 /// All of them.
-pub static STORMS: [Storm; 11] = [
+pub static STORMS: [Storm; 12] = [
     // The one in which most fail.
     storm("rlimit_nproc", libc::EAGAIN, "storm-nproc", rlimit_nproc),
     Storm { needs: Needs::Pids, ..storm("pids_max", libc::EAGAIN, "storm-pids", pids_max) },
@@ -74,6 +71,7 @@ pub static STORMS: [Storm; 11] = [
     of_machine("threads_max", libc::EAGAIN, "storm-threads", threads_max),
     of_machine("pid_max", libc::EAGAIN, "storm-ids", pid_max),
     of_machine("overcommit", libc::ENOMEM, "storm-promise", overcommit),
+    of_machine("memory", libc::ENOMEM, "storm-poor", memory),
 ];
 
 const fn storm(cause: &'static str, errno: i32, name: &'static str, prepare: Prepare) -> Storm {
@@ -229,4 +227,10 @@ fn overcommit(_: &Ground<'_>, forkers: &mut [Forker]) -> Result<Held> {
     tell_each(forkers, &MAPPING)?;
     promises.limit()?;
     Ok(Box::new(promises))
+}
+
+fn memory(_: &Ground<'_>, forkers: &mut [Forker]) -> Result<Held> {
+    let begin = |forker: &Forker| fail_task_alloc(forker, libc::ENOMEM);
+    let injections: Result<Vec<_>> = forkers.iter().map(begin).collect();
+    Ok(Box::new(injections?))
 }

@@ -6,6 +6,7 @@
 use anyhow::Result;
 
 use super::{CALLS, Case, Needs};
+use crate::fork::forker::Forker;
 use crate::fork::ground::Ground;
 use crate::fork::truth::Truth;
 use crate::inject::Injection;
@@ -29,13 +30,18 @@ pub const OTHER: Case = Case {
 /// Called by `copy_process()` (kernel/fork.c) with every task, before ids and cgroups are looked at.
 const FUNCTION: &str = "security_task_alloc";
 
+/// Has all forks of a forker fail by this error, until what is given is dropped.
+pub fn fail_task_alloc(forker: &Forker, errno: i32) -> Result<Injection> {
+    Injection::begin(FUNCTION, forker.who.pid, errno)
+}
+
 fn provoke(
     ground: &Ground<'_>,
     times: u64,
     (cause, name, errno): (&'static str, &str, i32),
 ) -> Result<Vec<Truth>> {
     let mut forker = ground.forker(name)?;
-    let injection = Injection::begin(FUNCTION, forker.who.pid, errno)?;
+    let injection = fail_task_alloc(&forker, errno)?;
     let mut truths = Vec::new();
     for call in CALLS {
         let tally = forker.fail(call, times, errno)?;

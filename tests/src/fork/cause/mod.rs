@@ -26,6 +26,7 @@ use crate::machine::Machine;
 use crate::witness::cgroup::{Hierarchy, Version};
 
 pub use fd_limit::{DESCRIPTOR, TABLE_LIMIT};
+pub use injected::fail_task_alloc;
 pub use memcg_kmem::{fill, lead_into};
 pub use overcommit::{MAPPED, MAPPING, Promises, promised_memory};
 pub use threads_max::threads_of_machine;
