@@ -1,6 +1,6 @@
 //! The kernel log's follower beside the ring.
 //!
-//! While the log is quiet it waits without a timer. A message wakes it; it reads what there is, up to a thousand messages,
+//! While the log is quiet it waits without a timer. A message wakes it; it reads what there is, up to five hundred messages,
 //! and then leaves the log alone for a second, so that a busy log wakes it once a second at most, and one that is written to
 //! faster than it can be read does not keep it reading. Whenever a report could get something from the log, it is read behind
 //! the ring at once, to its end; and watched, if the report waits for nothing else.
@@ -21,9 +21,9 @@ use crate::{
 
 /// How long a log that was written to is left alone.
 const REST: Duration = Duration::from_secs(1);
-/// How many batches are read before that, at the most: a thousand messages. Where the kernel finds nobody to kill, it writes
+/// How many batches are read before that, at the most: five hundred messages. Where the kernel finds nobody to kill, it writes
 /// a report of some fifty for each allocation that fails.
-const ROUND: u32 = 16;
+const ROUND: u32 = 8;
 
 /// See the module.
 pub struct Log {
