@@ -6,6 +6,8 @@ use std::mem::offset_of;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::ptr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rustix::mm::{MapFlags, MlockAllFlags, ProtFlags, mlockall, mmap_anonymous};
@@ -20,6 +22,8 @@ const PERIOD: u64 = 100_000_000;
 /// Time that it usually gets of each, in percent. What a task has given up of it, others can have only a period later: many
 /// must fit.
 const USUAL_TURN: u64 = 10;
+/// How long others may take to give back theirs.
+const GIVEN_BACK: Duration = Duration::from_secs(5);
 
 /// A scheduling policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,10 +120,20 @@ pub fn schedule(task: i32, policy: Policy) -> Result<()> {
     if policy == Policy::DeadlineReset {
         attributes.sched_flags = u64::try_from(libc::SCHED_FLAG_RESET_ON_FORK)?;
     }
-    // SAFETY: the attributes are read, and nothing else.
-    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, task, &raw const attributes, 0) };
-    ensure!(result == 0, "the scheduling policy cannot be changed: {}", Error::last_os_error());
-    Ok(())
+    let begun = Instant::now();
+    loop {
+        // SAFETY: the attributes are read, and nothing else.
+        let result = unsafe { libc::syscall(libc::SYS_sched_setattr, task, &raw const attributes, 0) };
+        if result == 0 {
+            return Ok(());
+        }
+        let error = Error::last_os_error();
+        // What those before it had of the processors is given back some time after their end (`task_non_contending()`,
+        // kernel/sched/deadline.c).
+        let wait = error.raw_os_error() == Some(libc::EBUSY) && begun.elapsed() < GIVEN_BACK;
+        ensure!(wait, "the scheduling policy cannot be changed: {error}");
+        sleep(Duration::from_millis(10));
+    }
 }
 
 /// Takes a signal from now on, and does nothing about it.
