@@ -62,16 +62,17 @@ pub static STORMS: [Storm; 12] = [
         call: Call::Clone { flags: SHARE },
         ..storm("exec_in_progress", libc::EAGAIN, "storm-exec", exec_in_progress)
     },
-    Storm {
-        needs: Needs::Unkillable,
-        gated: true,
-        ..storm("memcg_kmem", libc::ENOMEM, "storm-kmem", memcg_kmem)
-    },
     of_machine("fd_limit", libc::EMFILE, "storm-files", fd_limit),
     of_machine("threads_max", libc::EAGAIN, "storm-threads", threads_max),
     of_machine("pid_max", libc::EAGAIN, "storm-ids", pid_max),
     of_machine("overcommit", libc::ENOMEM, "storm-promise", overcommit),
     of_machine("memory", libc::ENOMEM, "storm-poor", memory),
+    // Last: what the kernel writes to its log over this one is read for a while after it.
+    Storm {
+        needs: Needs::Unkillable,
+        gated: true,
+        ..storm("memcg_kmem", libc::ENOMEM, "storm-kmem", memcg_kmem)
+    },
 ];
 
 const fn storm(cause: &'static str, errno: i32, name: &'static str, prepare: Prepare) -> Storm {

@@ -21,6 +21,8 @@ pub struct Truth {
     pub hidden: &'static [i32],
     /// How often.
     pub count: u64,
+    /// Whether it may also not have come to it: what was to end the fork may have come between that and the next.
+    pub may_escape: bool,
     /// The system call.
     pub call: &'static str,
     /// The task's process, where /proc is mounted.
@@ -107,6 +109,7 @@ impl Truth {
             errno: Some(errno),
             hidden: &[],
             count: tally.failed(errno),
+            may_escape: false,
             call: call.name(),
             pid: who.pid,
             tid: who.tid,
