@@ -12,6 +12,7 @@ use crate::fork::order::Tally;
 
 /// A number of failures of one task, for one cause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Truth {
     /// What wanted for it; None where nothing did, so that nothing is to be told.
     pub cause: Option<&'static str>,
