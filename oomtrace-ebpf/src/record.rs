@@ -40,6 +40,9 @@ pub enum RecordKind {
     ForkHost = 17,
     /// [`PidsRefused`]: how many forks a cgroup refused. Userspace makes it.
     PidsRefused = 18,
+    /// How the machine is set up: the header, and JSON. Userspace makes it. It is no part of a run: in its header trigger,
+    /// beginning and number are 0.
+    Settings = 19,
 }
 
 impl RecordKind {
@@ -67,7 +70,7 @@ impl RecordKind {
     /// The kind that a record's header names, if this version knows it.
     #[must_use]
     pub fn from_raw(raw: u16) -> Option<Self> {
-        let made_by_userspace = [Self::KernelLog, Self::ForkHost, Self::PidsRefused];
+        let made_by_userspace = [Self::KernelLog, Self::ForkHost, Self::PidsRefused, Self::Settings];
         Self::ALL.into_iter().chain(made_by_userspace).find(|kind| *kind as u16 == raw)
     }
 }

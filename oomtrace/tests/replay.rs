@@ -183,6 +183,12 @@ fn exit_statuses_are_as_documented() {
     assert_eq!(run(&["--min-rss", "lots"]).status.code(), Some(2));
     assert_eq!(run(&["--help"]).status.code(), Some(0));
     assert_eq!(run(&["schema"]).status.code(), Some(0));
+    assert_eq!(run(&["explain"]).status.code(), Some(0));
+    let page = run(&["explain", "memcg-limit"]);
+    assert!(page.status.success() && page.stdout.starts_with(b"# memcg-limit\n"));
+    let unknown = run(&["explain", "memcg-limits"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("memcg-limit,") && unknown.stdout.is_empty(), "{}", stderr(&unknown));
     let file = stream("6.12-trampoline.oomtrace");
     for args in [vec!["schema"], vec!["replay", "--json", file.to_str().unwrap()]] {
         let full = fs::File::options().write(true).open("/dev/full").unwrap();

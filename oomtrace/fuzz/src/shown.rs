@@ -2,6 +2,7 @@
 
 use jiff::tz::TimeZone;
 use oomtrace::{
+    explain,
     incident::Event,
     output::{Format as _, Human, Json, Message},
 };
@@ -21,6 +22,9 @@ impl Default for Shown {
 impl Shown {
     /// Formats an event and panics where a promise is broken.
     pub fn check(&mut self, event: &Event) {
+        let mut event = event.clone();
+        explain::complete(&mut event, None);
+        let event = &event;
         let message = Message::Incident(event.clone());
         let mut text = Vec::new();
         self.human.format(&message, &mut text);
@@ -63,7 +67,7 @@ fn block(text: &str, event: &Event) {
     match event {
         Event::Opened(_) => assert!(headlines == 1 && text.lines().count() == 1, "{text:?}"),
         Event::AllocFailure(_) => assert!(headlines == 1 && text.lines().count() <= 2, "{text:?}"),
-        Event::ForkFailure(_) => assert!(headlines == 1 && text.lines().count() <= 4, "{text:?}"),
+        Event::ForkFailure(_) => assert!(headlines == 1 && text.lines().count() <= 9, "{text:?}"),
         Event::Relieved(_) => assert!(headlines <= 1 && text.lines().count() == 1, "{text:?}"),
         Event::Closed(_) => assert!(headlines <= 1 && text.lines().count() >= 1, "{text:?}"),
     }

@@ -14,6 +14,7 @@ use oomtrace_ebpf::RecordKind;
 
 use crate::{
     cli::{FilterArgs, Form, OutputArgs},
+    explain,
     host::meminfo::Swap,
     host::names::Names,
     incident::{Assembler, Event, Loss, LossTag, SchemaName, Status, StatusState, StatusTag},
@@ -154,6 +155,7 @@ impl Shown {
                     }
                     if self.filter.passes_fork(failure) {
                         self.counts.forks = self.counts.forks.saturating_add(failure.count);
+                        explain::complete(&mut event, assembler.settings());
                         self.send(assembler, Message::Incident(event), offset_ns);
                     } else {
                         self.counts.filtered += 1;
@@ -173,6 +175,7 @@ impl Shown {
             let passes = self.filter.passes(incident);
             let victims = incident.victims.len() as u64;
             if passes {
+                explain::complete(&mut event, assembler.settings());
                 let told = self.send(assembler, Message::Incident(event), offset_ns);
                 if told && complete {
                     self.counts.incidents += 1;
@@ -391,6 +394,7 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::ForkHost) => "fork_host",
         Some(RecordKind::PidsRefused) => "pids_refused",
         Some(RecordKind::KernelLog) => "kernel_log",
+        Some(RecordKind::Settings) => "settings",
         Some(RecordKind::AllocFailure) => "alloc_failure",
         None => "unknown",
     }

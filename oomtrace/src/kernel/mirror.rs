@@ -108,6 +108,7 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
             | Record::Relief(..)
             | Record::Struck(..)
             | Record::AllocFailure(..)
+            | Record::Settings(..)
             | Record::KernelLog(..) => bail!("nobody decided"),
         }
     }

@@ -64,39 +64,3 @@ pub(super) fn family(task: &ForkingTask) -> Option<String> {
     let parts: Vec<_> = children.into_iter().chain(threads).collect();
     if parts.is_empty() { None } else { Some(parts.join(", ")) }
 }
-
-/// What to do about it.
-pub(super) fn advice(failure: &ForkFailure) -> Option<String> {
-    let leak = "find what leaks processes (its command line, parents and children are above)";
-    Some(match failure.cause {
-        ForkCause::PidsMax => {
-            match failure.task.place.unit.as_deref().filter(|_| failure.limit_depth == Some(0)) {
-                Some(unit) => format!("raise TasksMax= of {}, or {leak}", printable(unit)),
-                None => format!("raise pids.max of that cgroup (TasksMax= of its unit), or {leak}"),
-            }
-        }
-        ForkCause::PidMax => {
-            format!("raise kernel.pid_max (of that namespace, from Linux 6.14 on), or {leak}")
-        }
-        ForkCause::ThreadsMax => format!("raise kernel.threads-max, or {leak}"),
-        ForkCause::RlimitNproc => {
-            format!("raise the user's limit (ulimit -u, LimitNPROC=, limits.conf), or {leak}")
-        }
-        ForkCause::PidnsDead => {
-            "start the container anew: a PID namespace does not outlive its first process".to_owned()
-        }
-        ForkCause::Overcommit => {
-            "raise vm.overcommit_ratio, add swap, or have the program use vfork() or posix_spawn()".to_owned()
-        }
-        ForkCause::Memory => {
-            "free memory: see `oomtrace` for kills and failed allocations beside it".to_owned()
-        }
-        ForkCause::MemcgKmem => "raise that memory limit, or free memory within it".to_owned(),
-        ForkCause::NamespaceLimit => "raise user.max_*_namespaces, or nest fewer".to_owned(),
-        ForkCause::FdLimit => {
-            "raise the limit of open files (ulimit -n, LimitNOFILE=, fs.nr_open)".to_owned()
-        }
-        ForkCause::DeadlinePolicy => "set SCHED_FLAG_RESET_ON_FORK for the task".to_owned(),
-        ForkCause::ExecInProgress | ForkCause::FatalSignal | ForkCause::Other => return None,
-    })
-}

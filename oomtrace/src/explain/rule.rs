@@ -1,0 +1,100 @@
+//! The rules, a file each.
+
+mod all_shielded;
+mod fork_deadline_policy;
+mod fork_exec_in_progress;
+mod fork_fatal_signal;
+mod fork_fd_limit;
+mod fork_memcg_kmem;
+mod fork_memory;
+mod fork_namespace_limit;
+mod fork_nproc;
+mod fork_overcommit;
+mod fork_pid_max;
+mod fork_pidns_dead;
+mod fork_pids_max;
+mod fork_threads_max;
+mod jvm_heap;
+mod limit_lowered;
+mod memcg_ancestor;
+mod memcg_limit;
+mod mysql_buffers;
+mod nginx_workers;
+mod node_exhausted;
+mod node_heap;
+mod postgres_buffers;
+mod redis_maxmemory;
+mod swap_forbidden;
+mod swap_full;
+mod swap_none;
+
+use super::{case::Case, finding::Conclusion};
+use crate::{host::settings::Settings, incident::ForkFailure};
+
+/// What concludes something from an incident.
+pub type OfIncident = fn(&Case<'_>) -> Option<Conclusion>;
+/// What concludes something from a fork that failed, and from how the machine is set up.
+pub type OfFork = fn(&ForkFailure, Option<&Settings>) -> Option<Conclusion>;
+
+/// One way to conclude something.
+#[derive(Debug)]
+pub struct Rule {
+    /// Names it, for good.
+    pub id: &'static str,
+    /// What there is to read about it.
+    pub page: &'static str,
+    /// Rules that say more: where one of them holds, this one is left out.
+    pub yields_to: &'static [&'static str],
+    /// What it makes of an incident.
+    pub incident: Option<OfIncident>,
+    /// What it makes of a fork that failed.
+    pub fork: Option<OfFork>,
+}
+
+impl Rule {
+    const fn new(id: &'static str, page: &'static str) -> Self {
+        Self { id, page, yields_to: &[], incident: None, fork: None }
+    }
+
+    /// What it says, in a line: the first of its page's that is no heading.
+    #[must_use]
+    pub fn title(&self) -> &'static str {
+        self.page.lines().skip(1).find(|line| !line.is_empty()).unwrap_or_default()
+    }
+}
+
+/// Rules about a setting of a server: they say what is behind a limit that was reached.
+const SERVERS: &[&str] =
+    &["jvm-heap", "node-heap", "postgres-buffers", "mysql-buffers", "redis-maxmemory", "nginx-workers"];
+
+/// All rules. What an operator should look at first stands first: what leaves the machine or a service without a way out, then
+/// the setting that is wrong, then the limit or the memory that ran out, then why it was this victim, then what follows.
+pub const RULES: &[Rule] = &[
+    all_shielded::RULE,
+    limit_lowered::RULE,
+    jvm_heap::RULE,
+    node_heap::RULE,
+    postgres_buffers::RULE,
+    mysql_buffers::RULE,
+    redis_maxmemory::RULE,
+    nginx_workers::RULE,
+    memcg_limit::RULE,
+    memcg_ancestor::RULE,
+    node_exhausted::RULE,
+    swap_none::RULE,
+    swap_full::RULE,
+    swap_forbidden::RULE,
+    fork_pids_max::RULE,
+    fork_pid_max::RULE,
+    fork_threads_max::RULE,
+    fork_nproc::RULE,
+    fork_pidns_dead::RULE,
+    fork_overcommit::RULE,
+    fork_memory::RULE,
+    fork_memcg_kmem::RULE,
+    fork_namespace_limit::RULE,
+    fork_fd_limit::RULE,
+    fork_deadline_policy::RULE,
+    fork_exec_in_progress::RULE,
+    fork_fatal_signal::RULE,
+];
