@@ -85,6 +85,18 @@ impl<'a> Case<'a> {
         self.incident.host_memory.as_ref().filter(|_| self.nodes_ran_out())
     }
 
+    /// `vm.min_free_kbytes`: the zones' watermarks without their boost come to it.
+    #[must_use]
+    pub fn min_free_bytes(&self) -> Option<u64> {
+        let set = self.settings.and_then(|settings| settings.min_free_kbytes?.checked_mul(1024));
+        let of_zones = || {
+            let each = self.zones().map(|zone| zone.min_bytes?.checked_sub(zone.boost_bytes?));
+            let sum = each.sum::<Option<u64>>()?;
+            (sum > 0).then_some(sum)
+        };
+        set.or_else(of_zones)
+    }
+
     /// Swap space, and what of it is free.
     #[must_use]
     pub fn swap(&self) -> Option<(u64, u64)> {

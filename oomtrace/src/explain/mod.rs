@@ -10,6 +10,7 @@ mod command_line;
 mod finding;
 mod fork;
 mod place;
+mod reserve;
 mod rule;
 mod shell;
 #[cfg(test)]

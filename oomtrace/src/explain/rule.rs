@@ -1,6 +1,8 @@
 //! The rules, a file each.
 
 mod all_shielded;
+mod collateral;
+mod confined;
 mod fork_deadline_policy;
 mod fork_exec_in_progress;
 mod fork_fatal_signal;
@@ -14,19 +16,36 @@ mod fork_pid_max;
 mod fork_pidns_dead;
 mod fork_pids_max;
 mod fork_threads_max;
+mod fragmentation;
+mod group_kill;
+mod huge_pages_reserved;
 mod jvm_heap;
 mod limit_lowered;
+mod long_stall;
+mod lowmem_zone;
 mod memcg_ancestor;
 mod memcg_limit;
+mod min_free_oversized;
+mod min_free_tiny;
+mod mlocked;
 mod mysql_buffers;
 mod nginx_workers;
 mod node_exhausted;
 mod node_heap;
+mod oom_kill_allocating_task;
+mod overcommit;
+mod panic_on_oom;
+mod pidns_init;
 mod postgres_buffers;
 mod redis_maxmemory;
+mod shielded_giant;
+mod shmem;
 mod swap_forbidden;
 mod swap_full;
 mod swap_none;
+mod systemd_oompolicy;
+mod unreclaimable_slab;
+mod victim_not_culprit;
 
 use super::{case::Case, finding::Conclusion};
 use crate::{host::settings::Settings, incident::ForkFailure};
@@ -78,12 +97,31 @@ pub const RULES: &[Rule] = &[
     mysql_buffers::RULE,
     redis_maxmemory::RULE,
     nginx_workers::RULE,
+    shmem::RULE,
     memcg_limit::RULE,
     memcg_ancestor::RULE,
+    confined::RULE,
+    min_free_oversized::RULE,
+    huge_pages_reserved::RULE,
+    unreclaimable_slab::RULE,
+    mlocked::RULE,
+    fragmentation::RULE,
+    lowmem_zone::RULE,
     node_exhausted::RULE,
     swap_none::RULE,
     swap_full::RULE,
     swap_forbidden::RULE,
+    min_free_tiny::RULE,
+    oom_kill_allocating_task::RULE,
+    victim_not_culprit::RULE,
+    shielded_giant::RULE,
+    long_stall::RULE,
+    pidns_init::RULE,
+    group_kill::RULE,
+    collateral::RULE,
+    systemd_oompolicy::RULE,
+    panic_on_oom::RULE,
+    overcommit::RULE,
     fork_pids_max::RULE,
     fork_pid_max::RULE,
     fork_threads_max::RULE,

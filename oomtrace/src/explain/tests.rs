@@ -163,6 +163,15 @@ pub fn memcg() -> Incident {
     incident(scope, victim("app", 10, 30, "/web"))
 }
 
+/// The same in another cgroup.
+pub fn memcg_in(path: &str) -> Incident {
+    let mut incident = memcg();
+    path.clone_into(&mut incident.scope.limits[0].path);
+    incident.scope.memcg.as_mut().unwrap().path = Some(path.to_owned());
+    incident.victims[0].place = Place::of(Some(path.to_owned()));
+    incident
+}
+
 /// The same for a program that was started like this, with a limit of `limit_mib`.
 pub fn server(line: &str, limit_mib: u64) -> Incident {
     let mut incident = memcg();

@@ -65,11 +65,7 @@ mod tests {
     #[test]
     fn a_limit_above_is_not_the_victims() {
         for (cgroup, above) in [("/web/a", "/web"), ("/web.slice/a.service", "/web.slice")] {
-            let incident = nested(cgroup, above);
-            let [finding] = &super::super::super::of_incident(&incident, None)[..] else {
-                panic!("{cgroup}")
-            };
-            assert_eq!(finding.id, "memcg-ancestor");
+            let finding = told("memcg-ancestor", &nested(cgroup, above));
             assert!(finding.conclusion.summary.contains("own group used 20.0 MiB of its 64.0 MiB"));
         }
         assert_eq!(ids(&nested("/web/a", "/web")), ["memcg-ancestor"]);

@@ -11,6 +11,15 @@ use crate::{
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    yields_to: &[
+        "min-free-oversized",
+        "huge-pages-reserved",
+        "unreclaimable-slab",
+        "shmem",
+        "mlocked",
+        "fragmentation",
+        "lowmem-zone",
+    ],
     ..Rule::new("node-exhausted", include_str!("../../../docs/findings/node-exhausted.md"))
 };
 

@@ -5,6 +5,8 @@ use crate::words::size;
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    // There swap does not help.
+    yields_to: &["min-free-oversized", "unreclaimable-slab", "mlocked", "fragmentation", "lowmem-zone"],
     ..Rule::new("swap-none", include_str!("../../../docs/findings/swap-none.md"))
 };
 
