@@ -14,7 +14,7 @@ use oomtrace_ebpf::RecordKind;
 
 use crate::{
     cli::{FilterArgs, Form, OutputArgs},
-    explain,
+    explain::Explainer,
     host::meminfo::Swap,
     host::names::Names,
     incident::{Assembler, Event, Loss, LossTag, SchemaName, Status, StatusState, StatusTag},
@@ -39,6 +39,8 @@ pub struct Shown {
     names: Option<Names>,
     /// What live incidents are completed from.
     swap: Option<Swap>,
+    /// What says what events come to.
+    explainer: Explainer,
     /// Losses that have not been told yet, by place and kind.
     untold: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     /// Whether an incident was complete, or something lost, since this was taken last.
@@ -84,6 +86,7 @@ impl Shown {
             check,
             names,
             swap: (!patient).then(|| Swap::new("/proc".into())),
+            explainer: Explainer::default(),
             untold: BTreeMap::new(),
             stirred: false,
             counts: Counts::default(),
@@ -131,6 +134,7 @@ impl Shown {
                         if let Some(names) = &mut self.names {
                             names.complete_victims(&mut relief.collateral);
                         }
+                        self.explainer.complete(&mut event, assembler.settings());
                         self.send(assembler, Message::Incident(event), offset_ns);
                     }
                     continue;
@@ -155,7 +159,7 @@ impl Shown {
                     }
                     if self.filter.passes_fork(failure) {
                         self.counts.forks = self.counts.forks.saturating_add(failure.count);
-                        explain::complete(&mut event, assembler.settings());
+                        self.explainer.complete(&mut event, assembler.settings());
                         self.send(assembler, Message::Incident(event), offset_ns);
                     } else {
                         self.counts.filtered += 1;
@@ -175,7 +179,7 @@ impl Shown {
             let passes = self.filter.passes(incident);
             let victims = incident.victims.len() as u64;
             if passes {
-                explain::complete(&mut event, assembler.settings());
+                self.explainer.complete(&mut event, assembler.settings());
                 let told = self.send(assembler, Message::Incident(event), offset_ns);
                 if told && complete {
                     self.counts.incidents += 1;

@@ -1,5 +1,6 @@
 //! What rules see of an incident, and what several of them ask of it.
 
+use super::earlier::Times;
 use crate::{
     host::settings::Settings,
     incident::{Candidate, Cause, HostMemory, Incident, Limit, Place, ScopeKind, Verdict, Victim, Zone},
@@ -12,6 +13,8 @@ pub struct Case<'a> {
     pub incident: &'a Incident,
     /// The settings.
     pub settings: Option<&'a Settings>,
+    /// How often the same has died of late, if that was counted.
+    pub times: Option<&'a Times>,
 }
 
 /// A memory cgroup at its limit.

@@ -7,6 +7,7 @@
 
 mod case;
 mod command_line;
+mod earlier;
 mod finding;
 mod fork;
 mod place;
@@ -16,7 +17,10 @@ mod shell;
 #[cfg(test)]
 mod tests;
 
+use earlier::Earlier;
+
 pub use case::Case;
+pub use earlier::Times;
 pub use finding::{Conclusion, Evidence, Finding, Fix, Severity};
 pub use rule::{RULES, Rule};
 
@@ -25,23 +29,38 @@ use crate::{
     incident::{Event, ForkFailure, Incident},
 };
 
-/// Adds the findings to an event that is complete.
-pub fn complete(event: &mut Event, settings: Option<&Settings>) {
-    match event {
-        Event::Closed(incident) => incident.findings = of_incident(incident, settings),
-        // What happens again is told without them.
-        Event::ForkFailure(failure) if failure.window_ns == 0 => {
-            failure.findings = of_fork(failure, settings);
+/// Explains a stream of events, each when it is complete.
+#[derive(Debug, Default)]
+pub struct Explainer {
+    earlier: Earlier,
+}
+
+impl Explainer {
+    /// Adds the findings to an event.
+    pub fn complete(&mut self, event: &mut Event, settings: Option<&Settings>) {
+        match event {
+            Event::Closed(incident) => {
+                let times = self.earlier.note(incident);
+                incident.findings = of_case(&Case { incident, settings, times: times.as_ref() });
+            }
+            // What happens again is told without them.
+            Event::ForkFailure(failure) if failure.window_ns == 0 => {
+                failure.findings = of_fork(failure, settings);
+            }
+            Event::Relieved(relief) => relief.findings = concluded(|rule| rule.relief?(relief)),
+            Event::Opened(_) | Event::AllocFailure(_) | Event::ForkFailure(_) => {}
         }
-        Event::Opened(_) | Event::Relieved(_) | Event::AllocFailure(_) | Event::ForkFailure(_) => {}
     }
 }
 
-/// What an incident comes to, what to do first first.
+/// What an incident by itself comes to, what to do first first.
 #[must_use]
 pub fn of_incident(incident: &Incident, settings: Option<&Settings>) -> Vec<Finding> {
-    let case = Case { incident, settings };
-    concluded(|rule| rule.incident?(&case))
+    of_case(&Case { incident, settings, times: None })
+}
+
+fn of_case(case: &Case<'_>) -> Vec<Finding> {
+    concluded(|rule| rule.incident?(case))
 }
 
 /// What a failed fork comes to.

@@ -38,8 +38,10 @@ mod panic_on_oom;
 mod pidns_init;
 mod postgres_buffers;
 mod redis_maxmemory;
+mod repeat_offender;
 mod shielded_giant;
 mod shmem;
+mod stuck_victim;
 mod swap_forbidden;
 mod swap_full;
 mod swap_none;
@@ -48,12 +50,17 @@ mod unreclaimable_slab;
 mod victim_not_culprit;
 
 use super::{case::Case, finding::Conclusion};
-use crate::{host::settings::Settings, incident::ForkFailure};
+use crate::{
+    host::settings::Settings,
+    incident::{ForkFailure, Relief},
+};
 
 /// What concludes something from an incident.
 pub type OfIncident = fn(&Case<'_>) -> Option<Conclusion>;
 /// What concludes something from a fork that failed, and from how the machine is set up.
 pub type OfFork = fn(&ForkFailure, Option<&Settings>) -> Option<Conclusion>;
+/// What concludes something from what became of victims.
+pub type OfRelief = fn(&Relief) -> Option<Conclusion>;
 
 /// One way to conclude something.
 #[derive(Debug)]
@@ -68,11 +75,13 @@ pub struct Rule {
     pub incident: Option<OfIncident>,
     /// What it makes of a fork that failed.
     pub fork: Option<OfFork>,
+    /// What it makes of what became of the victims.
+    pub relief: Option<OfRelief>,
 }
 
 impl Rule {
     const fn new(id: &'static str, page: &'static str) -> Self {
-        Self { id, page, yields_to: &[], incident: None, fork: None }
+        Self { id, page, yields_to: &[], incident: None, fork: None, relief: None }
     }
 
     /// What it says, in a line: the first of its page's that is no heading.
@@ -115,11 +124,13 @@ pub const RULES: &[Rule] = &[
     oom_kill_allocating_task::RULE,
     victim_not_culprit::RULE,
     shielded_giant::RULE,
+    repeat_offender::RULE,
     long_stall::RULE,
     pidns_init::RULE,
     group_kill::RULE,
     collateral::RULE,
     systemd_oompolicy::RULE,
+    stuck_victim::RULE,
     panic_on_oom::RULE,
     overcommit::RULE,
     fork_pids_max::RULE,

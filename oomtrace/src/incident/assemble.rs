@@ -418,6 +418,7 @@ impl Assembler {
             common,
             victims,
             collateral,
+            findings: Vec::new(),
             missing,
         }))
     }

@@ -214,6 +214,7 @@ impl Human {
             });
             self.line(&mut to, &format!("{}  {what}  {who}: {text}", self.paint(DIM, &time)), COLUMN);
         }
+        self.advise(&mut to, &relief.findings);
         to
     }
 
