@@ -3,6 +3,7 @@
 use jiff::tz::TimeZone;
 use oomtrace::{
     explain::Explainer,
+    host::settings::Settings,
     incident::Event,
     output::{Format as _, Human, Json, Message},
 };
@@ -12,11 +13,13 @@ pub struct Shown {
     human: Human,
     json: Json,
     explainer: Explainer,
+    /// How the machine is set up.
+    pub settings: Option<Settings>,
 }
 
 impl Default for Shown {
     fn default() -> Self {
-        Self { human: Human::new(false, TimeZone::UTC, None), json: Json, explainer: Explainer::default() }
+        Self { human: Human::new(false, TimeZone::UTC, None), json: Json, explainer: Explainer::default(), settings: None }
     }
 }
 
@@ -24,7 +27,7 @@ impl Shown {
     /// Formats an event and panics where a promise is broken.
     pub fn check(&mut self, event: &Event) {
         let mut event = event.clone();
-        self.explainer.complete(&mut event, None);
+        self.explainer.complete(&mut event, self.settings.as_ref());
         let event = &event;
         let message = Message::Incident(event.clone());
         let mut text = Vec::new();

@@ -93,9 +93,8 @@ impl<'a> Case<'a> {
     pub fn min_free_bytes(&self) -> Option<u64> {
         let set = self.settings.and_then(|settings| settings.min_free_kbytes?.checked_mul(1024));
         let of_zones = || {
-            let each = self.zones().map(|zone| zone.min_bytes?.checked_sub(zone.boost_bytes?));
-            let sum = each.sum::<Option<u64>>()?;
-            (sum > 0).then_some(sum)
+            let mut each = self.zones().map(|zone| zone.min_bytes?.checked_sub(zone.boost_bytes?));
+            each.try_fold(0_u64, |sum, one| sum.checked_add(one?)).filter(|sum| *sum > 0)
         };
         set.or_else(of_zones)
     }

@@ -22,7 +22,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     if incident.candidates.len() < killable {
         return None;
     }
-    let known = incident.candidates.iter().map(size_of).sum::<Option<u64>>()?;
+    let known = incident.candidates.iter().try_fold(0_u64, |sum, one| sum.checked_add(size_of(one)?))?;
     let rest = anon.saturating_sub(known);
     if rest < memory / 4 {
         return None;
