@@ -66,7 +66,7 @@ pub fn raise_pids_max(failure: &ForkFailure) -> Fix {
         );
     }
     let more = doubled(failure).map_or_else(|| "max".to_owned(), |limit| limit.to_string());
-    // Where version 1's controllers are, only their mount points tell.
+    // Of version 2: where the controller of version 1 is, only its mount point tells.
     let file = format!("/sys/fs/cgroup{path}/pids.max");
     Fix::command(
         "raise pids.max of that group where whatever made it sets it, or by hand until then",

@@ -19,8 +19,10 @@ pub fn raise(memcg: &Cgroup, limit_bytes: u64) -> Fix {
     let path = memcg.path.as_deref().unwrap_or_default();
     let mib = roomier_mib(limit_bytes);
     let now = size(limit_bytes);
+    let last = path.rsplit('/').next().unwrap_or_default();
     let place = Place::of(Some(path.to_owned()));
-    if let Some(container) = &place.container {
+    // A group that a container made within itself has a limit of its own.
+    if let Some(container) = place.container.as_ref().filter(|container| last.contains(&container.id)) {
         let id = quoted(container.short_id());
         if container.pod_uid.is_some() {
             return Fix::advice(
@@ -40,7 +42,8 @@ pub fn raise(memcg: &Cgroup, limit_bytes: u64) -> Fix {
             Some(Runtime::Docker) => {
                 by("docker update", &format!(" --memory-swap {}m", mib.saturating_mul(2)))
             }
-            Some(Runtime::Podman) => by("podman update", ""),
+            // A user's own container is known to that user's Podman alone.
+            Some(Runtime::Podman) if !path.contains("/user@") => by("podman update", ""),
             _ => Fix::advice(format!("raise the container's memory limit (now {now})"), MORE),
         };
     }
@@ -52,7 +55,6 @@ pub fn raise(memcg: &Cgroup, limit_bytes: u64) -> Fix {
             MORE,
         );
     }
-    let last = path.rsplit('/').next().unwrap_or_default();
     let unit =
         place.unit.filter(|unit| unit == last).or_else(|| unit::is_slice(last).then(|| last.to_owned()));
     if let Some(unit) = unit {
@@ -79,8 +81,9 @@ pub fn raise(memcg: &Cgroup, limit_bytes: u64) -> Fix {
 pub fn allow_swap(path: &str, hierarchy: Option<u32>) -> Fix {
     const SLOWER: &str = "what is swapped out comes back slowly: the program may become slow before it dies";
     let place = Place::of(Some(path.to_owned()));
+    let last = path.rsplit('/').next().unwrap_or_default();
     let v1 = hierarchy.is_some_and(|hierarchy| hierarchy != 0);
-    if let Some(container) = &place.container {
+    if let Some(container) = place.container.as_ref().filter(|container| last.contains(&container.id)) {
         let what = if container.pod_uid.is_some() {
             "let the kubelet give pods swap (memorySwap.swapBehavior: LimitedSwap), or raise the memory limit"
         } else {
@@ -88,7 +91,6 @@ pub fn allow_swap(path: &str, hierarchy: Option<u32>) -> Fix {
         };
         return Fix::advice(what, SLOWER);
     }
-    let last = path.rsplit('/').next().unwrap_or_default();
     let by_systemd = place.unit.as_deref() == Some(last) || unit::is_slice(last);
     if by_systemd && !v1 && !path.contains("kubepods") {
         let user = if path.contains("/user@") { " --user" } else { "" };
@@ -124,6 +126,9 @@ mod tests {
         let podman = format!("/machine.slice/libpod-{id}.scope");
         let pod =
             format!("/kubepods.slice/kubepods-pod7a3c1f2e_0b1d_4c5e_9f60_718293a4b5c6.slice/crio-{id}.scope");
+        let rootless = format!("/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{id}.scope");
+        let inner = format!("{docker}/inner");
+        let inner_command = format!("echo 48M > /sys/fs/cgroup{inner}/memory.max");
         for (path, hierarchy, expected) in [
             ("/system.slice/web.service", 0, Some("systemctl set-property -- web.service MemoryMax=48M")),
             ("/system.slice", 0, Some("systemctl set-property -- system.slice MemoryMax=48M")),
@@ -135,6 +140,8 @@ mod tests {
             (docker.as_str(), 0, Some("docker update --memory 48m --memory-swap 96m 4e9bf3a17c02")),
             (podman.as_str(), 0, Some("podman update --memory 48m 4e9bf3a17c02")),
             (pod.as_str(), 0, None),
+            (rootless.as_str(), 0, None),
+            (inner.as_str(), 0, Some(inner_command.as_str())),
             ("/kubepods/burstable/pod7a3c1f2e-0b1d-4c5e-9f60-718293a4b5c6", 0, None),
             ("/web/$(reboot)", 0, Some("echo 48M > '/sys/fs/cgroup/web/$(reboot)/memory.max'")),
             ("/web", 4, Some("echo 48M > /sys/fs/cgroup/memory/web/memory.limit_in_bytes")),

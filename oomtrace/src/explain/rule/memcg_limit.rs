@@ -44,11 +44,19 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
         .with("limit_at", hit.level.path.as_str())
         .with_known("usage_bytes", hit.level.usage_bytes)
         .with_known("victim_bytes", own)
-        .fix(raise(memcg, hit.limit_bytes));
+        .fix(if hit.with_swap { both() } else { raise(memcg, hit.limit_bytes) });
     Some(told.fix(Fix::advice(
         format!("look for a leak, if {comm} grows without end: a higher limit is then reached only later"),
         "none",
     )))
+}
+
+/// What is done about version 1's limit of memory and swap.
+fn both() -> Fix {
+    Fix::advice(
+        "raise the limit of memory and swap together: memory.memsw.limit_in_bytes of the group, --memory-swap of a container",
+        "others on the machine have that much less",
+    )
 }
 
 #[cfg(test)]
@@ -77,7 +85,9 @@ mod tests {
         let own = &mut v1.scope.limits[0];
         (own.usage_bytes, own.memsw_usage_bytes, own.memsw_limit_bytes) =
             (Some(20 * MIB), Some(48 * MIB), Some(48 * MIB));
-        assert!(told("memcg-limit", &v1).conclusion.summary.contains("48.0 MiB of memory and swap"));
+        let conclusion = told("memcg-limit", &v1).conclusion;
+        assert!(conclusion.summary.contains("48.0 MiB of memory and swap"));
+        assert!(conclusion.fix[0].what.contains("memsw"));
     }
 
     /// Guards against the limit of others, and against an incident in which nobody was killed for it.
