@@ -36,7 +36,7 @@ impl<'a> Arbitrary<'a> for AnySession {
         if u.ratio(1, 4)? {
             missing.insert("host_memory".to_owned(), name(u)?);
         }
-        Ok(Self(Session { host, tier, rss_counters, kernel_rss, missing, kmsg: u.arbitrary()? }))
+        Ok(Self(Session { host, tier, rss_counters, kernel_rss, missing, kmsg: u.arbitrary()?, pids_events: u.arbitrary()? }))
     }
 }
 
@@ -59,6 +59,7 @@ pub fn plain() -> Session {
         kernel_rss: KernelRss::Count,
         missing: BTreeMap::new(),
         kmsg: false,
+        pids_events: false,
     }
 }
 
