@@ -348,3 +348,61 @@ fn a_repeated_failure_is_explained_once() {
         assert_eq!(failure.findings.len(), findings);
     }
 }
+
+/// Guards against figures that no machine has, as a record file of somebody else's may: no rule overflows on them.
+#[test]
+fn extreme_figures_harm_no_rule() {
+    const EXTREMES: [u64; 4] = [0, 1, 1 << 40, u64::MAX];
+    let text =
+        |value: u64| format!("java -Xmx{value} -XX:MaxRAMPercentage={value} --max-old-space-size={value}");
+    for one in EXTREMES {
+        for other in EXTREMES {
+            let machine = Settings {
+                min_free_kbytes: Some(one),
+                memory_bytes: Some(other),
+                swap_total_bytes: Some(other),
+                swap_free_bytes: Some(one),
+                commit_limit_bytes: Some(one),
+                committed_bytes: Some(other),
+                overcommit_memory: Some(2),
+                overcommit_ratio: Some(u32::MAX),
+                huge_pages_bytes: Some(one),
+                huge_pages_free_bytes: Some(other),
+                ..settings()
+            };
+            for mut incident in [memcg(), global(), server(&text(one), 512)] {
+                for level in &mut incident.scope.limits {
+                    (level.usage_bytes, level.limit_bytes) = (Some(one), Some(other));
+                    (level.memsw_usage_bytes, level.memsw_limit_bytes) = (Some(other), Some(one));
+                }
+                for zone in &mut incident.zones {
+                    (zone.free_bytes, zone.min_bytes, zone.managed_bytes) =
+                        (Some(one), Some(other), Some(one));
+                    (zone.boost_bytes, zone.lowmem_reserve_bytes) = (Some(one), Some(other));
+                    zone.free_by_order = Some(vec![one; 3]);
+                }
+                for candidate in &mut incident.candidates {
+                    (candidate.rss_bytes, candidate.swap_bytes) = (Some(one), Some(other));
+                }
+                if let Some(memory) = &mut incident.host_memory {
+                    (memory.mem_total_bytes, memory.shmem_bytes) = (Some(one), Some(other));
+                    (memory.anon_mapped_bytes, memory.unevictable_bytes) = (Some(other), Some(one));
+                }
+                incident.ballot =
+                    Some(Ballot { examined: u32::MAX, unkillable: u32::MAX - 1, computed: false });
+                for order in [-1, 0, 40, i32::MAX] {
+                    incident.trigger.order = Some(order);
+                    assert!(of_incident(&incident, Some(&machine)).len() <= RULES.len());
+                }
+            }
+            for cause in
+                [ForkCause::PidsMax, ForkCause::Overcommit, ForkCause::MemcgKmem, ForkCause::ThreadsMax]
+            {
+                let mut failure = fork_failure(cause);
+                (failure.limit, failure.limit_bytes) = (Some(one), Some(other));
+                failure.limit_at = Some("/a".to_owned());
+                assert_eq!(of_fork(&failure, Some(&machine)).len(), 1);
+            }
+        }
+    }
+}
