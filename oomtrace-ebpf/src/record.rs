@@ -42,6 +42,9 @@ pub enum RecordKind {
     PidsRefused = 18,
     /// [`Namespaces`]: how many namespaces the user of a task that forked has made.
     Namespaces = 19,
+    /// How the machine is set up: the header, and JSON. Userspace makes it. It is no part of a run: in its header trigger,
+    /// beginning and number are 0.
+    Settings = 20,
 }
 
 impl RecordKind {
@@ -70,7 +73,7 @@ impl RecordKind {
     /// The kind that a record's header names, if this version knows it.
     #[must_use]
     pub fn from_raw(raw: u16) -> Option<Self> {
-        let made_by_userspace = [Self::KernelLog, Self::ForkHost, Self::PidsRefused];
+        let made_by_userspace = [Self::KernelLog, Self::ForkHost, Self::PidsRefused, Self::Settings];
         Self::ALL.into_iter().chain(made_by_userspace).find(|kind| *kind as u16 == raw)
     }
 }

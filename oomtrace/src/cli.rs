@@ -14,6 +14,7 @@ Examples:
   sudo oomtrace --container 4e9bf3a17c02
   sudo oomtrace --record incident.oomtrace   keep the stream, to look at it elsewhere
   oomtrace replay incident.oomtrace          … without root and without that kernel
+  oomtrace explain memcg-limit               what a finding means, and what to do about it
   sudo oomtrace hooks                        what this kernel lets oomtrace see
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 cannot trace here.";
@@ -39,6 +40,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Show what this kernel lets oomtrace see: role, hook, what was refused, which fields that costs
     Hooks(HooksArgs),
+    /// Say what a finding means: how oomtrace knows, what to do, and what that may cost
+    Explain(ExplainArgs),
     /// Print the JSON Schema of the output
     Schema,
 }
@@ -193,6 +196,13 @@ pub struct ReplayArgs {
     /// What to show.
     #[command(flatten)]
     pub filter: FilterArgs,
+}
+
+/// Options of `explain`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// The finding, such as memcg-limit; without it all are listed
+    pub id: Option<String>,
 }
 
 /// Options of `hooks`.

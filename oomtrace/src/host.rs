@@ -5,6 +5,7 @@ pub mod forking;
 pub mod meminfo;
 pub mod names;
 pub mod pids;
+pub mod settings;
 pub mod unit;
 pub mod zoneinfo;
 

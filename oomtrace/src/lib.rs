@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod command;
+pub mod explain;
 pub mod host;
 pub mod incident;
 pub mod kernel;
@@ -15,3 +16,4 @@ mod say;
 pub mod secrets;
 pub mod session;
 pub mod text;
+mod words;

@@ -78,6 +78,50 @@ fn recorded_streams_come_out_as_the_golden_files_say() {
     }
 }
 
+/// Guards findings on real incidents, as the exact set for each: what was provoked is found, and nothing else; a kill that an
+/// operator asked for has nothing to find.
+#[test]
+fn recorded_incidents_have_exactly_these_findings() {
+    const EXPECTED: [(&str, &[&str]); 13] = [
+        ("big-sleeper", &["memcg-limit"]),
+        ("small-asker", &["memcg-limit"]),
+        ("contained-eater", &["memcg-limit"]),
+        ("left-eater", &["memcg-limit"]),
+        ("right-eater", &["memcg-limit"]),
+        ("leaf-eater", &["memcg-ancestor"]),
+        ("leaf-sleeper", &["memcg-ancestor"]),
+        ("held-eater", &["limit-lowered"]),
+        ("member-chosen", &["memcg-limit", "group-kill"]),
+        ("global-eater", &["node-exhausted"]),
+        ("sysrq-victim", &[]),
+        ("ns-init", &["memcg-limit", "pidns-init"]),
+        ("sh", &["fork-pids-max"]),
+    ];
+    let mut seen = BTreeSet::new();
+    for name in STREAMS {
+        let output = run(&["replay", "--json", stream(&format!("{name}.oomtrace")).to_str().unwrap()]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        for line in text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+            let who = if line["type"] == "oom" { &line["victims"][0]["comm"] } else { &line["task"]["comm"] };
+            let found = line["findings"].as_array().cloned().unwrap_or_default();
+            let ids: Vec<_> = found.iter().map(|finding| finding["id"].as_str().unwrap()).collect();
+            let Some(who) = who.as_str() else {
+                // Nobody was left to kill below a limit that was lowered; or what became of victims.
+                assert!(ids.is_empty() || ids == ["limit-lowered"], "{name}: {line}");
+                continue;
+            };
+            // Where no hook shows who shares memory, that is not found.
+            let sharing: &[&str] =
+                if name == "6.18-tracepoint" { &["memcg-limit"] } else { &["memcg-limit", "collateral"] };
+            let of_all = EXPECTED.iter().find(|(known, _)| *known == who).map(|(_, ids)| *ids);
+            let known = of_all.or_else(|| (who == "mm-owner").then_some(sharing));
+            assert_eq!(known, Some(&ids[..]), "{name}: {who}");
+            seen.insert(who.to_owned());
+        }
+    }
+    assert_eq!(seen.len(), EXPECTED.len() + 1, "{seen:?}");
+}
+
 /// Guards the promise that a name cannot reach the terminal as control: golden files of people hold none.
 #[test]
 fn blocks_for_people_hold_no_control_characters() {
@@ -183,6 +227,12 @@ fn exit_statuses_are_as_documented() {
     assert_eq!(run(&["--min-rss", "lots"]).status.code(), Some(2));
     assert_eq!(run(&["--help"]).status.code(), Some(0));
     assert_eq!(run(&["schema"]).status.code(), Some(0));
+    assert_eq!(run(&["explain"]).status.code(), Some(0));
+    let page = run(&["explain", "memcg-limit"]);
+    assert!(page.status.success() && page.stdout.starts_with(b"# memcg-limit\n"));
+    let unknown = run(&["explain", "memcg-limits"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("memcg-limit,") && unknown.stdout.is_empty(), "{}", stderr(&unknown));
     let file = stream("6.12-trampoline.oomtrace");
     for args in [vec!["schema"], vec!["replay", "--json", file.to_str().unwrap()]] {
         let full = fs::File::options().write(true).open("/dev/full").unwrap();

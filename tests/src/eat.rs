@@ -81,6 +81,9 @@ pub struct Eat {
     /// A path that a thread of its own asks about.
     #[arg(long)]
     pub asks_about: Option<PathBuf>,
+    /// What it is called on its command line, in place of its own path.
+    #[arg(skip)]
+    pub program: Option<String>,
     /// Arguments that mean nothing to it.
     #[arg(last = true)]
     pub ballast: Vec<OsString>,

@@ -220,9 +220,12 @@ impl Drop for Eater {
 
 /// The command line of an eater.
 fn command(name: &[u8], eat: &Eat, cgroup: Option<&Cgroup>) -> Result<Command> {
-    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::{ffi::OsStrExt, process::CommandExt};
 
     let mut command = Command::new(current_exe().context("cannot find the scenarios' own binary")?);
+    if let Some(program) = &eat.program {
+        command.arg0(program);
+    }
     command.arg("eat").stdin(Stdio::piped()).stdout(Stdio::piped());
     command.arg("--name").arg(std::ffi::OsStr::from_bytes(name));
     for (option, bytes) in

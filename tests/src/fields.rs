@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 /// Objects whose keys are no fields of the format but names of something.
-const NAMED_BY_DATA: [&str; 3] = ["missing", "counts", "hooks"];
+const NAMED_BY_DATA: [&str; 4] = ["missing", "counts", "hooks", "evidence"];
 
 /// What was seen of the fields, by path: `oom.victims[].pid`.
 #[derive(Debug, Default)]

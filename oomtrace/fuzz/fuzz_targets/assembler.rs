@@ -80,6 +80,7 @@ impl Teller {
             What::Namespaces(all) => Record::Namespaces(key, Box::new(all.namespaces())),
             What::ForkHost(host) => Record::ForkHost(key, Box::new(host.host())),
             What::PidsRefused(refused) => Record::PidsRefused(key, Box::new(refused.refused())),
+            What::Settings(settings) => Record::Settings(key, Box::new(settings.settings())),
             What::AllocFailure(failure) => Record::AllocFailure(key, Box::new(failure.failure())),
             What::Candidate(candidate) => Record::Candidate(key, Box::new(candidate.candidate())),
             What::Zone(zone) => Record::Zone(key, Box::new(zone.zone())),
@@ -138,6 +139,7 @@ impl Teller {
                 Event::Relieved(relief) => relief.victims.first().map(|victim| victim.pid),
             };
             if first.is_none_or(|pid| pid < STRANGERS.start) {
+                self.shown.settings = self.assembler.settings().cloned();
                 self.shown.check(event);
             }
         }

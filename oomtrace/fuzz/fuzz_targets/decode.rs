@@ -53,6 +53,8 @@ fuzz_target!(|bytes: &[u8]| {
         Record::Cmdline(..) => masked(bytes),
         // Two paths of any length, of which what is no text is replaced.
         Record::PidsRefused(..) => bytes.len(),
+        // JSON, with spaces or without.
+        Record::Settings(..) => bytes.len(),
         Record::KernelLog(_, ref log) => size_of::<abi::KernelLog>() + log.text.len(),
     };
     assert_eq!(bytes.len(), size, "a record is taken in the size of its kind only");

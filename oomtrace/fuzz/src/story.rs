@@ -5,6 +5,8 @@ use oomtrace::record::{
     After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Link, Mark, Mm, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Node, Zone, AllocFailure, Failing, ForkFailure, ForkHost, NamespaceLevel, Namespaces, PidNamespace, PidsLevel, PidsRefused, Promises, Site, UserLevel,
 };
 
+use oomtrace::host::settings::Settings;
+
 use crate::session::{AnySession, figure, name};
 
 /// A session and what happens in it.
@@ -89,6 +91,7 @@ pub enum What {
     Namespaces(Box<AnyNamespaces>),
     ForkHost(AnyForkHost),
     PidsRefused(AnyPidsRefused),
+    Settings(Box<AnySettings>),
 }
 
 /// Which run of the OOM killer a record belongs to, and when it was made.
@@ -691,6 +694,38 @@ impl AnyPidsRefused {
             count: self.count,
             window_ns: self.window_ns,
             counted: self.counted,
+        }
+    }
+}
+
+/// How the machine is set up.
+#[derive(Arbitrary, Debug)]
+pub struct AnySettings {
+    modes: [Option<u8>; 3],
+    sizes: [Option<u64>; 9],
+}
+
+impl AnySettings {
+    /// The record's content.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let [panic_on_oom, oom_kill_allocating_task, overcommit_memory] = self.modes.map(|mode| mode.map(|mode| u32::from(mode % 3)));
+        let [min_free_kbytes, memory_bytes, swap_total_bytes, swap_free_bytes, commit_limit_bytes, committed_bytes, huge_pages_bytes, huge_pages_free_bytes, overcommit_kbytes] =
+            self.sizes;
+        Settings {
+            min_free_kbytes,
+            panic_on_oom,
+            oom_kill_allocating_task,
+            overcommit_memory,
+            overcommit_kbytes,
+            memory_bytes,
+            swap_total_bytes,
+            swap_free_bytes,
+            commit_limit_bytes,
+            committed_bytes,
+            huge_pages_bytes,
+            huge_pages_free_bytes,
+            ..Settings::default()
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One file per subcommand, and what they share: how they end.
 
 mod aside;
+mod explain;
 mod follow;
 mod hooks;
 mod pids_events;
@@ -21,6 +22,8 @@ use crate::{
     say::say,
 };
 
+/// Wrong usage, as of clap's own errors.
+const WRONG_USAGE: u8 = 2;
 /// Cannot trace here.
 const CANNOT_TRACE: u8 = 3;
 
@@ -32,6 +35,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Command::Trace(args)) => trace::run(&args),
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Hooks(args)) => hooks::run(&args),
+        Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Schema) => schema::run(),
     };
     match result {
@@ -39,7 +43,13 @@ pub fn run(cli: Cli) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             say!("{error:#}");
-            if cannot_trace(&error) { ExitCode::from(CANNOT_TRACE) } else { ExitCode::FAILURE }
+            if cannot_trace(&error) {
+                ExitCode::from(CANNOT_TRACE)
+            } else if error.is::<explain::Unknown>() {
+                ExitCode::from(WRONG_USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

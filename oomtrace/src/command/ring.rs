@@ -8,12 +8,13 @@ use std::{
 
 use anyhow::Context as _;
 use aya::maps::{Array, MapData, RingBuf};
-use oomtrace_ebpf::{AllocFailure, ForkFailure, RecordKind};
+use oomtrace_ebpf::{AllocFailure, ForkFailure, Header, RecordKind};
 use tokio::io::{Interest, unix::AsyncFd};
+use zerocopy::FromBytes as _;
 
 use super::shown::Shown;
 use crate::{
-    host,
+    host::{self, settings::Watched},
     incident::Assembler,
     kernel::{
         hooks::{FORK_FAILURE, STALL},
@@ -22,7 +23,7 @@ use crate::{
         untold::Untold,
         variables::Places,
     },
-    record::{Frame, Recorder, privacy},
+    record::{Frame, Recorder, encode_settings, privacy},
     say::say,
 };
 
@@ -38,6 +39,7 @@ pub struct Ring {
     untold: Untold<AllocFailure>,
     untold_forks: Untold<ForkFailure>,
     places: Places,
+    settings: Watched,
 }
 
 impl Ring {
@@ -60,6 +62,7 @@ impl Ring {
             untold,
             untold_forks,
             places: Places::of(&mut attached.ebpf)?,
+            settings: Watched::default(),
         })
     }
 
@@ -78,6 +81,7 @@ impl Ring {
     pub fn drain(&mut self, assembler: &mut Assembler, shown: &mut Shown, recorder: Option<&Recorder>) {
         let wall_clock_offset_ns = host::wall_clock_offset_ns();
         let mut forked = false;
+        let mut chosen = false;
         while let Some(item) = self.records.get_mut().next() {
             let mut bytes = item.to_vec();
             // Room for the next record before anything else is done with this one.
@@ -89,6 +93,14 @@ impl Ring {
                 let boot_ns = host::boot_ns();
                 let host = host::forking::record(Path::new("/proc"), boot_ns);
                 shown.take(assembler, recorder, host, boot_ns, wall_clock_offset_ns);
+            }
+            if decides(&bytes) && !mem::replace(&mut chosen, true) {
+                // What is concluded from it rests on these.
+                let boot_ns = host::boot_ns();
+                if let Some(settings) = self.settings.newer(Path::new("/"), boot_ns) {
+                    let record = encode_settings(&settings, boot_ns);
+                    shown.take(assembler, recorder, record, boot_ns, wall_clock_offset_ns);
+                }
             }
             privacy::mask(&mut bytes);
             shown.take(assembler, recorder, bytes, host::boot_ns(), wall_clock_offset_ns);
@@ -147,6 +159,12 @@ impl Ring {
         }
         lost
     }
+}
+
+/// Whether a record is of a choice of the OOM killer's.
+fn decides(record: &[u8]) -> bool {
+    let kind = Header::read_from_prefix(record).map(|(header, _)| header.kind);
+    kind.is_ok_and(|kind| [RecordKind::Decision as u16, RecordKind::Mark as u16].contains(&kind))
 }
 
 /// Watches a file descriptor that is ours for as long as it is watched.

@@ -14,6 +14,7 @@ use oomtrace_ebpf::RecordKind;
 
 use crate::{
     cli::{FilterArgs, Form, OutputArgs},
+    explain::Explainer,
     host::meminfo::Swap,
     host::names::Names,
     incident::{Assembler, Event, Loss, LossTag, SchemaName, Status, StatusState, StatusTag},
@@ -38,6 +39,8 @@ pub struct Shown {
     names: Option<Names>,
     /// What live incidents are completed from.
     swap: Option<Swap>,
+    /// What says what events come to.
+    explainer: Explainer,
     /// Losses that have not been told yet, by place and kind.
     untold: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     /// Whether an incident was complete, or something lost, since this was taken last.
@@ -83,6 +86,7 @@ impl Shown {
             check,
             names,
             swap: (!patient).then(|| Swap::new("/proc".into())),
+            explainer: Explainer::default(),
             untold: BTreeMap::new(),
             stirred: false,
             counts: Counts::default(),
@@ -130,6 +134,7 @@ impl Shown {
                         if let Some(names) = &mut self.names {
                             names.complete_victims(&mut relief.collateral);
                         }
+                        self.explainer.complete(&mut event, assembler.settings());
                         self.send(assembler, Message::Incident(event), offset_ns);
                     }
                     continue;
@@ -154,6 +159,7 @@ impl Shown {
                     }
                     if self.filter.passes_fork(failure) {
                         self.counts.forks = self.counts.forks.saturating_add(failure.count);
+                        self.explainer.complete(&mut event, assembler.settings());
                         self.send(assembler, Message::Incident(event), offset_ns);
                     } else {
                         self.counts.filtered += 1;
@@ -173,6 +179,7 @@ impl Shown {
             let passes = self.filter.passes(incident);
             let victims = incident.victims.len() as u64;
             if passes {
+                self.explainer.complete(&mut event, assembler.settings());
                 let told = self.send(assembler, Message::Incident(event), offset_ns);
                 if told && complete {
                     self.counts.incidents += 1;
@@ -392,6 +399,7 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::ForkHost) => "fork_host",
         Some(RecordKind::PidsRefused) => "pids_refused",
         Some(RecordKind::KernelLog) => "kernel_log",
+        Some(RecordKind::Settings) => "settings",
         Some(RecordKind::AllocFailure) => "alloc_failure",
         None => "unknown",
     }

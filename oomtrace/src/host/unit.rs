@@ -33,6 +33,12 @@ fn plain(step: &str) -> &str {
     step.strip_prefix('_').unwrap_or(step)
 }
 
+/// Whether a name is that of a slice: a group of units.
+#[must_use]
+pub fn is_slice(name: &str) -> bool {
+    kind(name) == Some("slice")
+}
+
 fn is_unit(name: &str) -> bool {
     matches!(kind(name), Some("service" | "scope" | "socket" | "mount" | "swap"))
 }

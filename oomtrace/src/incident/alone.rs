@@ -111,6 +111,7 @@ impl Alone<'_> {
             calls_without_decision: None,
             from_log: Vec::new(),
             kmsg_seq: Some(self.seq),
+            findings: Vec::new(),
             missing,
             lost_records: 0,
         }

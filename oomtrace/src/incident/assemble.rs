@@ -23,6 +23,7 @@ use super::{
     types::{Common, Incident, Relief, ReliefTag, SchemaName, WallTime},
 };
 use crate::{
+    host::settings::Settings,
     record::{self, Cmdline, Key, Mark, Record, Struck, Task},
     session::{Session, Source},
 };
@@ -55,6 +56,8 @@ pub struct Assembler {
     undecided: u32,
     kins: Kins,
     log: Log,
+    /// How the machine was set up when that was last read.
+    settings: Option<Settings>,
     /// When the log was last told to say that there is nobody to kill, ns since boot.
     nobody_ns: Option<u64>,
     /// Number of the run that was parked last.
@@ -84,11 +87,18 @@ impl Assembler {
             undecided: 0,
             kins: Kins::default(),
             log: Log::default(),
+            settings: None,
             nobody_ns: None,
             parked: 0,
             tally: Tally::default(),
             seq: 0,
         }
+    }
+
+    /// How the machine was set up when that was last read.
+    #[must_use]
+    pub fn settings(&self) -> Option<&Settings> {
+        self.settings.as_ref()
     }
 
     /// Reports so far.
@@ -147,6 +157,10 @@ impl Assembler {
         }
         if let Record::ForkHost(_, host) = record {
             self.forks.host = Some(*host);
+            return events;
+        }
+        if let Record::Settings(_, settings) = record {
+            self.settings = Some(*settings);
             return events;
         }
         if let Record::PidsRefused(_, refused) = record {
@@ -405,6 +419,7 @@ impl Assembler {
             common,
             victims,
             collateral,
+            findings: Vec::new(),
             missing,
         }))
     }

@@ -21,6 +21,7 @@ use super::{
     repeats::{News, Repeats, Series},
     types::{Command, Common, Kinship, Place, SchemaName},
 };
+use crate::explain::Finding;
 use crate::record::{self, ForkHost, PidsLevel, PidsRefused, Task};
 
 /// Kinds of failures that are remembered, at most: as many as the kernel half's map holds.
@@ -94,6 +95,9 @@ pub struct ForkFailure {
     pub count: u64,
     /// The time since the line before about it, ns; 0 in the first.
     pub window_ns: u64,
+    /// What it comes to, and what to do. What happens again is told without them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
     /// Fields that could not be had, by path, with the reason.
     pub missing: BTreeMap<String, String>,
     /// Records of this failure that were lost on the way.
@@ -309,6 +313,7 @@ impl Forks {
             },
             count,
             window_ns,
+            findings: Vec::new(),
             missing,
             lost_records: 0,
         })
@@ -375,6 +380,7 @@ pub(super) fn refused(refused: &PidsRefused, common: Common) -> ForkFailure {
         task: ForkingTask { place: Place::of(refused.cgroup.clone()), ..ForkingTask::default() },
         count: refused.count,
         window_ns: refused.window_ns,
+        findings: Vec::new(),
         missing,
         lost_records: 0,
     }

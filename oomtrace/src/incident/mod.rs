@@ -34,6 +34,7 @@ pub use fork::{ForkCause, ForkFailure, ForkFailureTag, ForkingTask, Making, Name
 pub use gfp::flag_names as gfp_flag_names;
 pub use logged::LOGGED;
 pub(crate) use memory::per_cpu_bound;
+pub(crate) use relief::NOT_IN_TIME;
 pub use types::{
     Ancestor, Ballot, Candidate, Cause, Cgroup, Command, Common, HostMemory, Incident, Kinship, Limit, Line,
     Loss, LossTag, OomTag, Outcome, Place, Relief, ReliefTag, Relieved, Rss, RssKernel, SchemaName, Scope,

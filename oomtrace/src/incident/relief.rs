@@ -23,6 +23,9 @@ const COLLATERAL_LIMIT: usize = 4096;
 /// Incidents that are followed at once, at the most.
 const FOLLOWED_LIMIT: usize = 4096;
 
+/// Why it is not known when a victim's memory was free, though it was waited for.
+pub const NOT_IN_TIME: &str = "it had not happened 30 s after the kill, or went unseen";
+
 /// The incidents that are followed.
 #[derive(Debug, Default)]
 pub struct Reliefs {
@@ -231,7 +234,7 @@ impl Followed {
             (false, true) => {
                 "it went unseen: before it was looked out for, or while the program was at work for another task"
             }
-            (false, false) => "it had not happened 30 s after the kill, or went unseen",
+            (false, false) => NOT_IN_TIME,
         };
         let mut missing = BTreeMap::new();
         let told = self.victims.into_iter().enumerate().map(|(index, victim)| {

@@ -134,6 +134,7 @@ impl Run {
             | Record::ForkFailure(..)
             | Record::ForkHost(..)
             | Record::PidsRefused(..)
+            | Record::Settings(..)
             | Record::KernelLog(..) => {}
             Record::Candidate(_, candidate) => {
                 if self.candidates.len() < MAX_CANDIDATES {

@@ -131,6 +131,7 @@ impl Telling<'_> {
                 .map(|(.., undecided)| u64::from(undecided.wrapping_sub(self.undecided))),
             from_log,
             kmsg_seq: kill.map(|kill| kill.seq),
+            findings: Vec::new(),
             missing,
             lost_records: u64::from(run.made.saturating_sub(run.records)),
         }

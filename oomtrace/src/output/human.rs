@@ -1,13 +1,13 @@
 //! Blocks for people. The first line appears when the victim is marked; the rest when it is known.
 
 mod failure;
+mod finding;
 mod fork;
 mod relief;
 mod request;
 mod scope;
 mod task;
 mod victim;
-mod words;
 mod zones;
 
 use std::collections::BTreeMap;
@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 
 use self::{
-    failure::{advice, refused},
+    failure::refused,
+    finding::concluded,
     relief::after,
     request::{asked, ballot, hurt},
     scope::{crowded, of_nodes, scope},
@@ -26,8 +27,10 @@ use self::{
 };
 use super::{Format, Message};
 use crate::{
+    explain::Finding,
     incident::{AllocFailure, Event, ForkFailure, Incident, Loss, Outcome, Place, Relief, Verdict, WallTime},
     text::printable,
+    words,
 };
 
 /// See the module.
@@ -45,6 +48,10 @@ pub struct Human {
 
 /// Candidates that are named.
 const SHOWN_CANDIDATES: usize = 4;
+/// Findings that are shown.
+const SHOWN_FINDINGS: usize = 2;
+/// What can be done about the first of these, as far as it is shown.
+const SHOWN_FIXES: usize = 2;
 /// Zones that are shown.
 const SHOWN_ZONES: usize = 8;
 
@@ -173,7 +180,24 @@ impl Human {
         for reason in unknown(&incident.missing) {
             self.row(&mut to, "unknown", &reason);
         }
+        self.advise(&mut to, &incident.findings);
         to
+    }
+
+    /// What it comes to and what to do about it: the findings that matter most, with a command as one can paste it.
+    fn advise(&self, to: &mut String, findings: &[Finding]) {
+        for (at, finding) in findings.iter().take(SHOWN_FINDINGS).enumerate() {
+            self.row(to, "cause", &concluded(finding));
+            let shown = if at == 0 { SHOWN_FIXES } else { 1 };
+            for (fix, label) in finding.conclusion.fix.iter().take(shown).zip(["do", "or"]) {
+                self.row_in(BOLD, to, label, &printable(&fix.what));
+                if let Some(command) = &fix.command {
+                    to.push_str(&" ".repeat(COLUMN));
+                    to.push_str(&printable(command));
+                    to.push('\n');
+                }
+            }
+        }
     }
 
     /// A row of the incident's block, or, if another was printed since, a line of its own.
@@ -190,6 +214,7 @@ impl Human {
             });
             self.line(&mut to, &format!("{}  {what}  {who}: {text}", self.paint(DIM, &time)), COLUMN);
         }
+        self.advise(&mut to, &relief.findings);
         to
     }
 
@@ -208,7 +233,7 @@ impl Human {
             format!("{time}  {what}  {name} (pid {}){place}   {}{times}", id(task.pid), refused(failure));
         let mut to = String::new();
         self.line(&mut to, &head, COLUMN);
-        if let Some(advice) = advice(failure) {
+        if let Some(advice) = failure::advice(failure) {
             self.row(&mut to, "do", &advice);
         }
         to
@@ -250,9 +275,7 @@ impl Human {
         if let Some(line) = fork::family(task) {
             self.row(&mut to, "has", &line);
         }
-        if let Some(advice) = fork::advice(failure) {
-            self.row(&mut to, "do", &advice);
-        }
+        self.advise(&mut to, &failure.findings);
         to
     }
 

@@ -10,7 +10,7 @@ use super::types::{
     After, AllocFailure, Allowed, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing,
     Key, Kin, Level, Link, Mark, Mm, Node, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Zone,
 };
-use super::{fork, kernel_log, pids_refused};
+use super::{fork, kernel_log, pids_refused, settings};
 use crate::text;
 
 /// No process has a higher id (include/linux/threads.h).
@@ -47,6 +47,9 @@ pub enum DecodeError {
         /// Its number.
         what: u32,
     },
+    /// What should be JSON is none.
+    #[error("a record of settings is damaged")]
+    Settings,
 }
 
 /// Decodes a record.
@@ -117,6 +120,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
             Record::Kin(key(&raw.header), Box::new(kin(&raw)))
         }
         RecordKind::PidsRefused => Record::PidsRefused(key(&header), Box::new(pids_refused::decode(bytes)?)),
+        RecordKind::Settings => Record::Settings(key(&header), Box::new(settings::decode(bytes)?)),
         RecordKind::KernelLog => Record::KernelLog(key(&header), Box::new(kernel_log::decode(bytes)?)),
         RecordKind::Relief => {
             let raw: abi::Relief = exactly(kind, bytes)?;

@@ -7,6 +7,7 @@ mod kernel_log;
 mod pids_refused;
 pub mod privacy;
 mod recorder;
+mod settings;
 mod types;
 
 pub use decode::{DecodeError, decode};
@@ -17,6 +18,7 @@ pub use fork::{
 pub use kernel_log::encode as encode_kernel_log;
 pub use pids_refused::encode as encode_pids_refused;
 pub use recorder::{Recorder, create};
+pub use settings::encode as encode_settings;
 pub use types::{
     After, AllocFailure, Allowed, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing,
     KernelLog, Key, Kin, Level, Link, Mark, Mm, Node, PidsRefused, Reclaim, Record, Relief, Stall, Struck,

@@ -3,6 +3,7 @@
 use oomtrace_ebpf::NODE_COUNTERS;
 
 use super::fork::{ForkFailure, ForkHost, Namespaces, PidsLevel};
+use crate::host::settings::Settings;
 
 /// The run of the OOM killer that a record belongs to, and its place in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -473,6 +474,8 @@ pub enum Record {
     ForkHost(Key, Box<ForkHost>),
     /// Forks that a cgroup refused, by its count. Its key is no run's.
     PidsRefused(Key, Box<PidsRefused>),
+    /// How the machine is set up. Its key is no run's.
+    Settings(Key, Box<Settings>),
     /// An allocation failed. Its run is no run of the OOM killer's; a remainder's key is no run's.
     AllocFailure(Key, Box<AllocFailure>),
 }
@@ -500,6 +503,7 @@ impl Record {
             | Self::Struck(key, _)
             | Self::Kin(key, _)
             | Self::KernelLog(key, _)
+            | Self::Settings(key, _)
             | Self::AllocFailure(key, _) => *key,
         }
     }

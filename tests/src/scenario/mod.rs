@@ -12,6 +12,7 @@ mod early;
 mod exhaust;
 mod exiting;
 mod filters;
+mod findings;
 pub mod fork_mixtures;
 pub mod fork_storm;
 mod forks;
@@ -114,6 +115,7 @@ pub static ALL: &[Scenario] = &[
     memcg_self::SCENARIO,
     memcg_other::SCENARIO,
     cmdline::SCENARIO,
+    findings::SCENARIO,
     kmsg::SCENARIO,
     stall::SCENARIO,
     adj_decides::SCENARIO,

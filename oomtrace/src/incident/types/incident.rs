@@ -13,6 +13,7 @@ use super::{
     task::Trigger,
     victim::Victim,
 };
+use crate::explain::Finding;
 
 /// Marks a line as an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -72,6 +73,9 @@ pub struct Incident {
     /// Number of the kernel log's record "Killed process" of the first victim, since boot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kmsg_seq: Option<u64>,
+    /// What it comes to, and what to do: what to look at first stands first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
     /// Fields that could not be had, by path, with the reason.
     pub missing: BTreeMap<String, String>,
     /// Records of this incident that were lost on the way.

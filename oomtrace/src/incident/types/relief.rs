@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Common, SchemaName, task::Command, victim::Victim};
+use crate::explain::Finding;
 
 /// Marks a line as a relief.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -32,6 +33,9 @@ pub struct Relief {
     /// Who was killed with them after the incident was told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub collateral: Vec<Victim>,
+    /// What it comes to, and what to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
     /// Fields that could not be had, by path, with the reason.
     pub missing: BTreeMap<String, String>,
 }

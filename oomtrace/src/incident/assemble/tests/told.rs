@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::*;
 use crate::{
+    host::settings::Settings,
     incident::types::{Cause, Outcome, ScopeKind},
     output::{Format as _, Human, Message},
     record::Ceiling,
@@ -358,5 +359,18 @@ fn computed_scores_must_come_to_the_kernels() {
         let [incident] = closed(&events)[..] else { panic!("{events:?}") };
         assert_eq!(incident.ballot.map(|ballot| ballot.computed), told.then_some(true));
         assert_eq!(incident.missing.contains_key("candidates"), !told);
+    }
+}
+
+/// Guards what findings rest on: the settings that were read last.
+#[test]
+fn the_last_settings_count() {
+    let mut assembler = Assembler::new(sample(Tier::Trampoline), Source::Replay);
+    assert_eq!(assembler.settings(), None);
+    for panic_on_oom in [Some(0), Some(2)] {
+        let settings = Settings { panic_on_oom, ..Settings::default() };
+        let key = Key { trigger_tid: 0, opened_ns: 0, boot_ns: 1, index: 0, lost: 0 };
+        assert!(assembler.record(Record::Settings(key, Box::new(settings.clone())), 0).is_empty());
+        assert_eq!(assembler.settings(), Some(&settings));
     }
 }

@@ -3,17 +3,17 @@
 use crate::text::printable;
 
 /// A task's name, as far as it is known.
-pub(super) fn name(comm: Option<&str>) -> String {
+pub(crate) fn name(comm: Option<&str>) -> String {
     comm.map_or_else(|| "?".to_owned(), printable)
 }
 
 /// An id, as far as it is known.
-pub(super) fn id(id: Option<u32>) -> String {
+pub(crate) fn id(id: Option<u32>) -> String {
     id.map_or_else(|| "?".to_owned(), |id| id.to_string())
 }
 
 /// Bytes for people: KiB below one MiB, then one decimal.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["MiB", "GiB", "TiB", "PiB"];
     if bytes == 0 {
         return "0".to_owned();
@@ -31,7 +31,7 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// A time for people: three digits, or all of whole seconds.
-pub(super) fn duration(ns: u64) -> String {
+pub(crate) fn duration(ns: u64) -> String {
     match ns {
         0..1_000_000 => format!("{} µs", ns / 1000),
         1_000_000..10_000_000 => format!("{}.{} ms", ns / 1_000_000, ns / 100_000 % 10),
@@ -41,7 +41,7 @@ pub(super) fn duration(ns: u64) -> String {
 }
 
 /// A number with its thousands apart.
-pub(super) fn grouped(number: i64) -> String {
+pub(crate) fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = if number < 0 { "-".to_owned() } else { String::new() };
     for (place, digit) in digits.chars().enumerate() {

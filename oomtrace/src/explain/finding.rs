@@ -1,0 +1,178 @@
+//! What a finding says.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// One conclusion, with what it rests on and what to do about it.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Finding {
+    /// Names the conclusion: stable, and what `oomtrace explain` takes.
+    pub id: &'static str,
+    /// What is concluded.
+    #[serde(flatten)]
+    pub conclusion: Conclusion,
+    /// Where to read more about it.
+    pub see: String,
+}
+
+/// What a rule concludes.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Conclusion {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Whether it is inferred: it fits what was seen, but something else could fit, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub likely: bool,
+    /// The conclusion, in a sentence or two.
+    pub summary: String,
+    /// What it rests on; names have the unit in them.
+    pub evidence: BTreeMap<&'static str, Evidence>,
+    /// What to do: any of these. None: there is nothing to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fix: Vec<Fix>,
+}
+
+/// How bad something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The whole machine is in danger, or nothing could be done about the shortage.
+    Critical,
+    /// It will happen again unless something changes.
+    Warning,
+    /// Worth knowing.
+    Notice,
+}
+
+/// A value that a finding rests on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Evidence {
+    /// Whether something holds.
+    Flag(bool),
+    /// A number, in the unit that its name has.
+    Number(i64),
+    /// A name, or a setting as it stands.
+    Text(String),
+    /// Several of these.
+    List(Vec<String>),
+}
+
+impl From<bool> for Evidence {
+    fn from(flag: bool) -> Self {
+        Self::Flag(flag)
+    }
+}
+
+impl From<u64> for Evidence {
+    fn from(number: u64) -> Self {
+        Self::Number(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<u32> for Evidence {
+    fn from(number: u32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<i32> for Evidence {
+    fn from(number: i32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<&str> for Evidence {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Evidence {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Vec<String>> for Evidence {
+    fn from(list: Vec<String>) -> Self {
+        Self::List(list)
+    }
+}
+
+/// Something that can be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Fix {
+    /// What, in a sentence.
+    pub what: String,
+    /// A command for a shell of root's that does it, or a setting. Whatever stands in it of names from this machine is quoted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// What it may cost.
+    pub risk: &'static str,
+}
+
+impl Fix {
+    /// Something that is done by hand.
+    pub fn advice(what: impl Into<String>, risk: &'static str) -> Self {
+        Self { what: what.into(), command: None, risk }
+    }
+
+    /// Something that a command does.
+    pub fn command(what: impl Into<String>, command: String, risk: &'static str) -> Self {
+        Self { what: what.into(), command: Some(command), risk }
+    }
+}
+
+impl Conclusion {
+    fn new(severity: Severity, summary: String) -> Self {
+        Self { severity, likely: false, summary, evidence: BTreeMap::new(), fix: Vec::new() }
+    }
+
+    /// That the machine is in danger.
+    pub fn critical(summary: impl Into<String>) -> Self {
+        Self::new(Severity::Critical, summary.into())
+    }
+
+    /// That it will happen again.
+    pub fn warning(summary: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, summary.into())
+    }
+
+    /// Something that is worth knowing.
+    pub fn notice(summary: impl Into<String>) -> Self {
+        Self::new(Severity::Notice, summary.into())
+    }
+
+    /// The same, but inferred.
+    #[must_use]
+    pub fn likely(mut self) -> Self {
+        self.likely = true;
+        self
+    }
+
+    /// Adds what it rests on.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<Evidence>) -> Self {
+        self.evidence.insert(name, value.into());
+        self
+    }
+
+    /// The same, if it is known.
+    #[must_use]
+    pub fn with_known(self, name: &'static str, value: Option<impl Into<Evidence>>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
+    /// Adds something that can be done; what is most to the point comes first.
+    #[must_use]
+    pub fn fix(mut self, fix: Fix) -> Self {
+        self.fix.push(fix);
+        self
+    }
+}

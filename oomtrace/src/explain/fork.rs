@@ -1,0 +1,76 @@
+//! What rules about failed forks have in common.
+
+use super::{
+    finding::{Conclusion, Fix},
+    shell::quoted,
+};
+use crate::{
+    host::unit,
+    incident::{ForkCause, ForkFailure, Place, Proof},
+    text::printable,
+};
+
+/// A conclusion with the evidence that every failed fork has.
+pub fn told(failure: &ForkFailure, summary: impl Into<String>) -> Conclusion {
+    let told = Conclusion::warning(summary)
+        .with_known("errno", failure.errno_name)
+        .with_known("limit", failure.limit)
+        .with_known("usage", failure.usage)
+        .with_known("limit_bytes", failure.limit_bytes)
+        .with_known("usage_bytes", failure.usage_bytes)
+        .with_known("limit_at", failure.limit_at.as_deref());
+    // What is left when everything else can be ruled out.
+    let inferred =
+        failure.proof == Proof::State && matches!(failure.cause, ForkCause::ThreadsMax | ForkCause::Memory);
+    if inferred { told.likely() } else { told }
+}
+
+/// That there may be a leak of processes.
+pub fn find_leak() -> Fix {
+    Fix::advice("find what leaks processes: its command line, parents and children are above", "none")
+}
+
+/// A conclusion about a failure of one cause, and of no other.
+pub fn about(
+    failure: &ForkFailure,
+    cause: ForkCause,
+    summary: impl FnOnce() -> String,
+) -> Option<Conclusion> {
+    (failure.cause == cause).then(|| told(failure, summary()))
+}
+
+/// A limit twice as high.
+pub fn doubled(failure: &ForkFailure) -> Option<u64> {
+    failure.limit.map(|limit| limit.max(1).saturating_mul(2))
+}
+
+/// How the limit of a cgroup's processes is raised, by whoever set it.
+pub fn raise_pids_max(failure: &ForkFailure) -> Fix {
+    const MORE: &str =
+        "a leak or a fork bomb has that much more room, and every process takes memory of the kernel's";
+    let Some(path) = failure.limit_at.as_deref() else {
+        return Fix::advice("raise pids.max of that cgroup (TasksMax= of its unit)", MORE);
+    };
+    let more = doubled(failure).map_or_else(|| "infinity".to_owned(), |limit| limit.to_string());
+    let place = Place::of(Some(path.to_owned()));
+    if place.container.is_some() || path.contains("kubepods") {
+        return Fix::advice("raise the container's --pids-limit, or the kubelet's podPidsLimit", MORE);
+    }
+    let last = path.rsplit('/').next().unwrap_or_default();
+    if place.unit.as_deref() == Some(last) || unit::is_slice(last) {
+        let user = if path.contains("/user@") && !last.starts_with("user@") { " --user" } else { "" };
+        return Fix::command(
+            format!("raise TasksMax= of {}", printable(last)),
+            format!("systemctl{user} set-property -- {} TasksMax={more}", quoted(last)),
+            MORE,
+        );
+    }
+    let more = doubled(failure).map_or_else(|| "max".to_owned(), |limit| limit.to_string());
+    // Of version 2: where the controller of version 1 is, only its mount point tells.
+    let file = format!("/sys/fs/cgroup{path}/pids.max");
+    Fix::command(
+        "raise pids.max of that group where whatever made it sets it, or by hand until then",
+        format!("echo {more} > {}", quoted(&file)),
+        MORE,
+    )
+}

@@ -1,0 +1,189 @@
+//! How the memory limit of a cgroup is raised: that is up to whoever made the cgroup.
+
+use super::{finding::Fix, shell::quoted};
+use crate::{
+    host::{container::Runtime, unit},
+    incident::{Cgroup, Place},
+    words::size,
+};
+
+const MORE: &str = "others on the machine have that much less; a leak only takes longer to fill it";
+
+/// A limit that leaves half as much room again, in MiB.
+pub fn roomier_mib(limit_bytes: u64) -> u64 {
+    limit_bytes.saturating_add(limit_bytes / 2).div_ceil(1 << 20).max(1)
+}
+
+/// How to give a cgroup more memory than its limit.
+pub fn raise(memcg: &Cgroup, limit_bytes: u64) -> Fix {
+    raise_above(memcg, limit_bytes, limit_bytes)
+}
+
+/// The same where so much is needed.
+pub fn raise_above(memcg: &Cgroup, limit_bytes: u64, needed_bytes: u64) -> Fix {
+    let path = memcg.path.as_deref().unwrap_or_default();
+    let mib = roomier_mib(needed_bytes);
+    let now = size(limit_bytes);
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let place = Place::of(Some(path.to_owned()));
+    // A group that a container made within itself has a limit of its own.
+    if let Some(container) = place.container.as_ref().filter(|container| last.contains(&container.id)) {
+        let id = quoted(container.short_id());
+        if container.pod_uid.is_some() {
+            return Fix::advice(
+                format!("raise resources.limits.memory (now {now}) of this container in its pod's manifest"),
+                MORE,
+            );
+        }
+        let by = |tool: &str, more: &str| {
+            Fix::command(
+                format!("raise the container's --memory (now {now})"),
+                format!("{tool} --memory {mib}m{more} {id}"),
+                MORE,
+            )
+        };
+        return match container.runtime {
+            // Without it, Docker refuses a limit above the one of memory and swap.
+            Some(Runtime::Docker) => {
+                by("docker update", &format!(" --memory-swap {}m", mib.saturating_mul(2)))
+            }
+            // A user's own container is known to that user's Podman alone.
+            Some(Runtime::Podman) if !path.contains("/user@") => by("podman update", ""),
+            _ => Fix::advice(format!("raise the container's memory limit (now {now})"), MORE),
+        };
+    }
+    if path.contains("kubepods") {
+        return Fix::advice(
+            format!(
+                "raise resources.limits.memory of the pod's containers: the pod's limit (now {now}) is their sum"
+            ),
+            MORE,
+        );
+    }
+    let unit =
+        place.unit.filter(|unit| unit == last).or_else(|| unit::is_slice(last).then(|| last.to_owned()));
+    if let Some(unit) = unit {
+        // A user's own unit is known to that user's manager alone.
+        let user = if path.contains("/user@") && !unit.starts_with("user@") { " --user" } else { "" };
+        return Fix::command(
+            format!("raise MemoryMax= of {unit} (now {now})"),
+            format!("systemctl{user} set-property -- {} MemoryMax={mib}M", quoted(&unit)),
+            MORE,
+        );
+    }
+    let file = match memcg.hierarchy {
+        Some(0) | None => format!("/sys/fs/cgroup{path}/memory.max"),
+        Some(_) => format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"),
+    };
+    Fix::command(
+        format!("raise the limit (now {now}) where whatever made the group sets it, or by hand until then"),
+        format!("echo {mib}M > {}", quoted(&file)),
+        MORE,
+    )
+}
+
+/// How to let a cgroup use swap.
+pub fn allow_swap(path: &str, hierarchy: Option<u32>) -> Fix {
+    const SLOWER: &str = "what is swapped out comes back slowly: the program may become slow before it dies";
+    let place = Place::of(Some(path.to_owned()));
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let v1 = hierarchy.is_some_and(|hierarchy| hierarchy != 0);
+    if let Some(container) = place.container.as_ref().filter(|container| last.contains(&container.id)) {
+        let what = if container.pod_uid.is_some() {
+            "let the kubelet give pods swap (memorySwap.swapBehavior: LimitedSwap), or raise the memory limit"
+        } else {
+            "raise the container's --memory-swap, which is what it may have of memory and swap together"
+        };
+        return Fix::advice(what, SLOWER);
+    }
+    let by_systemd = place.unit.as_deref() == Some(last) || unit::is_slice(last);
+    if by_systemd && !v1 && !path.contains("kubepods") {
+        let user = if path.contains("/user@") { " --user" } else { "" };
+        return Fix::command(
+            format!("let {last} use swap (MemorySwapMax=)"),
+            format!("systemctl{user} set-property -- {} MemorySwapMax=infinity", quoted(last)),
+            SLOWER,
+        );
+    }
+    let (value, file) = if v1 {
+        ("-1", format!("/sys/fs/cgroup/memory{path}/memory.memsw.limit_in_bytes"))
+    } else {
+        ("max", format!("/sys/fs/cgroup{path}/memory.swap.max"))
+    };
+    Fix::command("let the group use swap", format!("echo {value} > {}", quoted(&file)), SLOWER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(path: &str, hierarchy: u32) -> Option<String> {
+        let memcg = Cgroup { path: Some(path.to_owned()), id: None, hierarchy: Some(hierarchy) };
+        raise(&memcg, 32 << 20).command
+    }
+
+    /// Guards the commands: each speaks to whoever owns the limit, with names as single words, and where nobody here does,
+    /// there is none.
+    #[test]
+    fn whoever_made_the_cgroup_is_told() {
+        let id = "4e9bf3a17c02".repeat(5) + "4e9b";
+        let docker = format!("/system.slice/docker-{id}.scope");
+        let podman = format!("/machine.slice/libpod-{id}.scope");
+        let pod =
+            format!("/kubepods.slice/kubepods-pod7a3c1f2e_0b1d_4c5e_9f60_718293a4b5c6.slice/crio-{id}.scope");
+        let rootless = format!("/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{id}.scope");
+        let inner = format!("{docker}/inner");
+        let inner_command = format!("echo 48M > /sys/fs/cgroup{inner}/memory.max");
+        for (path, hierarchy, expected) in [
+            ("/system.slice/web.service", 0, Some("systemctl set-property -- web.service MemoryMax=48M")),
+            ("/system.slice", 0, Some("systemctl set-property -- system.slice MemoryMax=48M")),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/app.slice/a b.service",
+                0,
+                Some("systemctl --user set-property -- 'a b.service' MemoryMax=48M"),
+            ),
+            (docker.as_str(), 0, Some("docker update --memory 48m --memory-swap 96m 4e9bf3a17c02")),
+            (podman.as_str(), 0, Some("podman update --memory 48m 4e9bf3a17c02")),
+            (pod.as_str(), 0, None),
+            (rootless.as_str(), 0, None),
+            (inner.as_str(), 0, Some(inner_command.as_str())),
+            ("/kubepods/burstable/pod7a3c1f2e-0b1d-4c5e-9f60-718293a4b5c6", 0, None),
+            ("/web/$(reboot)", 0, Some("echo 48M > '/sys/fs/cgroup/web/$(reboot)/memory.max'")),
+            ("/web", 4, Some("echo 48M > /sys/fs/cgroup/memory/web/memory.limit_in_bytes")),
+            (
+                "/system.slice/web.service/worker",
+                0,
+                Some("echo 48M > /sys/fs/cgroup/system.slice/web.service/worker/memory.max"),
+            ),
+            (
+                "/system.slice/x';reboot;'.service",
+                0,
+                Some(r"systemctl set-property -- 'x'\'';reboot;'\''.service' MemoryMax=48M"),
+            ),
+        ] {
+            assert_eq!(command(path, hierarchy).as_deref(), expected, "{path}");
+        }
+    }
+
+    /// Guards the commands that allow swap, as those above.
+    #[test]
+    fn swap_is_allowed_by_whoever_forbids_it() {
+        for (path, hierarchy, expected) in [
+            ("/system.slice/web.service", 0, "systemctl set-property -- web.service MemorySwapMax=infinity"),
+            ("/a b", 0, "echo max > '/sys/fs/cgroup/a b/memory.swap.max'"),
+            ("/web", 3, "echo -1 > /sys/fs/cgroup/memory/web/memory.memsw.limit_in_bytes"),
+        ] {
+            assert_eq!(allow_swap(path, Some(hierarchy)).command.as_deref(), Some(expected), "{path}");
+        }
+        let docker = format!("/docker/{}", "4e9bf3a17c02".repeat(5) + "4e9b");
+        assert_eq!(allow_swap(&docker, Some(0)).command, None);
+    }
+
+    /// Guards the proposed limit: half as much again, never nothing, never more than fits.
+    #[test]
+    fn the_proposed_limit_is_roomier() {
+        assert_eq!(roomier_mib(32 << 20), 48);
+        assert_eq!(roomier_mib(1), 1);
+        assert!(roomier_mib(u64::MAX) > 1 << 40);
+    }
+}

@@ -1,0 +1,81 @@
+//! No more namespaces may be made.
+
+use super::{
+    super::{finding::Fix, fork},
+    Rule,
+};
+use crate::incident::{ForkCause, ForkFailure, NamespaceKind};
+
+/// `PROC_USER_INIT_INO` (include/linux/proc_ns.h): where a shell of root's is.
+const INITIAL: &str = " in user namespace 4026531837";
+
+fn is_initial(failure: &ForkFailure) -> bool {
+    failure.limit_at.as_deref().is_some_and(|at| at.ends_with(INITIAL))
+}
+
+const RISK: &str = "namespaces take memory of the kernel's";
+
+pub const RULE: Rule = Rule {
+    fork: Some(|failure, _| {
+        let kind = failure.namespace.map(NamespaceKind::name);
+        let nested = failure.nested == Some(true);
+        let told = fork::about(failure, ForkCause::NamespaceLimit, || {
+            match kind {
+            Some(kind) if nested => format!("{kind} namespaces, of which containers are made, are nested as deep as may be"),
+            Some(kind) => format!("the user has as many {kind} namespaces, of which containers are made, as may be"),
+            None => "as many namespaces, of which containers are made, exist as may, or they are nested as deep as may be".to_owned(),
+        }
+        })?;
+        let fix = match (kind, failure.limit) {
+            _ if nested => Fix::advice("nest fewer: no setting raises this limit", "none"),
+            // How many a user namespace's users may make, is set within it.
+            (Some(kind), Some(limit)) if is_initial(failure) => Fix::command(
+                format!("raise user.max_{kind}_namespaces or find what leaks them (`lsns -t {kind}`)"),
+                format!("sysctl user.max_{kind}_namespaces={}", limit.saturating_mul(2).max(1)),
+                RISK,
+            ),
+            (Some(kind), _) => Fix::advice(
+                format!(
+                    "raise user.max_{kind}_namespaces in that user namespace, or find what leaks them (`lsns -t {kind}`)"
+                ),
+                RISK,
+            ),
+            (None, _) => Fix::advice(
+                "raise user.max_*_namespaces (`sysctl -a | grep user.max`), nest fewer, or find who does not let go of them (`lsns`)",
+                RISK,
+            ),
+        };
+        Some(told.with_known("namespace", kind).fix(fix))
+    }),
+    ..Rule::new("fork-namespace-limit", include_str!("../../../docs/findings/fork-namespace-limit.md"))
+};
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::tests::{fork_failure, fork_ids, of_fork_failure};
+    use super::*;
+
+    /// Guards the cause against all others, and what is proposed.
+    #[test]
+    fn it_is_found_and_no_other() {
+        assert_eq!(fork_ids(&fork_failure(ForkCause::NamespaceLimit)), ["fork-namespace-limit"]);
+        let told = of_fork_failure(&fork_failure(ForkCause::NamespaceLimit));
+        assert!(told.fix[0].what.contains("user.max_"));
+    }
+
+    /// Guards the setting that is named: that of the kind; none where depth is the limit, and no command where the limit is another
+    /// user namespace's.
+    #[test]
+    fn the_kind_is_named() {
+        let mut failure = fork_failure(ForkCause::NamespaceLimit);
+        (failure.namespace, failure.limit) = (Some(NamespaceKind::Uts), Some(4));
+        failure.limit_at = Some("uid 1000 in user namespace 4026531837".to_owned());
+        let command = |failure: &ForkFailure| of_fork_failure(failure).fix[0].command.clone();
+        assert_eq!(command(&failure).as_deref(), Some("sysctl user.max_uts_namespaces=8"));
+        failure.limit_at = Some("uid 1000 in user namespace 4026532241".to_owned());
+        assert_eq!(command(&failure), None);
+        assert!(of_fork_failure(&failure).fix[0].what.contains("user.max_uts_namespaces"));
+        failure.nested = Some(true);
+        assert!(of_fork_failure(&failure).fix[0].what.contains("no setting"));
+    }
+}

@@ -1,0 +1,38 @@
+//! A cgroup may hold no more processes.
+
+use super::{super::fork, Rule};
+use crate::incident::ForkCause;
+
+pub const RULE: Rule = Rule {
+    fork: Some(|failure, _| {
+        let told = fork::about(failure, ForkCause::PidsMax, || {
+            "the group is full: it may hold no more processes and threads (pids.max)".to_owned()
+        })?;
+        Some(told.fix(fork::raise_pids_max(failure)).fix(fork::find_leak()))
+    }),
+    ..Rule::new("fork-pids-max", include_str!("../../../docs/findings/fork-pids-max.md"))
+};
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::tests::{fork_failure, fork_ids, of_fork_failure};
+    use super::*;
+
+    /// Guards the command: it raises the limit that refused, where whoever set it is asked.
+    #[test]
+    fn the_limit_that_refused_is_raised() {
+        for (at, command) in [
+            ("/system.slice/web.service", Some("systemctl set-property -- web.service TasksMax=200")),
+            ("/system.slice", Some("systemctl set-property -- system.slice TasksMax=200")),
+            ("/a;b", Some("echo 200 > '/sys/fs/cgroup/a;b/pids.max'")),
+            ("/docker/4e9bf3a17c024e9bf3a17c024e9bf3a17c024e9bf3a17c024e9bf3a17c024e9b", None),
+        ] {
+            let mut failure = fork_failure(ForkCause::PidsMax);
+            (failure.limit, failure.limit_at) = (Some(100), Some(at.to_owned()));
+            assert_eq!(of_fork_failure(&failure).fix[0].command.as_deref(), command, "{at}");
+            assert_eq!(fork_ids(&failure), ["fork-pids-max"]);
+        }
+        let nowhere = of_fork_failure(&fork_failure(ForkCause::PidsMax));
+        assert_eq!(nowhere.fix[0].command, None);
+    }
+}

@@ -1,0 +1,86 @@
+//! Files in memory and shared memory fill it.
+
+use super::{super::finding::Fix, Case, Conclusion, Rule, SERVERS};
+use crate::words::{name, size};
+
+pub const RULE: Rule = Rule {
+    incident: Some(holds),
+    yields_to: SERVERS,
+    ..Rule::new("shmem", include_str!("../../../docs/findings/shmem.md"))
+};
+
+fn holds(case: &Case<'_>) -> Option<Conclusion> {
+    let told = if case.nodes_ran_out() { of_nodes(case)? } else { of_group(case)? };
+    Some(
+        told.fix(Fix::command(
+            "see which tmpfs is full, and remove what is not needed there (/dev/shm, /tmp, /run, emptyDir volumes in memory)",
+            "df -h -t tmpfs".to_owned(),
+            "what is removed is gone",
+        ))
+        .fix(Fix::advice(
+            "give each tmpfs a size (mount -o remount,size=…; sizeLimit of an emptyDir), and remove what is left of System V shared \
+             memory (ipcs -m, ipcrm)",
+            "writers get \"no space left\" instead",
+        )),
+    )
+}
+
+/// Much of the machine's memory.
+fn of_nodes(case: &Case<'_>) -> Option<Conclusion> {
+    let shmem = case.used()?.shmem_bytes?;
+    let memory = case.memory_bytes()?;
+    (shmem >= memory / 3).then(|| {
+        Conclusion::warning(format!(
+            "{} of the machine's {} are files in memory (tmpfs) and shared memory: they stay when a program is killed",
+            size(shmem),
+            size(memory)
+        ))
+        .with("shmem_bytes", shmem)
+        .with("memory_bytes", memory)
+    })
+}
+
+/// Most of what the victim of a limit had.
+fn of_group(case: &Case<'_>) -> Option<Conclusion> {
+    let hit = case.hit()?;
+    let victim = case.victim()?;
+    let rss = victim.rss?;
+    (rss.shmem_bytes >= hit.limit_bytes / 2 && rss.shmem_bytes > rss.anon_bytes).then(|| {
+        Conclusion::warning(format!(
+            "most of what {} held ({}) is shared memory or files in memory (tmpfs), which may stay when it is killed",
+            name(victim.comm.as_deref()),
+            size(rss.shmem_bytes)
+        ))
+        .with("shmem_bytes", rss.shmem_bytes)
+        .with("limit_bytes", hit.limit_bytes)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::tests::{MIB, global, ids, memcg};
+
+    /// Guards both: much of the machine's memory, and most of what a group's victim had.
+    #[test]
+    fn files_in_memory_fill_it() {
+        let mut machine = global();
+        machine.host_memory.as_mut().unwrap().shmem_bytes = Some(400 * MIB);
+        assert_eq!(ids(&machine), ["shmem"]);
+        let mut group = memcg();
+        let rss = group.victims[0].rss.as_mut().unwrap();
+        (rss.anon_bytes, rss.shmem_bytes) = (4 * MIB, 26 * MIB);
+        assert_eq!(ids(&group), ["shmem", "memcg-limit"]);
+    }
+
+    /// Guards against an ordinary amount in both.
+    #[test]
+    fn near_misses() {
+        let mut machine = global();
+        machine.host_memory.as_mut().unwrap().shmem_bytes = Some(300 * MIB);
+        assert_eq!(ids(&machine), ["node-exhausted"]);
+        let mut group = memcg();
+        let rss = group.victims[0].rss.as_mut().unwrap();
+        (rss.anon_bytes, rss.shmem_bytes) = (20 * MIB, 10 * MIB);
+        assert_eq!(ids(&group), ["memcg-limit"]);
+    }
+}

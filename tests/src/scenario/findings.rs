@@ -1,0 +1,69 @@
+//! What incidents come to: servers by their real command lines.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::{Needs, Scenario};
+use crate::compare::Expected;
+use crate::eat::{Eat, word};
+use crate::size::MIB;
+use crate::stage::Stage;
+
+/// Guards findings as they come live: the settings of servers on their command lines, which are read as they die, held against
+/// the limit that they reached; and those that fit.
+pub const SCENARIO: Scenario = Scenario {
+    name: "findings",
+    guards: "a server dies of its limit: what is found is its setting that cannot fit, or the plain limit if it fits",
+    needs: Needs::Memcg,
+    kills: SERVERS.len(),
+    once: true,
+    run,
+};
+
+/// The limit of each.
+const LIMIT: u64 = 32 * MIB;
+
+/// A program, its options, and what must be found.
+const SERVERS: [(&str, &str, &str); 7] = [
+    ("/usr/bin/java", "-Xmx700m -jar shop.jar", "jvm-heap"),
+    ("java", "-Xmx20m -jar shop.jar", "memcg-limit"),
+    ("node", "--max-old-space-size=4096 app.js", "node-heap"),
+    ("postgres", "-D /data -c shared_buffers=1GB", "postgres-buffers"),
+    ("/usr/sbin/mysqld", "--innodb-buffer-pool-size=1G", "mysql-buffers"),
+    ("redis-server", "--maxmemory 2gb", "redis-maxmemory"),
+    ("redis-server", "--maxmemory 12mb", "memcg-limit"),
+];
+
+fn run(stage: &mut Stage<'_>) -> Result<()> {
+    let tree = stage.tree()?;
+    for (number, (program, options, expected)) in SERVERS.into_iter().enumerate() {
+        let group = tree.group(&format!("server-{number}"))?;
+        group.set_limit(LIMIT)?;
+        let eat = Eat {
+            anon: 2 * LIMIT,
+            program: Some(program.to_owned()),
+            ballast: options.split(' ').map(Into::into).collect(),
+            ..Eat::default()
+        };
+        let mut server = stage.eater("server", &eat, Some(&group))?;
+        let watch = stage.watch(&[])?;
+        server.order(word::FILL)?;
+        server.killed(stage.deadline)?;
+        let kill = [Expected::kill(&server.facts, &server.facts, &group)];
+        let seen = stage.finish(watch, &kill)?;
+        stage.judge(&seen, &kill, &[&server.facts]);
+        let Some(traced) = &seen.traced else { continue };
+        let incident = traced.incident_of(server.pid()).context("oomtrace does not report the kill")?;
+        let found = ids(&incident.json);
+        stage.checks.equal("findings", Some(found), Some(vec![expected.to_owned()]), options);
+    }
+    Ok(())
+}
+
+/// What was found, but for what is the machine's own: its settings, and swap that a group may not use.
+fn ids(incident: &Value) -> Vec<String> {
+    const OF_THE_MACHINE: [&str; 2] = ["swap-forbidden", "panic-on-oom"];
+    let found = incident.get("findings").and_then(Value::as_array).into_iter().flatten();
+    let ids = found.filter_map(|finding| finding.get("id").and_then(Value::as_str));
+    ids.filter(|id| !OF_THE_MACHINE.contains(id)).map(str::to_owned).collect()
+}
