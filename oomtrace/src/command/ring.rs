@@ -94,7 +94,7 @@ impl Ring {
                 let host = host::forking::record(Path::new("/proc"), boot_ns);
                 shown.take(assembler, recorder, host, boot_ns, wall_clock_offset_ns);
             }
-            if decides(&bytes) && !mem::replace(&mut chosen, true) {
+            if is_explained(&bytes) && !mem::replace(&mut chosen, true) {
                 // What is concluded from it rests on these.
                 let boot_ns = host::boot_ns();
                 if let Some(settings) = self.settings.newer(Path::new("/"), boot_ns) {
@@ -161,10 +161,12 @@ impl Ring {
     }
 }
 
-/// Whether a record is of a choice of the OOM killer's.
-fn decides(record: &[u8]) -> bool {
+/// Whether a record is of something that findings are made of: a choice of the OOM killer's, or a fork that failed.
+fn is_explained(record: &[u8]) -> bool {
     let kind = Header::read_from_prefix(record).map(|(header, _)| header.kind);
-    kind.is_ok_and(|kind| [RecordKind::Decision as u16, RecordKind::Mark as u16].contains(&kind))
+    kind.is_ok_and(|kind| {
+        [RecordKind::Decision, RecordKind::Mark, RecordKind::ForkFailure].iter().any(|of| *of as u16 == kind)
+    })
 }
 
 /// Watches a file descriptor that is ours for as long as it is watched.

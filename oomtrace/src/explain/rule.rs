@@ -96,7 +96,8 @@ const SERVERS: &[&str] =
     &["jvm-heap", "node-heap", "postgres-buffers", "mysql-buffers", "redis-maxmemory", "nginx-workers"];
 
 /// All rules. What an operator should look at first stands first: what leaves the machine or a service without a way out, then
-/// the setting that is wrong, then the limit or the memory that ran out, then why it was this victim, then what follows.
+/// the setting that is wrong, then the limit that was reached, or what is behind the memory that ran out, and that; then what would
+/// soften it, and what follows.
 pub const RULES: &[Rule] = &[
     all_shielded::RULE,
     limit_lowered::RULE,
@@ -116,14 +117,14 @@ pub const RULES: &[Rule] = &[
     mlocked::RULE,
     fragmentation::RULE,
     lowmem_zone::RULE,
+    oom_kill_allocating_task::RULE,
+    shielded_giant::RULE,
+    victim_not_culprit::RULE,
     node_exhausted::RULE,
     swap_none::RULE,
     swap_full::RULE,
     swap_forbidden::RULE,
     min_free_tiny::RULE,
-    oom_kill_allocating_task::RULE,
-    victim_not_culprit::RULE,
-    shielded_giant::RULE,
     repeat_offender::RULE,
     long_stall::RULE,
     pidns_init::RULE,

@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn whoever_asks_dies() {
         let set = Settings { oom_kill_allocating_task: Some(1), ..settings() };
-        assert_eq!(ids_with(&global(), &set), ["node-exhausted", "oom-kill-allocating-task"]);
+        assert_eq!(ids_with(&global(), &set), ["oom-kill-allocating-task", "node-exhausted"]);
         assert_eq!(ids_with(&memcg(), &set), ["memcg-limit"]);
         let mut other = global();
         other.trigger.pid = Some(99);

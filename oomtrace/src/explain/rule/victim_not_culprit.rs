@@ -64,7 +64,7 @@ mod tests {
     fn a_larger_one_was_spared() {
         let mut machine = global();
         machine.candidates.push(candidate("database", 12, 1000, -900));
-        assert_eq!(ids(&machine), ["node-exhausted", "victim-not-culprit"]);
+        assert_eq!(ids(&machine), ["victim-not-culprit", "node-exhausted"]);
         let finding = told("victim-not-culprit", &machine).conclusion;
         assert!(finding.summary.starts_with("database was larger (1000.0 MiB) than app (601.0 MiB)"));
         assert_eq!(finding.fix[0].command.as_deref(), Some("choom -n 0 -p 12"));
