@@ -37,14 +37,16 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Recordings: one a kernel, each of the same scenarios, and one of the tracepoint tier; and a service at its TasksMax=.
-const STREAMS: [&str; 6] = [
+/// Recordings: one a kernel, each of the same scenarios, and one of the tracepoint tier; a service at its TasksMax=; and machines
+/// and groups that are set up badly, one after the other.
+const STREAMS: [&str; 7] = [
     "5.10-trampoline",
     "6.1-trampoline",
     "6.12-trampoline",
     "7.2-trampoline",
     "6.18-tracepoint",
     "6.12-fork",
+    "6.12-findings",
 ];
 
 /// Guards both forms of output, to the letter, for real incidents of five kernels.
@@ -82,7 +84,7 @@ fn recorded_streams_come_out_as_the_golden_files_say() {
 /// operator asked for has nothing to find.
 #[test]
 fn recorded_incidents_have_exactly_these_findings() {
-    const EXPECTED: [(&str, &[&str]); 13] = [
+    const EXPECTED: [(&str, &[&str]); 26] = [
         ("big-sleeper", &["memcg-limit"]),
         ("small-asker", &["memcg-limit"]),
         ("contained-eater", &["memcg-limit"]),
@@ -96,6 +98,22 @@ fn recorded_incidents_have_exactly_these_findings() {
         ("sysrq-victim", &[]),
         ("ns-init", &["memcg-limit", "pidns-init"]),
         ("sh", &["fork-pids-max"]),
+        // No swap; in turn 32,000 and 400 kB of vm.min_free_kbytes, a third of memory in tmpfs, a process of 100 MiB at -1000 and
+        // one of 150 MiB at -900, 60 MiB of huge pages.
+        ("plain", &["node-exhausted", "swap-none"]),
+        ("reserved", &["min-free-oversized"]),
+        ("promised", &["node-exhausted", "swap-none"]),
+        ("filler", &["shmem", "swap-none"]),
+        ("small", &["shielded-giant", "node-exhausted", "swap-none"]),
+        ("mid", &["victim-not-culprit", "node-exhausted", "swap-none"]),
+        ("low", &["node-exhausted", "swap-none", "min-free-tiny"]),
+        ("huge", &["huge-pages-reserved", "swap-none"]),
+        // A group with vm.panic_on_oom, a service three times, one of two processes in a container.
+        ("panicky", &["memcg-limit", "panic-on-oom"]),
+        ("web-1", &["memcg-limit", "systemd-oompolicy"]),
+        ("web-2", &["memcg-limit", "systemd-oompolicy"]),
+        ("web-3", &["memcg-limit", "repeat-offender", "systemd-oompolicy"]),
+        ("contained", &["memcg-limit", "group-kill"]),
     ];
     let mut seen = BTreeSet::new();
     for name in STREAMS {

@@ -90,7 +90,7 @@ pub struct Watched {
 }
 
 /// How long settings are taken to be what they were, ns.
-const STALE_NS: u64 = 1_000_000_000;
+const STALE_NS: u64 = 100_000_000;
 
 impl Watched {
     /// What there is below `root` at `now_ns`, if that is something else than what was told last.
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(settings, expected);
     }
 
-    /// Guards a storm: settings are read once a second at most, and told when they have changed.
+    /// Guards a storm: settings are read ten times a second at most, and told when they have changed.
     #[test]
     fn settings_are_told_when_they_change() {
         let root = std::env::temp_dir().join(format!("oomtrace-watched-{}", std::process::id()));

@@ -32,7 +32,11 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     let all = memory.map_or_else(String::new, |memory| format!(" ({})", size(memory)));
     let biggest = case.biggest();
     let most = biggest.and_then(|(one, bytes)| {
-        Some(format!("; {} was the largest process with {}", name(Some(one.comm.as_deref()?)), size(bytes)))
+        Some(format!(
+            "; {} was the largest process that may be killed, with {}",
+            name(Some(one.comm.as_deref()?)),
+            size(bytes)
+        ))
     });
     let thrashing = incident.scope.cause == Some(Cause::Mglru);
     let what = if thrashing {
@@ -78,7 +82,12 @@ mod tests {
     #[test]
     fn the_machine_ran_out() {
         let finding = told("node-exhausted", &global());
-        assert!(finding.conclusion.summary.contains("(1.0 GiB); app was the largest process with 601.0 MiB"));
+        assert!(
+            finding
+                .conclusion
+                .summary
+                .contains("(1.0 GiB); app was the largest process that may be killed, with 601.0 MiB")
+        );
         assert_eq!(finding.conclusion.fix.len(), 1);
         let mut unit = global();
         unit.victims[0].place = Place::of(Some("/system.slice/web.service".to_owned()));
