@@ -141,7 +141,12 @@ impl Trial<'_> {
         if self.control.fields.stall.is_none() && self.machine.preempts_programs() {
             filled.as_object_mut().map(|filled| filled.remove("stall"));
         }
-        gaps.fill(&mut filled, &self.control_beside(report), "");
+        let mut control = self.control_beside(report);
+        // What figures come to is for those who find it: it is the same for the same figures.
+        for json in [&mut filled, &mut control] {
+            json.as_object_mut().map(|json| json.remove("findings"));
+        }
+        gaps.fill(&mut filled, &control, "");
         // Without a ballot a victim's score is computed from its memory at the mark, and may differ from the kernel's.
         if unscored && let Some(filled) = filled.as_object_mut() {
             filled.remove("candidates");
