@@ -116,6 +116,7 @@ fn in_guest(built: &Built, wanted: &Wanted) -> Result<ExitCode> {
         memory: 512,
         cpus: 2,
         icount: false,
+        patient: false,
         append: Vec::new(),
         qemu: Vec::new(),
         timeout: Duration::from_mins(2),

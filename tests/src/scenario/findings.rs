@@ -23,6 +23,9 @@ pub const SCENARIO: Scenario = Scenario {
 /// The limit of each.
 const LIMIT: u64 = 32 * MIB;
 
+/// How many are tried on a machine that was made for it: one whose setting cannot fit, and one whose fits.
+const EMULATED: usize = 2;
+
 /// A program, its options, and what must be found.
 const SERVERS: [(&str, &str, &str); 7] = [
     ("/usr/bin/java", "-Xmx700m -jar shop.jar", "jvm-heap"),
@@ -36,7 +39,9 @@ const SERVERS: [(&str, &str, &str); 7] = [
 
 fn run(stage: &mut Stage<'_>) -> Result<()> {
     let tree = stage.tree()?;
-    for (number, (program, options, expected)) in SERVERS.into_iter().enumerate() {
+    // Command lines are read as in every other scenario: under emulation one of a kind will do.
+    let most = if stage.machine.disposable { EMULATED } else { SERVERS.len() };
+    for (number, (program, options, expected)) in SERVERS.into_iter().enumerate().take(most) {
         let group = tree.group(&format!("server-{number}"))?;
         group.set_limit(LIMIT)?;
         let eat = Eat {

@@ -34,7 +34,7 @@ const SHORT_SHARE: f64 = 15.0;
 /// How long the first storm lasts, in seconds.
 const FIRST: u64 = 10;
 /// The same of the others.
-pub const SECONDS: u64 = 2;
+pub const SECONDS: u64 = 1;
 /// What the command line asks for in place of that.
 pub static CHOICE: OnceLock<u64> = OnceLock::new();
 

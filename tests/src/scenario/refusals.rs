@@ -22,16 +22,14 @@ pub const SCENARIO: Scenario = Scenario {
 fn run(stage: &mut Stage<'_>) -> Result<()> {
     let Some(tool) = stage.tool else { return Ok(()) };
     let oomtrace = Installed::new(&tool.program, stage.name)?;
-    // What rights are needed depends on the hooks; the rest does not, and is tried with the best.
+    // What rights are needed depends on the hooks.
     one_kill::cases(stage, tool, &oomtrace)?;
-    if !matches!(tool.program.tier.as_deref(), Some("kprobe" | "tracepoint")) {
+    // To these no kernel makes a difference, and each of the many runs takes long under emulation.
+    if !stage.machine.disposable {
+        usage::cases(stage, &oomtrace)?;
         types::cases(stage, &oomtrace)?;
         let recording = disk::cases(stage, &oomtrace)?;
-        // Arguments and record files are the same to every kernel, and each of these many runs takes long under emulation.
-        if !stage.machine.disposable {
-            usage::cases(stage, &oomtrace)?;
-            replays::cases(stage, &oomtrace, &recording)?;
-        }
+        replays::cases(stage, &oomtrace, &recording)?;
         readers::cases(stage, &oomtrace, &recording)?;
     }
     let left = oomtrace.left_running()?;

@@ -118,6 +118,7 @@ impl Setting {
             memory: 2048,
             cpus: if icount { 1 } else { 2 },
             icount,
+            patient: false,
             // Where a process lies in memory changes what its forks cost.
             append: vec!["norandmaps".to_owned()],
             qemu: Vec::new(),

@@ -228,6 +228,7 @@ impl Plan {
             memory: self.memory,
             cpus: self.cpus,
             icount: self.purpose == Purpose::Times,
+            patient: self.purpose != Purpose::Usual,
             append: Vec::new(),
             qemu: if self.purpose == Purpose::Nodes { NODES.map(str::to_owned).to_vec() } else { Vec::new() },
             timeout: choice.timeout(),
@@ -314,13 +315,13 @@ pub fn guests(built: &Built, choice: &Choice, jobs: usize) -> Result<Vec<Cell>> 
         let report = progress::step(&label, || guest.run(&machine, &Output::Capture));
         Ok(outcome(plan, choice, &artifacts, &report))
     };
-    // Guests with exact times run beside the others, and take what these leave of the processors while they wait.
+    // Small ones run beside the others, and what they leave of the processors while they wait is enough for them.
     let (patient, others): (Vec<_>, Vec<_>) =
-        plans.into_iter().partition(|plan| plan.purpose == Purpose::Times);
+        plans.into_iter().partition(|plan| plan.purpose != Purpose::Usual);
     let cells = thread::scope(|scope| {
         let beside = scope.spawn(|| vm::for_each(&patient, 1, run));
         let mut cells = vm::for_each(&others, jobs, run);
-        let panicked = |_| vec![Err(anyhow!("the thread of the guests with exact times panicked"))];
+        let panicked = |_| vec![Err(anyhow!("the thread of the guests beside the others panicked"))];
         cells.extend(beside.join().unwrap_or_else(panicked));
         cells
     });

@@ -154,8 +154,7 @@ fn overdue(limit: Duration, elapsed: Duration, started: bool, ended: Option<Inst
 }
 
 fn command(guest: &Guest, machine: &Machine, dir: &Path, ports: [&PipeWriter; 3]) -> Command {
-    // What counts instructions loses nothing by waiting.
-    let mut command = machine.qemu.command(guest.icount);
+    let mut command = machine.qemu.command(guest.patient);
     let kvm = env::var_os("OOMTRACE_KVM").is_some_and(|value| value == "1");
     let (accelerator, cpu) = match (guest.icount, kvm) {
         (true, _) => ("tcg,thread=single", machine.qemu.cpu()),

@@ -32,6 +32,8 @@ pub struct Guest {
     pub cpus: u32,
     /// Whether time passes by executed instructions (one processor): for measurements that repeat.
     pub icount: bool,
+    /// Whether it takes what others leave of the processors.
+    pub patient: bool,
     /// Further arguments of the kernel.
     pub append: Vec<String>,
     /// Further arguments of QEMU.

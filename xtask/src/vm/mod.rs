@@ -122,6 +122,7 @@ fn guest(args: &Args, kernel: Kernel, copies: &[(PathBuf, PathBuf)]) -> Guest {
         memory: args.memory,
         cpus: args.cpus,
         icount: args.icount,
+        patient: false,
         append: args.append.clone(),
         qemu: args.qemu.clone(),
         timeout: Duration::from_secs(args.timeout),
