@@ -40,11 +40,11 @@ pub enum RecordKind {
     ForkHost = 17,
     /// [`PidsRefused`]: how many forks a cgroup refused. Userspace makes it.
     PidsRefused = 18,
-    /// [`Namespaces`]: how many namespaces the user of a task that forked has made.
-    Namespaces = 19,
     /// How the machine is set up: the header, and JSON. Userspace makes it. It is no part of a run: in its header trigger,
     /// beginning and number are 0.
-    Settings = 20,
+    Settings = 19,
+    /// [`Namespaces`]: how many namespaces the user of a task that forked has made.
+    Namespaces = 20,
 }
 
 impl RecordKind {
