@@ -127,10 +127,15 @@ impl Stage<'_> {
         }
     }
 
-    /// Checks one oomtrace's course and the form of its lines.
+    /// Checks one oomtrace's course and the form of its lines, which count as what is to be had in this tier.
     pub fn judge_course(&mut self, traced: &Traced) {
-        traced.check_course(self.machine.misses_events(), &mut self.checks);
         self.fields.add(&traced.objects);
+        self.judge_lines(traced);
+    }
+
+    /// The same of one in a tier of its own.
+    pub fn judge_lines(&mut self, traced: &Traced) {
+        traced.check_course(self.machine.misses_events(), &mut self.checks);
         sequence(&mut self.checks, &traced.incidents);
         if let Some(tool) = self.tool {
             tool.schema.check(&mut self.checks, &traced.objects);
