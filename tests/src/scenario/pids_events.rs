@@ -70,9 +70,9 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let traced = read(output)?;
     let own = stage.tier().map_or(!stage.machine.disposable, |tier| tier == "tracepoint");
     if own {
-        stage.judge_course(&traced)
+        stage.judge_course(&traced);
     } else {
-        stage.judge_lines(&traced)
+        stage.judge_lines(&traced);
     }
     judge(stage, &traced, &refused, &brief, by_limit);
     replay(stage, &program, argument(&recording)?, &traced)
