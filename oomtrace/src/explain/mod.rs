@@ -33,7 +33,12 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Explainer {
     earlier: Earlier,
+    /// The second since boot in which a fork failed last, and how many that were explained have in it.
+    forks: (u64, u32),
 }
+
+/// Failed forks that are explained in a second, at most: what very many come to is the same for most.
+const FORKS: u32 = 10;
 
 impl Explainer {
     /// Adds the findings to an event.
@@ -45,7 +50,12 @@ impl Explainer {
             }
             // What happens again is told without them.
             Event::ForkFailure(failure) if failure.window_ns == 0 => {
-                failure.findings = of_fork(failure, settings);
+                let second = failure.common.boot_ns / 1_000_000_000;
+                let before = if self.forks.0 == second { self.forks.1 } else { 0 };
+                if before < FORKS {
+                    self.forks = (second, before + 1);
+                    failure.findings = of_fork(failure, settings);
+                }
             }
             Event::Relieved(relief) => relief.findings = concluded(|rule| rule.relief?(relief)),
             Event::Opened(_) | Event::AllocFailure(_) | Event::ForkFailure(_) => {}

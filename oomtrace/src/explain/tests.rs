@@ -408,3 +408,21 @@ fn extreme_figures_harm_no_rule() {
         }
     }
 }
+
+/// Guards the price of very many forks that fail, each for the first time: ten of a second are explained, and what happens again
+/// is not.
+#[test]
+fn a_storm_is_not_explained_fork_by_fork() {
+    let mut explainer = Explainer::default();
+    let mut has_findings = |boot_ns, window_ns| {
+        let mut failure = fork_failure(ForkCause::PidsMax);
+        (failure.common.boot_ns, failure.window_ns) = (boot_ns, window_ns);
+        let mut event = Event::ForkFailure(Box::new(failure));
+        explainer.complete(&mut event, None);
+        let Event::ForkFailure(failure) = event else { panic!("another event") };
+        !failure.findings.is_empty()
+    };
+    assert_eq!((0..100).filter(|nth| has_findings(5_000_000_000 + nth, 0)).count(), 10);
+    assert!(has_findings(6_000_000_000, 0));
+    assert!(!has_findings(6_000_000_001, 1_000_000_000));
+}

@@ -95,7 +95,7 @@ pub struct ForkFailure {
     pub count: u64,
     /// The time since the line before about it, ns; 0 in the first.
     pub window_ns: u64,
-    /// What it comes to, and what to do. What happens again is told without them.
+    /// What it comes to, and what to do. What happens again, and what comes after ten others in a second, is told without them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
     /// Fields that could not be had, by path, with the reason.
