@@ -1,12 +1,12 @@
 //! One file per subcommand, and what they share: how they end.
 
+mod alarm;
 mod aside;
 mod explain;
 mod follow;
 mod hooks;
 mod pids_events;
 mod reconcile;
-
 mod replay;
 mod ring;
 mod schema;

@@ -17,6 +17,7 @@ use std::{
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use tokio::{io::unix::AsyncFd, time::Instant};
 
+use super::alarm;
 use crate::{
     host::{
         self,
@@ -97,12 +98,7 @@ impl PidsEvents {
                 Ok(mut guard) => guard.clear_ready(),
                 Err(_) => std::future::pending().await,
             },
-            () = async {
-                match self.again {
-                    Some(again) => tokio::time::sleep_until(again).await,
-                    None => std::future::pending().await,
-                }
-            } => {}
+            () = alarm::at(self.again) => {}
         }
     }
 

@@ -11,6 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::alarm;
 use crate::host::oom_kills;
 
 /// After a report, before the count is read.
@@ -70,10 +71,7 @@ impl Reconcile {
 
 /// Waits until it is time to look; for ever, if there is nothing to be looked at.
 pub async fn due(reconcile: Option<&Reconcile>) {
-    match reconcile.and_then(|reconcile| reconcile.due) {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
-    }
+    alarm::at(reconcile.and_then(|reconcile| reconcile.due)).await;
 }
 
 #[cfg(test)]

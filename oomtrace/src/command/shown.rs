@@ -364,11 +364,6 @@ fn add(to: &mut BTreeMap<&'static str, u64>, counts: BTreeMap<&'static str, u64>
     }
 }
 
-/// The time until which waiting for a moment on the kernel's clock lasts.
-pub fn until(deadline_ns: u64) -> Duration {
-    Duration::from_nanos(deadline_ns.saturating_sub(crate::host::boot_ns()))
-}
-
 /// Counts by the name of their kind. Replayed ones are whatever the record file says.
 fn by_kind(counts: &[(u16, u64)]) -> BTreeMap<&'static str, u64> {
     let mut by_kind = BTreeMap::new();

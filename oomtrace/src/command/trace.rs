@@ -1,11 +1,6 @@
 //! `oomtrace trace`
 
-use std::{
-    collections::BTreeMap,
-    io::ErrorKind,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, io::ErrorKind, path::Path, time::Instant};
 
 use anyhow::Context as _;
 use aya_log::EbpfLogger;
@@ -15,11 +10,11 @@ use tokio::{
 };
 
 use super::{
-    aside,
+    alarm, aside,
     follow::{self, Want},
     pids_events, reconcile,
     ring::{Ring, watch},
-    shown::{Counts, Shown, until},
+    shown::{Counts, Shown},
     witness::Witness,
 };
 use crate::{
@@ -116,7 +111,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
                 ring.drain(&mut assembler, &mut shown, recorder.as_ref());
                 witness.read_if_wanted(&mut assembler, &mut shown, recorder.as_ref());
             }
-            () = sleep(deadline.map(until)) => {
+            () = alarm::at(deadline.map(alarm::since_boot)) => {
                 witness.read_all_if_wanted(&mut assembler, &mut shown, recorder.as_ref());
                 let events = assembler.expire(host::boot_ns());
                 shown.events(&mut assembler, events, host::wall_clock_offset_ns());
@@ -239,14 +234,6 @@ impl Stop {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
-    }
-}
-
-/// Sleeps, or for ever if nothing is due.
-async fn sleep(time: Option<Duration>) {
-    match time {
-        Some(time) => tokio::time::sleep(time).await,
-        None => std::future::pending().await,
     }
 }
 

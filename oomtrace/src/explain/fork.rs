@@ -3,9 +3,9 @@
 use super::{
     finding::{Conclusion, Fix},
     shell::quoted,
+    systemd,
 };
 use crate::{
-    host::unit,
     incident::{ForkCause, ForkFailure, Place, Proof},
     text::printable,
 };
@@ -56,12 +56,10 @@ pub fn raise_pids_max(failure: &ForkFailure) -> Fix {
     if place.container.is_some() || path.contains("kubepods") {
         return Fix::advice("raise the container's --pids-limit, or the kubelet's podPidsLimit", MORE);
     }
-    let last = path.rsplit('/').next().unwrap_or_default();
-    if place.unit.as_deref() == Some(last) || unit::is_slice(last) {
-        let user = if path.contains("/user@") && !last.starts_with("user@") { " --user" } else { "" };
+    if let Some(unit) = systemd::owner(path) {
         return Fix::command(
-            format!("raise TasksMax= of {}", printable(last)),
-            format!("systemctl{user} set-property -- {} TasksMax={more}", quoted(last)),
+            format!("raise TasksMax= of {}", printable(&unit)),
+            systemd::set_property(path, &unit, &format!("TasksMax={more}")),
             MORE,
         );
     }

@@ -14,6 +14,7 @@ mod place;
 mod reserve;
 mod rule;
 mod shell;
+mod systemd;
 #[cfg(test)]
 mod tests;
 

@@ -1,8 +1,8 @@
 //! How the memory limit of a cgroup is raised: that is up to whoever made the cgroup.
 
-use super::{finding::Fix, shell::quoted};
+use super::{finding::Fix, shell::quoted, systemd};
 use crate::{
-    host::{container::Runtime, unit},
+    host::container::Runtime,
     incident::{Cgroup, Place},
     words::size,
 };
@@ -60,14 +60,10 @@ pub fn raise_above(memcg: &Cgroup, limit_bytes: u64, needed_bytes: u64) -> Fix {
             MORE,
         );
     }
-    let unit =
-        place.unit.filter(|unit| unit == last).or_else(|| unit::is_slice(last).then(|| last.to_owned()));
-    if let Some(unit) = unit {
-        // A user's own unit is known to that user's manager alone.
-        let user = if path.contains("/user@") && !unit.starts_with("user@") { " --user" } else { "" };
+    if let Some(unit) = systemd::owner(path) {
         return Fix::command(
             format!("raise MemoryMax= of {unit} (now {now})"),
-            format!("systemctl{user} set-property -- {} MemoryMax={mib}M", quoted(&unit)),
+            systemd::set_property(path, &unit, &format!("MemoryMax={mib}M")),
             MORE,
         );
     }
@@ -96,12 +92,11 @@ pub fn allow_swap(path: &str, hierarchy: Option<u32>) -> Fix {
         };
         return Fix::advice(what, SLOWER);
     }
-    let by_systemd = place.unit.as_deref() == Some(last) || unit::is_slice(last);
-    if by_systemd && !v1 && !path.contains("kubepods") {
-        let user = if path.contains("/user@") { " --user" } else { "" };
+    let by_systemd = !v1 && !path.contains("kubepods");
+    if let Some(unit) = systemd::owner(path).filter(|_| by_systemd) {
         return Fix::command(
-            format!("let {last} use swap (MemorySwapMax=)"),
-            format!("systemctl{user} set-property -- {} MemorySwapMax=infinity", quoted(last)),
+            format!("let {unit} use swap (MemorySwapMax=)"),
+            systemd::set_property(path, &unit, "MemorySwapMax=infinity"),
             SLOWER,
         );
     }

@@ -1,7 +1,7 @@
 //! The machine's memory ran out.
 
 use super::{
-    super::{case::size_of, finding::Fix, shell::quoted},
+    super::{case::size_of, finding::Fix, systemd::set_property},
     Case, Conclusion, Rule,
 };
 use crate::{
@@ -62,10 +62,11 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     let free_unit = case.victim().and_then(|victim| victim.place.unit.as_deref()).filter(|unit| {
         unit.ends_with(".service") && incident.scope.limits.iter().all(|level| level.limit_bytes.is_none())
     });
+    let path = case.victim().and_then(|victim| victim.place.cgroup.as_deref()).unwrap_or_default();
     if let (Some(unit), Some(memory)) = (free_unit, memory) {
         told = told.fix(Fix::command(
             format!("give {unit} a limit, so that it alone runs out of memory and not the whole machine"),
-            format!("systemctl set-property -- {} MemoryMax={}M", quoted(unit), memory >> 21),
+            set_property(path, unit, &format!("MemoryMax={}M", memory >> 21)),
             "it is killed at its limit even while the machine has memory: choose what it needs",
         ));
     }

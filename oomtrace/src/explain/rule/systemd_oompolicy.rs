@@ -1,7 +1,7 @@
 //! What systemd does next to the unit.
 
 use super::{
-    super::{finding::Fix, shell::quoted},
+    super::{finding::Fix, shell::quoted, systemd::systemctl},
     Case, Conclusion, Rule,
 };
 use crate::incident::Outcome;
@@ -24,7 +24,6 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     if !v2 || !service || case.incident.outcome != Some(Outcome::Killed) {
         return None;
     }
-    let user = if path.contains("/user@") { " --user" } else { "" };
     let told = Conclusion::notice(format!(
         "systemd stops all of {unit} now, unless its OOMPolicy= is \"continue\"; whether it comes back is up to its Restart="
     ))
@@ -32,7 +31,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     .with("unit", unit);
     Some(told.fix(Fix::command(
         "see what is set, and whether it is back",
-        format!("systemctl{user} show -p OOMPolicy,Restart,Result,ActiveState -- {}", quoted(unit)),
+        format!("{} show -p OOMPolicy,Restart,Result,ActiveState -- {}", systemctl(path, unit), quoted(unit)),
         "none",
     )))
 }
