@@ -1,9 +1,12 @@
 //! What is read of the machine: names, sizes, clocks. Every reader of files takes the root that they are below.
 
+pub mod cgroup;
 pub mod container;
 pub mod forking;
+pub(crate) mod memcg_files;
 pub mod meminfo;
 pub mod names;
+pub mod node;
 pub mod pids;
 pub mod settings;
 pub mod unit;

@@ -21,7 +21,8 @@ use super::alarm;
 use crate::{
     host::{
         self,
-        pids::{Count, Pids, Room, upwards},
+        cgroup::upwards,
+        pids::{Count, Pids, Room},
     },
     kernel::{
         own,

@@ -4,13 +4,38 @@ use super::{
     case::{Case, Room},
     finding::Conclusion,
 };
-use crate::{incident::Victim, words};
+use crate::words;
 
-/// The arguments of a victim whose program has one of these names.
-pub fn of<'a>(victim: &'a Victim, programs: &[&str]) -> Option<&'a [String]> {
-    let arguments = victim.command.cmdline.as_deref()?;
-    let program = arguments.first()?.rsplit('/').next()?;
-    programs.contains(&program).then_some(arguments)
+/// A program with its settings, and what it can have of memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Server<'a> {
+    /// What it was started with, itself first.
+    pub arguments: &'a [String],
+    /// What it can have at the most.
+    pub room: Option<Room<'a>>,
+    /// All memory of the machine.
+    pub memory_bytes: Option<u64>,
+}
+
+impl<'a> Server<'a> {
+    /// The victim of an incident.
+    pub fn of(case: &Case<'a>) -> Option<Self> {
+        let arguments = case.victim()?.command.cmdline.as_deref()?;
+        Some(Self { arguments, room: case.room(), memory_bytes: case.memory_bytes() })
+    }
+
+    /// Its arguments, if its program has one of these names.
+    pub fn named(&self, programs: &[&str]) -> Option<&'a [String]> {
+        let program = self.arguments.first()?.rsplit('/').next()?;
+        programs.contains(&program).then_some(self.arguments)
+    }
+
+    /// Whether a setting of this size cannot fit.
+    pub fn misfit(&self, bytes: u64) -> Option<Misfit<'a>> {
+        let room = self.room?;
+        // No server gets by with less than a fifth beside its heap or its main cache: threads, buffers, code, page tables.
+        (bytes > room.bytes - room.bytes / 5).then_some(Misfit { room, alone: bytes > room.bytes })
+    }
 }
 
 /// The value of an option that stands as `--name=value` or `--name value`: of several, the last, as programs take it. `-` and
@@ -82,13 +107,6 @@ impl Misfit<'_> {
     }
 }
 
-/// Whether a setting of this size cannot fit.
-pub fn misfit<'a>(case: &Case<'a>, bytes: u64) -> Option<Misfit<'a>> {
-    let room = case.room()?;
-    // No server gets by with less than a fifth beside its heap or its main cache: threads, buffers, code, page tables.
-    (bytes > room.bytes - room.bytes / 5).then_some(Misfit { room, alone: bytes > room.bytes })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,13 +141,13 @@ mod tests {
     /// Guards the program's name: by its file's name, not by how it begins.
     #[test]
     fn programs_are_known_by_their_file() {
-        let victim = |line: &str| Victim {
-            command: crate::incident::Command { cmdline: Some(arguments(line)), ..Default::default() },
-            ..Victim::default()
+        let known = |line: &str| {
+            let arguments = arguments(line);
+            Server { arguments: &arguments, room: None, memory_bytes: None }.named(&["java"]).is_some()
         };
-        assert!(of(&victim("/usr/bin/java -Xmx1g"), &["java"]).is_some());
-        assert!(of(&victim("javac -Xmx1g"), &["java"]).is_none());
-        assert!(of(&victim("sh -c java"), &["java"]).is_none());
-        assert!(of(&Victim::default(), &["java"]).is_none());
+        assert!(known("/usr/bin/java -Xmx1g"));
+        assert!(!known("javac -Xmx1g"));
+        assert!(!known("sh -c java"));
+        assert!(Server { arguments: &[], room: None, memory_bytes: None }.named(&["java"]).is_none());
     }
 }

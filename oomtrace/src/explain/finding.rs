@@ -34,8 +34,8 @@ pub struct Conclusion {
     pub fix: Vec<Fix>,
 }
 
-/// How bad something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+/// How bad something is, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// The whole machine is in danger, or nothing could be done about the shortage.
@@ -75,6 +75,12 @@ impl From<u64> for Evidence {
 impl From<u32> for Evidence {
     fn from(number: u32) -> Self {
         Self::Number(number.into())
+    }
+}
+
+impl From<i64> for Evidence {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
     }
 }
 

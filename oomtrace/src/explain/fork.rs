@@ -40,18 +40,18 @@ pub fn about(
 }
 
 /// A limit twice as high.
-pub fn doubled(failure: &ForkFailure) -> Option<u64> {
-    failure.limit.map(|limit| limit.max(1).saturating_mul(2))
+pub fn doubled(limit: u64) -> u64 {
+    limit.max(1).saturating_mul(2)
 }
 
 /// How the limit of a cgroup's processes is raised, by whoever set it.
-pub fn raise_pids_max(failure: &ForkFailure) -> Fix {
+pub fn raise_pids_max(limit_at: Option<&str>, limit: Option<u64>) -> Fix {
     const MORE: &str =
         "a leak or a fork bomb has that much more room, and every process takes memory of the kernel's";
-    let Some(path) = failure.limit_at.as_deref() else {
+    let Some(path) = limit_at else {
         return Fix::advice("raise pids.max of that cgroup (TasksMax= of its unit)", MORE);
     };
-    let more = doubled(failure).map_or_else(|| "infinity".to_owned(), |limit| limit.to_string());
+    let more = limit.map(doubled).map_or_else(|| "infinity".to_owned(), |limit| limit.to_string());
     let place = Place::of(Some(path.to_owned()));
     if place.container.is_some() || path.contains("kubepods") {
         return Fix::advice("raise the container's --pids-limit, or the kubelet's podPidsLimit", MORE);
@@ -63,7 +63,7 @@ pub fn raise_pids_max(failure: &ForkFailure) -> Fix {
             MORE,
         );
     }
-    let more = doubled(failure).map_or_else(|| "max".to_owned(), |limit| limit.to_string());
+    let more = limit.map(doubled).map_or_else(|| "max".to_owned(), |limit| limit.to_string());
     // Of version 2: where the controller of version 1 is, only its mount point tells.
     let file = format!("/sys/fs/cgroup{path}/pids.max");
     Fix::command(

@@ -10,6 +10,9 @@ mod command_line;
 mod earlier;
 mod finding;
 mod fork;
+mod node;
+#[cfg(test)]
+mod node_tests;
 mod place;
 mod reserve;
 mod rule;
@@ -18,11 +21,13 @@ mod systemd;
 #[cfg(test)]
 mod tests;
 
+use command_line::Server;
 use earlier::Earlier;
 
 pub use case::Case;
 pub use earlier::Times;
 pub use finding::{Conclusion, Evidence, Finding, Fix, Severity};
+pub use node::of_node;
 pub use rule::{RULES, Rule};
 
 use crate::{
@@ -71,7 +76,11 @@ pub fn of_incident(incident: &Incident, settings: Option<&Settings>) -> Vec<Find
 }
 
 fn of_case(case: &Case<'_>) -> Vec<Finding> {
-    concluded(|rule| rule.incident?(case))
+    let server = Server::of(case);
+    concluded(|rule| match rule.server {
+        Some(of_server) => of_server(server.as_ref()?),
+        None => rule.incident?(case),
+    })
 }
 
 /// What a failed fork comes to.
@@ -92,10 +101,10 @@ fn concluded(conclude: impl Fn(&Rule) -> Option<Conclusion>) -> Vec<Finding> {
     holding
         .into_iter()
         .filter(|(rule, _)| !rule.yields_to.iter().any(|better| ids.contains(better)))
-        .map(|(rule, conclusion)| Finding {
-            id: rule.id,
-            conclusion,
-            see: format!("oomtrace explain {}", rule.id),
-        })
+        .map(|(rule, conclusion)| finding(rule, conclusion))
         .collect()
+}
+
+fn finding(rule: &Rule, conclusion: Conclusion) -> Finding {
+    Finding { id: rule.id, conclusion, see: format!("oomtrace explain {}", rule.id) }
 }

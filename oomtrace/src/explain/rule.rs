@@ -3,6 +3,7 @@
 mod all_shielded;
 mod collateral;
 mod confined;
+mod crash_capture;
 mod fork_deadline_policy;
 mod fork_exec_in_progress;
 mod fork_fatal_signal;
@@ -21,6 +22,7 @@ mod group_kill;
 mod huge_pages_reserved;
 mod jvm_heap;
 mod limit_lowered;
+mod log_limits;
 mod long_stall;
 mod lowmem_zone;
 mod memcg_ancestor;
@@ -39,6 +41,7 @@ mod pidns_init;
 mod postgres_buffers;
 mod redis_maxmemory;
 mod repeat_offender;
+mod service_unprotected;
 mod shielded_giant;
 mod shmem;
 mod stuck_victim;
@@ -49,9 +52,9 @@ mod systemd_oompolicy;
 mod unreclaimable_slab;
 mod victim_not_culprit;
 
-use super::{case::Case, finding::Conclusion};
+use super::{case::Case, command_line::Server, finding::Conclusion};
 use crate::{
-    host::settings::Settings,
+    host::{node::Node, settings::Settings},
     incident::{ForkFailure, Relief},
 };
 
@@ -61,6 +64,11 @@ pub type OfIncident = fn(&Case<'_>) -> Option<Conclusion>;
 pub type OfFork = fn(&ForkFailure, Option<&Settings>) -> Option<Conclusion>;
 /// What concludes something from what became of victims.
 pub type OfRelief = fn(&Relief) -> Option<Conclusion>;
+
+/// What concludes something from the settings of a server: of one that died, and of those that run.
+pub type OfServer = fn(&Server<'_>) -> Option<Conclusion>;
+/// What concludes something from a machine as it stands.
+pub type OfNode = fn(&Node) -> Vec<Conclusion>;
 
 /// One way to conclude something.
 #[derive(Debug)]
@@ -77,11 +85,15 @@ pub struct Rule {
     pub fork: Option<OfFork>,
     /// What it makes of what became of the victims.
     pub relief: Option<OfRelief>,
+    /// What it makes of a server's settings.
+    pub server: Option<OfServer>,
+    /// What it makes of a machine before anything happens.
+    pub node: Option<OfNode>,
 }
 
 impl Rule {
     const fn new(id: &'static str, page: &'static str) -> Self {
-        Self { id, page, yields_to: &[], incident: None, fork: None, relief: None }
+        Self { id, page, yields_to: &[], incident: None, fork: None, relief: None, server: None, node: None }
     }
 
     /// What it says, in a line: the first of its page's that is no heading.
@@ -133,7 +145,10 @@ pub const RULES: &[Rule] = &[
     systemd_oompolicy::RULE,
     stuck_victim::RULE,
     panic_on_oom::RULE,
+    crash_capture::RULE,
     overcommit::RULE,
+    service_unprotected::RULE,
+    log_limits::RULE,
     fork_pids_max::RULE,
     fork_pid_max::RULE,
     fork_threads_max::RULE,

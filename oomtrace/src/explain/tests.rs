@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use super::*;
 use crate::{
+    host::node::{Memory, Node, Pressure, Process},
     incident::{
         Ballot, Candidate, Cause, Cgroup, Command, Common, ForkCause, ForkFailureTag, ForkingTask,
         HostMemory, Limit, OomTag, Outcome, Place, Proof, Rss, SchemaName, Scope, ScopeKind, Trigger,
@@ -269,7 +270,11 @@ fn every_rule_has_a_page_and_every_page_a_rule() {
         assert!((15..=40).contains(&lines), "{} has {lines} lines", rule.id);
         assert!(rule.page.lines().all(|line| line.chars().count() <= 130), "{} has long lines", rule.id);
         assert!(
-            rule.incident.is_some() || rule.fork.is_some() || rule.relief.is_some(),
+            rule.incident.is_some()
+                || rule.fork.is_some()
+                || rule.relief.is_some()
+                || rule.server.is_some()
+                || rule.node.is_some(),
             "{} says nothing",
             rule.id
         );
@@ -331,6 +336,56 @@ pub fn of_fork_failure(failure: &ForkFailure) -> Conclusion {
     let mut told = of_fork(failure, Some(&settings()));
     assert_eq!(told.len(), 1);
     told.remove(0).conclusion
+}
+
+/// A process with this much memory, which may be killed.
+pub fn process(pid: u32, comm: &str, rss_mib: u64) -> Process {
+    Process {
+        pid,
+        ppid: Some(100),
+        uid: Some(0),
+        comm: comm.to_owned(),
+        threads: 1,
+        oom_score_adj: Some(0),
+        rss_bytes: Some(rss_mib * MIB),
+        ..Process::default()
+    }
+}
+
+/// A machine of 1 GiB with some swap, on which nothing is to be mended.
+pub fn node() -> Node {
+    Node {
+        settings: Settings {
+            pid_max: Some(32_768),
+            threads_max: Some(8000),
+            memory_bytes: Some(1024 * MIB),
+            swap_total_bytes: Some(512 * MIB),
+            swap_free_bytes: Some(500 * MIB),
+            commit_limit_bytes: Some(1024 * MIB),
+            committed_bytes: Some(300 * MIB),
+            ..settings()
+        },
+        memory: Memory {
+            total: Some(1024 * MIB),
+            available: Some(700 * MIB),
+            anon: Some(200 * MIB),
+            shmem: Some(10 * MIB),
+            unevictable: Some(4 * MIB),
+            slab_unreclaimable: Some(20 * MIB),
+            lru: Some(600 * MIB),
+            low_total: None,
+            low_free: None,
+        },
+        pressure: Some(Pressure::default()),
+        processes: vec![process(1, "systemd", 10), process(100, "app", 190)],
+        threads: Some(150),
+        ..Node::default()
+    }
+}
+
+/// Ids of what a machine comes to.
+pub fn node_ids(node: &Node) -> Vec<&'static str> {
+    of_node(node).iter().map(|finding| finding.id).collect()
 }
 
 /// Guards causes that nobody knows: nothing is said of them.

@@ -53,7 +53,7 @@ fn number<T: FromStr>(text: &str) -> Option<T> {
 
 /// `0.00 0.01 0.05 1/123 4567`: of the threads that there are (`nr_threads`), one runs (loadavg_proc_show(),
 /// fs/proc/loadavg.c).
-fn threads(loadavg: &str) -> Option<u64> {
+pub(super) fn threads(loadavg: &str) -> Option<u64> {
     loadavg.split_ascii_whitespace().nth(3)?.split_once('/')?.1.parse().ok()
 }
 

@@ -6,17 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Folders that are looked through at most: a hierarchy has a few thousand at the most.
-const FOLDERS: usize = 100_000;
+use super::cgroup::Hierarchy;
 
 /// The controller's hierarchy.
 #[derive(Debug)]
 pub struct Pids {
-    mount: PathBuf,
+    hierarchy: Hierarchy,
     /// Whether forks are counted where the limit is. Else they are counted where they are made.
     by_limit: bool,
-    /// Whether whoever watches a count is told that it moves.
-    notifies: bool,
 }
 
 /// A cgroup's count.
@@ -48,39 +45,13 @@ impl Room {
 impl Pids {
     /// Finds it below `root` (`/`): why not, if it is not there.
     pub fn find(root: &Path) -> Result<Self, String> {
-        let mounts = fs::read_to_string(root.join("proc/self/mountinfo"))
-            .map_err(|error| format!("/proc/self/mountinfo cannot be read: {error}"))?;
-        mounts
-            .lines()
-            .find_map(|line| Self::mounted(root, line))
-            .ok_or_else(|| "no cgroup hierarchy with the pids controller is mounted".to_owned())
-    }
-
-    /// Whether a line of mountinfo is its mount (Documentation/filesystems/proc.rst, 3.5).
-    fn mounted(root: &Path, line: &str) -> Option<Self> {
-        let (mount, of) = line.split_once(" - ")?;
-        let mut fields = mount.split(' ').skip(3);
-        let (top, point) = (fields.next()?, fields.next()?);
-        let mut fields = of.split(' ');
-        let (kind, options) = (fields.next()?, fields.nth(1)?);
-        let has = |option: &str| options.split(',').any(|own| own == option);
-        if top != "/" {
-            return None;
-        }
-        let mount = root.join(point.trim_start_matches('/'));
-        match kind {
-            // As seen on 6.18; the files of version 1 have notified nobody since those for local events came (6.11).
-            "cgroup" if has("pids") => Some(Self { mount, by_limit: false, notifies: false }),
-            "cgroup2" => {
-                let controllers = fs::read_to_string(mount.join("cgroup.controllers")).ok()?;
-                // Since 6.11, unless the old way was asked for (kernel/cgroup/pids.c, pids_event()): then the file for
-                // local events is there as well, and has what the other has.
-                let by_limit = !has("pids_localevents") && has_local_events(&mount);
-                let here = controllers.split_whitespace().any(|own| own == "pids");
-                here.then_some(Self { mount, by_limit, notifies: true })
-            }
-            _ => None,
-        }
+        let hierarchy = Hierarchy::find(root, "pids")?;
+        // Since 6.11, unless the old way was asked for (kernel/cgroup/pids.c, pids_event()): then the file for local events is
+        // there as well, and has what the other has.
+        let by_limit = hierarchy.is_unified()
+            && !hierarchy.has_option("pids_localevents")
+            && has_local_events(hierarchy.mount());
+        Ok(Self { hierarchy, by_limit })
     }
 
     /// Whether forks are counted where the limit is, and not where they are made.
@@ -92,17 +63,14 @@ impl Pids {
     /// Whether whoever watches a count is told that it moves (`cgroup_file_notify()`).
     #[must_use]
     pub fn notifies(&self) -> bool {
-        self.notifies
-    }
-
-    fn folder(&self, cgroup: &str) -> PathBuf {
-        self.mount.join(cgroup.trim_start_matches('/'))
+        // As seen on 6.18; the files of version 1 have notified nobody since those for local events came (6.11).
+        self.hierarchy.is_unified()
     }
 
     /// The file with a cgroup's count.
     #[must_use]
     pub fn file(&self, cgroup: &str) -> PathBuf {
-        self.folder(cgroup).join(if self.by_limit { "pids.events.local" } else { "pids.events" })
+        self.hierarchy.folder(cgroup).join(if self.by_limit { "pids.events.local" } else { "pids.events" })
     }
 
     /// A cgroup's count; `None` where there is none: it is gone, or the root.
@@ -117,8 +85,7 @@ impl Pids {
     /// How full a cgroup is.
     #[must_use]
     pub fn room(&self, cgroup: &str) -> Option<Room> {
-        let folder = self.folder(cgroup);
-        let text = |name: &str| fs::read_to_string(folder.join(name)).ok();
+        let text = |name: &str| self.hierarchy.text(cgroup, name);
         let limit = text("pids.max")?.trim().parse().ok();
         Some(Room { limit, usage: text("pids.current")?.trim().parse().ok()? })
     }
@@ -126,30 +93,18 @@ impl Pids {
     /// Every cgroup that has refused a fork so far, or has had one refused, with its count.
     #[must_use]
     pub fn refusing(&self) -> Vec<(String, Count)> {
-        let mut found = Vec::new();
-        let mut folders = vec![String::new()];
-        let mut seen = 0;
-        while let Some(cgroup) = folders.pop().filter(|_| seen < FOLDERS) {
-            seen += 1;
-            found.extend(
-                self.count(&cgroup).filter(|count| count.refused > 0).map(|count| (cgroup.clone(), count)),
-            );
-            let Ok(entries) = fs::read_dir(self.folder(&cgroup)) else { continue };
-            folders.extend(
-                entries
-                    .flatten()
-                    .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-                    .filter_map(|entry| Some(format!("{cgroup}/{}", entry.file_name().to_str()?))),
-            );
-        }
-        found
+        let counted = self.hierarchy.all().into_iter().filter_map(|cgroup| {
+            let count = self.count(&cgroup).filter(|count| count.refused > 0)?;
+            Some((cgroup, count))
+        });
+        counted.collect()
     }
-}
 
-/// The cgroups at and above one, from itself up, without the root.
-pub fn upwards(cgroup: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(cgroup), |path| path.rsplit_once('/').map(|(above, _)| above))
-        .filter(|path| path.len() > 1)
+    /// Every cgroup, the root (an empty path) first.
+    #[must_use]
+    pub fn all(&self) -> Vec<String> {
+        self.hierarchy.all()
+    }
 }
 
 /// Whether any cgroup has the file: the root has none.
@@ -161,14 +116,6 @@ fn has_local_events(mount: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Guards the way up.
-    #[test]
-    fn the_root_is_above_all() {
-        assert_eq!(upwards("/a/b c/d").collect::<Vec<_>>(), ["/a/b c/d", "/a/b c", "/a"]);
-        assert_eq!(upwards("/").count(), 0);
-        assert_eq!(upwards("").count(), 0);
-    }
 
     /// Guards which hierarchy it is, and where forks are counted there, by what kernels of either kind have.
     #[test]

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::memcg_files::{self, limit_bytes};
+use crate::host::memcg_files::{self, limit_bytes};
 use crate::{
     incident::{AllocFailure, Incident, Limit},
     kernel::hooks::Tier,

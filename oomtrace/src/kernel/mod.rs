@@ -8,7 +8,6 @@ mod info;
 pub mod layout;
 pub mod limits;
 pub mod load;
-mod memcg_files;
 mod mirror;
 pub mod missed;
 pub(crate) mod own;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::memcg_files::{self, limit_bytes};
+use crate::host::memcg_files::{self, limit_bytes};
 use crate::record::Ceiling;
 
 /// `PROC_TIME_INIT_INO` and its like (include/linux/proc_ns.h): the inode numbers of the initial namespaces. In

@@ -1,10 +1,14 @@
 //! Nobody may be killed.
 
 use super::{super::finding::Fix, Case, Conclusion, Rule};
-use crate::incident::{Outcome, ScopeKind};
+use crate::{
+    host::node::Node,
+    incident::{Outcome, ScopeKind},
+};
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    node: Some(|node| of_node(node).into_iter().collect()),
     ..Rule::new("all-shielded", include_str!("../../../docs/findings/all-shielded.md"))
 };
 
@@ -27,11 +31,29 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     ))
     .with("examined", ballot.examined)
     .with("unkillable", ballot.unkillable);
-    Some(told.fix(Fix::advice(
+    Some(told.fix(shield_less()))
+}
+
+/// Before anything ran out: nobody but the first process of all and the shielded ones has memory.
+fn of_node(node: &Node) -> Option<Conclusion> {
+    let programs = node.programs().filter(|process| process.pid != 1);
+    let (shielded, killable): (Vec<_>, Vec<_>) = programs.partition(|process| process.is_shielded());
+    if shielded.is_empty() || !killable.is_empty() {
+        return None;
+    }
+    let told = Conclusion::critical(format!(
+        "all {} processes are shielded from being killed (oom_score_adj -1000): if memory runs out, the kernel can only panic",
+        shielded.len()
+    ));
+    Some(told.with("shielded", shielded.len() as u64).fix(shield_less()))
+}
+
+fn shield_less() -> Fix {
+    Fix::advice(
         "shield only what the machine cannot do without, and that with -900 or so instead of -1000: set OOMScoreAdjust= in the \
          unit, or `choom -n -900 -p PID`",
         "what is no longer shielded may be killed",
-    )))
+    )
 }
 
 #[cfg(test)]

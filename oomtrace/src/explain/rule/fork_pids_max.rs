@@ -1,17 +1,49 @@
 //! A cgroup may hold no more processes.
 
-use super::{super::fork, Rule};
-use crate::incident::ForkCause;
+use super::{
+    super::{
+        finding::Conclusion,
+        fork,
+        node::{nearly, nearly_reached},
+    },
+    Rule,
+};
+use crate::{host::node::Node, incident::ForkCause, text::printable};
 
 pub const RULE: Rule = Rule {
+    node: Some(of_node),
     fork: Some(|failure, _| {
         let told = fork::about(failure, ForkCause::PidsMax, || {
             "the group is full: it may hold no more processes and threads (pids.max)".to_owned()
         })?;
-        Some(told.fix(fork::raise_pids_max(failure)).fix(fork::find_leak()))
+        Some(
+            told.fix(fork::raise_pids_max(failure.limit_at.as_deref(), failure.limit)).fix(fork::find_leak()),
+        )
     }),
     ..Rule::new("fork-pids-max", include_str!("../../../docs/findings/fork-pids-max.md"))
 };
+
+/// Groups that are nearly full.
+fn of_node(node: &Node) -> Vec<Conclusion> {
+    let told = node.groups.iter().filter_map(|group| {
+        let room = group.pids?;
+        let limit = room.limit.filter(|limit| nearly_reached(room.usage, *limit))?;
+        let path = group.path.as_str();
+        let refused = match group.forks_refused {
+            0 => String::new(),
+            times => format!("; {times} forks have failed for it"),
+        };
+        let summary = format!(
+            "{} holds {} of the {limit} processes and threads that it may hold (pids.max){refused}",
+            printable(path),
+            room.usage
+        );
+        let told =
+            nearly(room.usage, limit, summary).with("limit_at", path).with("refused", group.forks_refused);
+        Some(told.fix(fork::raise_pids_max(Some(path), Some(limit))))
+    });
+    told.collect()
+}
 
 #[cfg(test)]
 mod tests {

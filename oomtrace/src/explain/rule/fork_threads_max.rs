@@ -1,29 +1,42 @@
 //! The machine may hold no more threads.
 
 use super::{
-    super::{finding::Fix, fork},
+    super::{
+        finding::{Conclusion, Fix},
+        fork,
+        node::{nearly, nearly_reached},
+    },
     Rule,
 };
-use crate::incident::ForkCause;
+use crate::{host::node::Node, incident::ForkCause};
 
 const MEMORY: &str = "every thread takes some 20 KiB of the kernel's memory, which cannot be swapped";
 
 pub const RULE: Rule = Rule {
+    node: Some(|node| of_node(node).into_iter().collect()),
     fork: Some(|failure, _| {
         let told = fork::about(failure, ForkCause::ThreadsMax, || {
             "the machine has as many processes and threads as it may have at all (kernel.threads-max)"
                 .to_owned()
         })?;
-        let fix = match fork::doubled(failure) {
-            Some(more) => {
-                Fix::command("raise kernel.threads-max", format!("sysctl kernel.threads-max={more}"), MEMORY)
-            }
-            None => Fix::advice("raise kernel.threads-max", MEMORY),
-        };
+        let fix = failure.limit.map_or_else(|| Fix::advice("raise kernel.threads-max", MEMORY), raise);
         Some(told.fix(fix).fix(fork::find_leak()))
     }),
     ..Rule::new("fork-threads-max", include_str!("../../../docs/findings/fork-threads-max.md"))
 };
+
+fn raise(limit: u64) -> Fix {
+    let more = fork::doubled(limit);
+    Fix::command("raise kernel.threads-max", format!("sysctl kernel.threads-max={more}"), MEMORY)
+}
+
+fn of_node(node: &Node) -> Option<Conclusion> {
+    let (usage, limit) = (node.threads?, node.settings.threads_max?);
+    nearly_reached(usage, limit).then(|| {
+        nearly(usage, limit, format!("the machine has {usage} of the {limit} processes and threads that it may have (kernel.threads-max)"))
+            .fix(raise(limit))
+    })
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,17 +1,27 @@
 //! Memory that is set aside for huge pages, and not used.
 
 use super::{super::finding::Fix, Case, Conclusion, Rule};
-use crate::words::size;
+use crate::{
+    host::{node::Node, settings::Settings},
+    words::size,
+};
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    node: Some(|node| of_node(node).into_iter().collect()),
     ..Rule::new("huge-pages-reserved", include_str!("../../../docs/findings/huge-pages-reserved.md"))
 };
 
 fn holds(case: &Case<'_>) -> Option<Conclusion> {
-    let settings = case.settings.filter(|_| case.nodes_ran_out())?;
+    of(case.settings.filter(|_| case.nodes_ran_out())?, case.memory_bytes()?)
+}
+
+fn of_node(node: &Node) -> Option<Conclusion> {
+    of(&node.settings, node.memory.total?)
+}
+
+fn of(settings: &Settings, memory: u64) -> Option<Conclusion> {
     let (all, unused) = (settings.huge_pages_bytes?, settings.huge_pages_free_bytes?);
-    let memory = case.memory_bytes()?;
     if unused < memory / 20 {
         return None;
     }

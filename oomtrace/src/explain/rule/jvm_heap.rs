@@ -2,25 +2,23 @@
 
 use super::{
     super::{
-        command_line::{self, misfit},
+        command_line::{self, Server},
         finding::Fix,
     },
-    Case, Conclusion, Rule,
+    Conclusion, Rule,
 };
 use crate::words::size;
 
-pub const RULE: Rule = Rule {
-    incident: Some(holds),
-    ..Rule::new("jvm-heap", include_str!("../../../docs/findings/jvm-heap.md"))
-};
+pub const RULE: Rule =
+    Rule { server: Some(holds), ..Rule::new("jvm-heap", include_str!("../../../docs/findings/jvm-heap.md")) };
 
-fn holds(case: &Case<'_>) -> Option<Conclusion> {
-    let arguments = command_line::of(case.victim()?, &["java"])?;
-    let room = case.room()?;
+fn holds(server: &Server<'_>) -> Option<Conclusion> {
+    let arguments = server.named(&["java"])?;
+    let room = server.room?;
     let contained = !arguments.iter().any(|argument| argument == "-XX:-UseContainerSupport");
-    let seen = if contained { Some(room.bytes) } else { case.memory_bytes() };
+    let seen = if contained { Some(room.bytes) } else { server.memory_bytes };
     let (setting, heap_bytes) = heap(arguments, seen)?;
-    let misfit = misfit(case, heap_bytes)?;
+    let misfit = server.misfit(heap_bytes)?;
     let told = misfit
         .told(&format!("the Java heap may grow to {} ({setting})", size(heap_bytes)), heap_bytes)
         .with("setting", setting);

@@ -1,10 +1,11 @@
 //! Programs waited long before something was killed.
 
 use super::{super::finding::Fix, Case, Conclusion, Rule};
-use crate::words::duration;
+use crate::{host::node::Node, words::duration};
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    node: Some(|node| of_node(node).into_iter().collect()),
     ..Rule::new("long-stall", include_str!("../../../docs/findings/long-stall.md"))
 };
 
@@ -20,10 +21,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     .with("stall_ns", stall.duration_ns)
     .with("rounds", stall.rounds);
     let fix = if case.nodes_ran_out() {
-        Fix::advice(
-            "have systemd-oomd or earlyoom kill earlier, by pressure (PSI) or by what is free; less swap, or faster one, shortens it, too",
-            "they kill where the kernel might have gone on",
-        )
+        kill_earlier()
     } else {
         Fix::advice(
             "set memory.high (MemoryHigh=) below the limit and watch memory.pressure of the group: it shows before it hurts",
@@ -31,6 +29,28 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
         )
     };
     Some(told.fix(fix))
+}
+
+/// Share of a minute in which everybody waited, in hundredths of a percent, from which on people notice.
+const PRESSED: u32 = 1000;
+
+/// Before anything was killed: everybody waits for memory now.
+fn of_node(node: &Node) -> Option<Conclusion> {
+    let pressure = node.pressure.filter(|pressure| pressure.full_minute >= PRESSED)?;
+    let told = Conclusion::warning(format!(
+        "all programs waited for memory in {} % of the last minute: the machine is slow, and may be for long before anything is killed",
+        pressure.full_minute / 100
+    ))
+    .with("full_minute_hundredths_percent", pressure.full_minute)
+    .with("full_five_minutes_hundredths_percent", pressure.full_five_minutes);
+    Some(told.fix(kill_earlier()))
+}
+
+fn kill_earlier() -> Fix {
+    Fix::advice(
+        "have systemd-oomd or earlyoom kill earlier, by pressure (PSI) or by what is free; less swap, or faster one, shortens it, too",
+        "they kill where the kernel might have gone on",
+    )
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! The request could only be served from a part of memory, and that part ran out.
 
 use super::{super::finding::Fix, Case, Conclusion, Rule};
-use crate::words::size;
+use crate::{host::node::Node, words::size};
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    node: Some(|node| of_node(node).into_iter().collect()),
     ..Rule::new("lowmem-zone", include_str!("../../../docs/findings/lowmem-zone.md"))
 };
 
@@ -42,6 +43,25 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
          kernel, use a 64-bit one",
         "takes a restart",
     )))
+}
+
+/// What the kernel of a 32-bit machine can reach directly is nearly used up (`LowFree`, of which `free -l` tells, too).
+fn of_node(node: &Node) -> Option<Conclusion> {
+    let (total, free) = (node.memory.low_total?, node.memory.low_free?);
+    let all = node.memory.total?;
+    // Where all of memory is low, node-exhausted tells.
+    if total == 0 || total >= all || free > total / 20 {
+        return None;
+    }
+    let told = Conclusion::critical(format!(
+        "{} of the {} that the kernel can reach directly (low memory) are free: it may kill although high memory is free",
+        size(free),
+        size(total)
+    ))
+    .with("low_total_bytes", total)
+    .with("low_free_bytes", free)
+    .with("memory_bytes", all);
+    Some(told.fix(Fix::advice("use a 64-bit kernel, which has no such part", "takes a restart")))
 }
 
 #[cfg(test)]

@@ -1,16 +1,19 @@
 //! The victim's own limit was reached.
 
 use super::{
-    super::{case::own_bytes, finding::Fix, place::raise},
+    super::{case::own_bytes, finding::Fix, node::nearly_reached, place::raise},
     Case, Conclusion, Rule, SERVERS,
 };
 use crate::{
-    incident::{Cause, Outcome},
+    host::node::{Group, Node},
+    incident::{Cause, Cgroup, Outcome},
+    text::printable,
     words::{name, size},
 };
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    node: Some(of_node),
     yields_to: SERVERS,
     ..Rule::new("memcg-limit", include_str!("../../../docs/findings/memcg-limit.md"))
 };
@@ -57,6 +60,38 @@ fn both() -> Fix {
         "raise the limit of memory and swap together: memory.memsw.limit_in_bytes of the group, --memory-swap of a container",
         "others on the machine have that much less",
     )
+}
+
+/// Groups whose programs fill their limits nearly by themselves, where swap does not help.
+fn of_node(node: &Node) -> Vec<Conclusion> {
+    let spare_swap = node.settings.swap_free_bytes.is_some_and(|free| free > 0);
+    let told = node.groups.iter().filter_map(|group| {
+        let memory = group.memory.as_ref()?;
+        let can_swap = spare_swap && memory.swap_limit_bytes != Some(0) && !memory.legacy;
+        (!can_swap).then(|| nearly_full(group)).flatten()
+    });
+    told.collect()
+}
+
+fn nearly_full(group: &Group) -> Option<Conclusion> {
+    let memory = group.memory.as_ref()?;
+    let (limit, needed) = (memory.limit_bytes?, memory.needed_bytes?);
+    nearly_reached(needed, limit).then(|| {
+        let memcg =
+            Cgroup { path: Some(group.path.clone()), id: None, hierarchy: Some(memory.legacy.into()) };
+        Conclusion::warning(format!(
+            "{} needs {} of the {} that it may have: page cache and what else could be dropped are {}",
+            printable(&group.path),
+            size(needed),
+            size(limit),
+            size(memory.usage_bytes.unwrap_or(needed).saturating_sub(needed))
+        ))
+        .with("limit_at", group.path.as_str())
+        .with("limit_bytes", limit)
+        .with("needed_bytes", needed)
+        .with_known("usage_bytes", memory.usage_bytes)
+        .fix(raise(&memcg, limit))
+    })
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@ use super::{
     super::{finding::Fix, reserve},
     Case, Conclusion, Rule,
 };
-use crate::words::size;
+use crate::{host::node::Node, words::size};
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    node: Some(|node| of_node(node).into_iter().collect()),
     ..Rule::new("min-free-oversized", include_str!("../../../docs/findings/min-free-oversized.md"))
 };
 
@@ -17,26 +18,43 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     }
     let memory = case.memory_bytes()?;
     let min_free = case.min_free_bytes()?;
-    if min_free <= memory / 100 || min_free <= reserve::most_by_default(memory) {
+    if !is_oversized(min_free, memory) {
         return None;
     }
     let free = case.zones().filter_map(|zone| zone.free_bytes).fold(0_u64, u64::saturating_add);
-    let proper = reserve::by_default(memory) >> 10;
+    let told =
+        Conclusion::critical(format!("{}; {} were free as it killed", kept(min_free, memory), size(free)));
+    Some(complete(told, min_free, memory).with("free_bytes", free))
+}
+
+fn of_node(node: &Node) -> Option<Conclusion> {
+    let memory = node.memory.total?;
+    let min_free = node.settings.min_free_kbytes?.saturating_mul(1024);
+    is_oversized(min_free, memory).then(|| {
+        let told = format!("{}: the machine runs out of memory that much earlier", kept(min_free, memory));
+        complete(Conclusion::warning(told), min_free, memory)
+    })
+}
+
+fn is_oversized(min_free: u64, memory: u64) -> bool {
+    min_free > memory / 100 && min_free > reserve::most_by_default(memory)
+}
+
+fn kept(min_free: u64, memory: u64) -> String {
     let percent = min_free.saturating_mul(100) / memory.max(1);
-    let told = Conclusion::critical(format!(
-        "vm.min_free_kbytes keeps {} ({percent} % of memory) from all programs, far more than the kernel needs; {} were free as it \
-         killed",
-        size(min_free),
-        size(free)
-    ))
-    .with("min_free_bytes", min_free)
-    .with("memory_bytes", memory)
-    .with("free_bytes", free);
-    Some(told.fix(Fix::command(
+    format!(
+        "vm.min_free_kbytes keeps {} ({percent} % of memory) from all programs, far more than the kernel needs",
+        size(min_free)
+    )
+}
+
+fn complete(told: Conclusion, min_free: u64, memory: u64) -> Conclusion {
+    let proper = reserve::by_default(memory) >> 10;
+    told.with("min_free_bytes", min_free).with("memory_bytes", memory).fix(Fix::command(
         "set vm.min_free_kbytes to what the kernel itself would choose, and take the line out of /etc/sysctl.conf or /etc/sysctl.d",
         format!("sysctl vm.min_free_kbytes={proper}"),
         "a network card or driver that asks for much at once in interrupts may need more; 1 % of memory is enough for any",
-    )))
+    ))
 }
 
 #[cfg(test)]

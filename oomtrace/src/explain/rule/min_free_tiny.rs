@@ -4,10 +4,11 @@ use super::{
     super::{finding::Fix, reserve},
     Case, Conclusion, Rule,
 };
-use crate::words::size;
+use crate::{host::node::Node, words::size};
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    node: Some(|node| of_node(node).into_iter().collect()),
     ..Rule::new("min-free-tiny", include_str!("../../../docs/findings/min-free-tiny.md"))
 };
 
@@ -15,8 +16,14 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     if !case.nodes_ran_out() {
         return None;
     }
-    let memory = case.memory_bytes()?;
-    let min_free = case.min_free_bytes()?;
+    of(case.memory_bytes()?, case.min_free_bytes()?)
+}
+
+fn of_node(node: &Node) -> Option<Conclusion> {
+    of(node.memory.total?, node.settings.min_free_kbytes?.saturating_mul(1024))
+}
+
+fn of(memory: u64, min_free: u64) -> Option<Conclusion> {
     let proper = reserve::by_default(memory);
     if min_free >= proper / 4 {
         return None;

@@ -1,14 +1,23 @@
 //! Locked memory.
 
 use super::{super::finding::Fix, Case, Conclusion, Rule};
-use crate::words::size;
+use crate::{host::node::Node, words::size};
 
-pub const RULE: Rule =
-    Rule { incident: Some(holds), ..Rule::new("mlocked", include_str!("../../../docs/findings/mlocked.md")) };
+pub const RULE: Rule = Rule {
+    incident: Some(holds),
+    node: Some(|node| of_node(node).into_iter().collect()),
+    ..Rule::new("mlocked", include_str!("../../../docs/findings/mlocked.md"))
+};
 
 fn holds(case: &Case<'_>) -> Option<Conclusion> {
-    let unevictable = case.used()?.unevictable_bytes?;
-    let memory = case.memory_bytes()?;
+    of(case.used()?.unevictable_bytes?, case.memory_bytes()?)
+}
+
+fn of_node(node: &Node) -> Option<Conclusion> {
+    of(node.memory.unevictable?, node.memory.total?)
+}
+
+fn of(unevictable: u64, memory: u64) -> Option<Conclusion> {
     if unevictable < memory / 4 {
         return None;
     }

@@ -2,23 +2,23 @@
 
 use super::{
     super::{
-        command_line::{self, misfit, option},
+        command_line::{self, Server, option},
         finding::Fix,
     },
-    Case, Conclusion, Rule,
+    Conclusion, Rule,
 };
 use crate::words::size;
 
 pub const RULE: Rule = Rule {
-    incident: Some(holds),
+    server: Some(holds),
     ..Rule::new("mysql-buffers", include_str!("../../../docs/findings/mysql-buffers.md"))
 };
 
-fn holds(case: &Case<'_>) -> Option<Conclusion> {
-    let arguments = command_line::of(case.victim()?, &["mysqld", "mariadbd"])?;
+fn holds(server: &Server<'_>) -> Option<Conclusion> {
+    let arguments = server.named(&["mysqld", "mariadbd"])?;
     let value = option(arguments, "--innodb-buffer-pool-size")?;
     let pool_bytes = command_line::size(value, 1)?;
-    let misfit = misfit(case, pool_bytes)?;
+    let misfit = server.misfit(pool_bytes)?;
     let told = misfit.told(
         &format!(
             "the buffer pool of the database may grow to {} (--innodb-buffer-pool-size={value})",

@@ -5,12 +5,15 @@ use super::{
     Case, Conclusion, Rule,
 };
 use crate::{
+    host::node::Node,
     incident::Cause,
+    text::printable,
     words::{name, size},
 };
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    node: Some(|node| of_node(node).into_iter().collect()),
     yields_to: &[
         "min-free-oversized",
         "huge-pages-reserved",
@@ -54,10 +57,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
             .with_known("shmem_bytes", used.shmem_bytes)
             .with_known("slab_unreclaimable_bytes", used.slab_unreclaimable_bytes);
     }
-    told = told.fix(Fix::advice(
-        "run less on this machine, give its programs smaller settings, or give it more memory",
-        "none",
-    ));
+    told = told.fix(need_less());
     // Whoever has a limit of its own is killed alone, and before everybody waits for memory.
     let free_unit = case.victim().and_then(|victim| victim.place.unit.as_deref()).filter(|unit| {
         unit.ends_with(".service") && incident.scope.limits.iter().all(|level| level.limit_bytes.is_none())
@@ -71,6 +71,41 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
         ));
     }
     Some(told)
+}
+
+fn need_less() -> Fix {
+    Fix::advice(
+        "run less on this machine, give its programs smaller settings, or give it more memory",
+        "none",
+    )
+}
+
+/// Before anything ran out: hardly any memory is left.
+fn of_node(node: &Node) -> Option<Conclusion> {
+    let (total, available) = (node.memory.total?, node.memory.available?);
+    if available > total / 10 {
+        return None;
+    }
+    let biggest = node.programs().max_by_key(|process| process.size_bytes());
+    let most = biggest.map_or_else(String::new, |process| {
+        format!(
+            "; {} (pid {}) has most, {}",
+            printable(&process.comm),
+            process.pid,
+            size(process.size_bytes())
+        )
+    });
+    let summary =
+        format!("programs could have only {} more of the machine's {}{most}", size(available), size(total));
+    let told =
+        if available <= total / 33 { Conclusion::critical(summary) } else { Conclusion::warning(summary) };
+    Some(
+        told.with("available_bytes", available)
+            .with("memory_bytes", total)
+            .with_known("largest", biggest.map(|process| process.comm.as_str()))
+            .with_known("largest_bytes", biggest.map(crate::host::node::Process::size_bytes))
+            .fix(need_less()),
+    )
 }
 
 #[cfg(test)]

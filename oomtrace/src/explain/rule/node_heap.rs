@@ -2,24 +2,24 @@
 
 use super::{
     super::{
-        command_line::{self, misfit, option},
+        command_line::{self, Server, option},
         finding::Fix,
     },
-    Case, Conclusion, Rule,
+    Conclusion, Rule,
 };
 use crate::words::size;
 
 pub const RULE: Rule = Rule {
-    incident: Some(holds),
+    server: Some(holds),
     ..Rule::new("node-heap", include_str!("../../../docs/findings/node-heap.md"))
 };
 
-fn holds(case: &Case<'_>) -> Option<Conclusion> {
-    let arguments = command_line::of(case.victim()?, &["node", "nodejs"])?;
+fn holds(server: &Server<'_>) -> Option<Conclusion> {
+    let arguments = server.named(&["node", "nodejs"])?;
     // In MiB.
     let value = option(arguments, "--max-old-space-size")?;
     let heap_bytes = command_line::size(value, 1 << 20)?;
-    let misfit = misfit(case, heap_bytes)?;
+    let misfit = server.misfit(heap_bytes)?;
     let told = misfit.told(
         &format!("the heap of Node.js may grow to {} (--max-old-space-size={value})", size(heap_bytes)),
         heap_bytes,

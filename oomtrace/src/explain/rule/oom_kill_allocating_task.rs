@@ -1,10 +1,11 @@
 //! Whoever asks dies.
 
 use super::{super::finding::Fix, Case, Conclusion, Rule};
-use crate::words::name;
+use crate::{host::node::Node, words::name};
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    node: Some(|node| of_node(node).into_iter().collect()),
     ..Rule::new(
         "oom-kill-allocating-task",
         include_str!("../../../docs/findings/oom-kill-allocating-task.md"),
@@ -24,11 +25,23 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     ))
     .with("oom_kill_allocating_task", set)
     .with_known("victim_pid", victim.pid);
-    Some(told.fix(Fix::command(
+    Some(told.fix(choose_again()))
+}
+
+fn of_node(node: &Node) -> Option<Conclusion> {
+    let set = node.settings.oom_kill_allocating_task.filter(|set| *set != 0)?;
+    let told = Conclusion::warning(
+        "vm.oom_kill_allocating_task is set: when the machine runs out of memory, whoever happens to ask next dies, however small it is",
+    );
+    Some(told.with("oom_kill_allocating_task", set).fix(choose_again()))
+}
+
+fn choose_again() -> Fix {
+    Fix::command(
         "have the kernel choose the process with the highest score again",
         "sysctl vm.oom_kill_allocating_task=0".to_owned(),
         "choosing takes longer on machines with very many processes",
-    )))
+    )
 }
 
 #[cfg(test)]

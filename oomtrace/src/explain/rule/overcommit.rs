@@ -1,10 +1,14 @@
 //! More was promised than there is.
 
-use super::{super::finding::Fix, Case, Conclusion, Rule};
-use crate::words::size;
+use super::{
+    super::{finding::Fix, node::nearly_reached},
+    Case, Conclusion, Rule,
+};
+use crate::{host::node::Node, words::size};
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    node: Some(|node| of_node(node).into_iter().collect()),
     ..Rule::new("overcommit", include_str!("../../../docs/findings/overcommit.md"))
 };
 
@@ -19,11 +23,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
             size(committed),
             size(there)
         ))
-        .fix(Fix::command(
-            "have the kernel refuse what is out of all proportion",
-            "sysctl vm.overcommit_memory=0".to_owned(),
-            "Redis and others that fork with much data ask for 1: they may fail to save",
-        )),
+        .fix(within_reason("Redis and others that fork with much data ask for 1: they may fail to save")),
         2 => {
             let limit = settings.commit_limit_bytes?;
             Conclusion::notice(format!(
@@ -44,6 +44,63 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
         told.with("overcommit_memory", mode)
             .with("committed_bytes", committed)
             .with("memory_and_swap_bytes", there),
+    )
+}
+
+/// Before anything ran out: what mode 2 refuses while there is memory, and what mode 1 has promised in excess.
+fn of_node(node: &Node) -> Option<Conclusion> {
+    let settings = &node.settings;
+    let mode = settings.overcommit_memory?;
+    let committed = settings.committed_bytes?;
+    let there = settings.memory_bytes?.saturating_add(settings.swap_total_bytes?);
+    let told = match mode {
+        1 if committed > there => Conclusion::notice(format!(
+            "vm.overcommit_memory is 1, and programs were promised {}, where memory and swap are {}: if they use it, something is killed",
+            size(committed),
+            size(there)
+        ))
+        .fix(within_reason("Redis and others that fork with much data ask for 1: they may fail to save")),
+        2 => {
+            let limit = settings.commit_limit_bytes?;
+            let idle = there.saturating_sub(limit);
+            let short = nearly_reached(committed, limit);
+            // A tenth for the kernel and for page cache is what such a limit is for.
+            if !short && idle <= there / 10 * 3 {
+                return None;
+            }
+            let left = size(limit.saturating_sub(committed));
+            let summary = format!(
+                "vm.overcommit_memory is 2: programs may be promised {} of the {} that there are, and {left} of that are left; then forks \
+                 and allocations fail (\"Cannot allocate memory\"), whatever is free",
+                size(limit),
+                size(there)
+            );
+            let told = if short { Conclusion::critical(summary) } else { Conclusion::warning(summary) };
+            let ratio = settings.memory_bytes.filter(|_| settings.overcommit_kbytes.unwrap_or(0) == 0);
+            let raise = ratio.map(|_| {
+                Fix::command(
+                    "let programs be promised more of the memory",
+                    "sysctl vm.overcommit_ratio=90".to_owned(),
+                    "the kernel and page cache have the rest: with too little of it the machine can run out of memory all the same",
+                )
+            });
+            let told = told.with("commit_limit_bytes", limit);
+            raise.into_iter().fold(told, Conclusion::fix).fix(within_reason("memory that is promised may then not be there: something is killed"))
+        }
+        _ => return None,
+    };
+    Some(
+        told.with("overcommit_memory", mode)
+            .with("committed_bytes", committed)
+            .with("memory_and_swap_bytes", there),
+    )
+}
+
+fn within_reason(risk: &'static str) -> Fix {
+    Fix::command(
+        "have the kernel refuse only what is out of all proportion",
+        "sysctl vm.overcommit_memory=0".to_owned(),
+        risk,
     )
 }
 

@@ -1,14 +1,28 @@
 //! The machine panics where it could kill.
 
-use super::{super::finding::Fix, Case, Conclusion, Rule};
+use super::{super::finding::Fix, Conclusion, Rule};
+use crate::host::node::Node;
 
 pub const RULE: Rule = Rule {
-    incident: Some(holds),
+    incident: Some(|case| holds(case.settings?.panic_on_oom?)),
+    node: Some(|node| of_node(node).into_iter().collect()),
     ..Rule::new("panic-on-oom", include_str!("../../../docs/findings/panic-on-oom.md"))
 };
 
-fn holds(case: &Case<'_>) -> Option<Conclusion> {
-    let mode = case.settings?.panic_on_oom.filter(|mode| *mode != 0)?;
+fn of_node(node: &Node) -> Option<Conclusion> {
+    let told = holds(node.settings.panic_on_oom?)?;
+    let summary = match node.crash.panic_seconds {
+        Some(0) => format!("{} (it is 0: somebody has to come and reset it)", told.summary),
+        Some(seconds) => format!("{} (it is {seconds})", told.summary),
+        None => told.summary,
+    };
+    Some(Conclusion { summary, ..told }.with_known("panic_seconds", node.crash.panic_seconds))
+}
+
+fn holds(mode: u32) -> Option<Conclusion> {
+    if mode == 0 {
+        return None;
+    }
     // check_panic_on_oom() (mm/oom_kill.c): what was told here, it let pass.
     let when = if mode == 2 {
         "whenever anything runs out of memory, be it a group that reaches its limit"

@@ -2,15 +2,15 @@
 
 use super::{
     super::{
-        command_line::{self, misfit, option},
+        command_line::{self, Server, option},
         finding::Fix,
     },
-    Case, Conclusion, Rule,
+    Conclusion, Rule,
 };
 use crate::words::size;
 
 pub const RULE: Rule = Rule {
-    incident: Some(holds),
+    server: Some(holds),
     ..Rule::new("postgres-buffers", include_str!("../../../docs/findings/postgres-buffers.md"))
 };
 
@@ -19,8 +19,8 @@ const BLOCK: u64 = 8192;
 /// `max_connections`, unless it is set.
 const CONNECTIONS: u64 = 100;
 
-fn holds(case: &Case<'_>) -> Option<Conclusion> {
-    let arguments = command_line::of(case.victim()?, &["postgres", "postmaster"])?;
+fn holds(server: &Server<'_>) -> Option<Conclusion> {
+    let arguments = server.named(&["postgres", "postmaster"])?;
     let buffers = setting(arguments, "shared_buffers")
         .or_else(|| option(arguments, "-B"))
         .and_then(|value| command_line::size(value, BLOCK))
@@ -29,7 +29,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     let connections =
         setting(arguments, "max_connections").and_then(|value| value.parse().ok()).unwrap_or(CONNECTIONS);
     let all_bytes = work.checked_mul(connections)?.checked_add(buffers)?;
-    let misfit = misfit(case, all_bytes)?;
+    let misfit = server.misfit(all_bytes)?;
     let what = if work == 0 {
         format!("PostgreSQL's shared_buffers ({})", size(buffers))
     } else {

@@ -2,23 +2,23 @@
 
 use super::{
     super::{
-        command_line::{self, misfit, option},
+        command_line::{self, Server, option},
         finding::Fix,
     },
-    Case, Conclusion, Rule,
+    Conclusion, Rule,
 };
 use crate::words::size;
 
 pub const RULE: Rule = Rule {
-    incident: Some(holds),
+    server: Some(holds),
     ..Rule::new("redis-maxmemory", include_str!("../../../docs/findings/redis-maxmemory.md"))
 };
 
-fn holds(case: &Case<'_>) -> Option<Conclusion> {
-    let arguments = command_line::of(case.victim()?, &["redis-server", "valkey-server", "keydb-server"])?;
+fn holds(server: &Server<'_>) -> Option<Conclusion> {
+    let arguments = server.named(&["redis-server", "valkey-server", "keydb-server"])?;
     let value = option(arguments, "--maxmemory")?;
     let most_bytes = bytes(value).filter(|bytes| *bytes > 0)?;
-    let misfit = misfit(case, most_bytes)?;
+    let misfit = server.misfit(most_bytes)?;
     let told = misfit.told(
         &format!("the database may hold {} of data (--maxmemory {value})", size(most_bytes)),
         most_bytes,

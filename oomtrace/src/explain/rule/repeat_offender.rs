@@ -1,10 +1,11 @@
 //! The same dies again and again.
 
 use super::{super::finding::Fix, Case, Conclusion, Rule};
-use crate::words::duration;
+use crate::{host::node::Node, text::printable, words::duration};
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    node: Some(of_node),
     ..Rule::new("repeat-offender", include_str!("../../../docs/findings/repeat-offender.md"))
 };
 
@@ -22,11 +23,32 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     .with("who", times.who.as_str())
     .with("kills", times.count)
     .with("window_ns", times.window_ns);
-    Some(told.fix(Fix::advice(
+    Some(told.fix(compare()))
+}
+
+/// Groups in which something was killed again and again since they were made.
+fn of_node(node: &Node) -> Vec<Conclusion> {
+    let told = node.groups.iter().filter_map(|group| {
+        let kills = group.memory.as_ref()?.oom_kills;
+        (kills >= OFTEN).then(|| {
+            Conclusion::notice(format!(
+                "{kills} processes of {} have been killed for memory since it was made",
+                printable(&group.path)
+            ))
+            .with("cgroup", group.path.as_str())
+            .with("kills", kills)
+            .fix(compare())
+        })
+    });
+    told.collect()
+}
+
+fn compare() -> Fix {
+    Fix::advice(
         "compare how long it lives and how large it gets each time: always after as long is a leak, always at the start is a limit that \
          is too small for it",
         "none",
-    )))
+    )
 }
 
 #[cfg(test)]

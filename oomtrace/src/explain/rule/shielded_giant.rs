@@ -4,10 +4,11 @@ use super::{
     super::{case::size_of, finding::Fix},
     Case, Conclusion, Rule,
 };
-use crate::words::size;
+use crate::{host::node::Node, text::printable, words::size};
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    node: Some(of_node),
     yields_to: &["all-shielded"],
     ..Rule::new("shielded-giant", include_str!("../../../docs/findings/shielded-giant.md"))
 };
@@ -44,6 +45,32 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
             .to_owned(),
         "what is no longer shielded may be killed",
     )))
+}
+
+/// Before anything ran out, each of them is known by name.
+fn of_node(node: &Node) -> Vec<Conclusion> {
+    let Some(memory) = node.memory.total else { return Vec::new() };
+    let giants = node.programs().filter(|process| process.oom_score_adj == Some(-1000));
+    let giants = giants.filter(|process| process.size_bytes() >= memory / 4);
+    let told = giants.map(|process| {
+        let (pid, bytes) = (process.pid, process.size_bytes());
+        Conclusion::warning(format!(
+            "{} (pid {pid}) has {} of {}, and may not be killed (oom_score_adj -1000): whatever it does, others will die for it",
+            printable(&process.comm),
+            size(bytes),
+            size(memory)
+        ))
+        .with("pid", pid)
+        .with("comm", process.comm.as_str())
+        .with("process_bytes", bytes)
+        .with("memory_bytes", memory)
+        .fix(Fix::command(
+            "give it -900 in place of -1000, now and where it is set (OOMScoreAdjust= in its unit)",
+            format!("echo -900 > /proc/{pid}/oom_score_adj"),
+            "it may then be killed, if nothing else is left",
+        ))
+    });
+    told.collect()
 }
 
 #[cfg(test)]

@@ -1,18 +1,28 @@
 //! Files in memory and shared memory fill it.
 
 use super::{super::finding::Fix, Case, Conclusion, Rule, SERVERS};
-use crate::words::{name, size};
+use crate::{
+    host::node::Node,
+    words::{name, size},
+};
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    node: Some(|node| of_node(node).into_iter().collect()),
     yields_to: SERVERS,
     ..Rule::new("shmem", include_str!("../../../docs/findings/shmem.md"))
 };
 
 fn holds(case: &Case<'_>) -> Option<Conclusion> {
-    let told = if case.nodes_ran_out() { of_nodes(case)? } else { of_group(case)? };
-    Some(
-        told.fix(Fix::command(
+    Some(make_room(if case.nodes_ran_out() { of_machine(case)? } else { of_group(case)? }))
+}
+
+fn of_node(node: &Node) -> Option<Conclusion> {
+    much(node.memory.shmem?, node.memory.total?).map(make_room)
+}
+
+fn make_room(told: Conclusion) -> Conclusion {
+    told.fix(Fix::command(
             "see which tmpfs is full, and remove what is not needed there (/dev/shm, /tmp, /run, emptyDir volumes in memory)",
             "df -h -t tmpfs".to_owned(),
             "what is removed is gone",
@@ -21,14 +31,15 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
             "give each tmpfs a size (mount -o remount,size=…; sizeLimit of an emptyDir), and remove what is left of System V shared \
              memory (ipcs -m, ipcrm)",
             "writers get \"no space left\" instead",
-        )),
-    )
+        ))
 }
 
 /// Much of the machine's memory.
-fn of_nodes(case: &Case<'_>) -> Option<Conclusion> {
-    let shmem = case.used()?.shmem_bytes?;
-    let memory = case.memory_bytes()?;
+fn of_machine(case: &Case<'_>) -> Option<Conclusion> {
+    much(case.used()?.shmem_bytes?, case.memory_bytes()?)
+}
+
+fn much(shmem: u64, memory: u64) -> Option<Conclusion> {
     (shmem >= memory / 3).then(|| {
         Conclusion::warning(format!(
             "{} of the machine's {} are files in memory (tmpfs) and shared memory: they stay when a program is killed",

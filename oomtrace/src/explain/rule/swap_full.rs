@@ -1,10 +1,14 @@
 //! The machine's swap space is used up.
 
-use super::{super::finding::Fix, Case, Conclusion, Rule};
-use crate::words::size;
+use super::{
+    super::{finding::Fix, node::nearly_reached},
+    Case, Conclusion, Rule,
+};
+use crate::{host::node::Node, words::size};
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    node: Some(|node| of_node(node).into_iter().collect()),
     ..Rule::new("swap-full", include_str!("../../../docs/findings/swap-full.md"))
 };
 
@@ -22,10 +26,29 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     .with("swap_total_bytes", total)
     .with("swap_free_bytes", free)
     .with("victim_swap_bytes", victim);
-    Some(told.fix(Fix::advice(
+    Some(told.fix(need_less()))
+}
+
+fn of_node(node: &Node) -> Option<Conclusion> {
+    let (total, free) = (node.settings.swap_total_bytes?, node.settings.swap_free_bytes?);
+    let used = total.saturating_sub(free);
+    (total > 0 && nearly_reached(used, total)).then(|| {
+        Conclusion::warning(format!(
+            "{} of {} of swap space are in use: hardly anything is left for a peak",
+            size(used),
+            size(total)
+        ))
+        .with("swap_total_bytes", total)
+        .with("swap_free_bytes", free)
+        .fix(need_less())
+    })
+}
+
+fn need_less() -> Fix {
+    Fix::advice(
         "see what holds most of it (`smem -t -s swap`, VmSwap in /proc/PID/status), and run less, or add memory or swap",
         "with more swap alone, the machine becomes slow before it kills",
-    )))
+    )
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! The machine has no swap.
 
 use super::{super::finding::Fix, Case, Conclusion, Rule};
-use crate::words::size;
+use crate::{host::node::Node, words::size};
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    node: Some(|node| of_node(node).into_iter().collect()),
     // There swap does not help.
     yields_to: &["min-free-oversized", "unreclaimable-slab", "mlocked", "fragmentation", "lowmem-zone"],
     ..Rule::new("swap-none", include_str!("../../../docs/findings/swap-none.md"))
@@ -21,12 +22,24 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     let told = Conclusion::warning(format!("the machine has no swap space to move unused data to{of}"))
         .with("swap_total_bytes", total)
         .with_known("anon_bytes", anon);
-    Some(told.fix(Fix::command(
+    Some(told.fix(add_swap()))
+}
+
+fn of_node(node: &Node) -> Option<Conclusion> {
+    let total = node.settings.swap_total_bytes.filter(|total| *total == 0)?;
+    let told = Conclusion::notice(
+        "the machine has no swap space: what programs never use stays in memory all the same, and the first peak kills",
+    );
+    Some(told.with("swap_total_bytes", total).fix(add_swap()))
+}
+
+fn add_swap() -> Fix {
+    Fix::command(
         "add swap space, as a buffer for peaks",
         "fallocate -l 1G /swapfile && chmod 600 /swapfile && mkswap /swapfile && swapon /swapfile".to_owned(),
         "a machine that needs much of it becomes slow instead; not for /swapfile on btrfs or ZFS, and the kubelet must be set up \
          for swap",
-    )))
+    )
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! The kernel's own data fill memory.
 
 use super::{super::finding::Fix, Case, Conclusion, Rule};
-use crate::words::size;
+use crate::{host::node::Node, words::size};
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    node: Some(|node| of_node(node).into_iter().collect()),
     ..Rule::new("unreclaimable-slab", include_str!("../../../docs/findings/unreclaimable-slab.md"))
 };
 
@@ -32,11 +33,29 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     ))
     .with("slab_unreclaimable_bytes", slab)
     .with("programs_and_files_bytes", lru);
-    Some(told.fix(Fix::command(
+    Some(told.fix(look()))
+}
+
+fn of_node(node: &Node) -> Option<Conclusion> {
+    let (slab, memory) = (node.memory.slab_unreclaimable?, node.memory.total?);
+    (slab >= memory / 3).then(|| {
+        Conclusion::warning(format!(
+            "the kernel's own data take {} of {}, which it cannot give back",
+            size(slab),
+            size(memory)
+        ))
+        .with("slab_unreclaimable_bytes", slab)
+        .with("memory_bytes", memory)
+        .fix(look())
+    })
+}
+
+fn look() -> Fix {
+    Fix::command(
         "see which of the kernel's caches it is, and what fills it",
         "slabtop -o -s c | head -20".to_owned(),
         "none",
-    )))
+    )
 }
 
 #[cfg(test)]

@@ -1,0 +1,75 @@
+//! What a machine comes to before anything happens on it.
+
+use super::{Finding, RULES, case::Room, command_line::Server, finding::Conclusion};
+use crate::{
+    host::node::{Node, Process},
+    text::printable,
+};
+
+/// What there is to mend on a machine, the worst first.
+#[must_use]
+pub fn of_node(node: &Node) -> Vec<Finding> {
+    let mut found: Vec<_> = RULES
+        .iter()
+        .flat_map(|rule| {
+            let of_node = rule.node.map(|of_node| of_node(node)).unwrap_or_default();
+            let of_servers = rule.server.map(|of_server| of_servers(node, of_server)).unwrap_or_default();
+            of_node.into_iter().chain(of_servers).map(|conclusion| super::finding(rule, conclusion))
+        })
+        .collect();
+    // It keeps the order of those that are as bad.
+    found.sort_by_key(|finding| finding.conclusion.severity);
+    found
+}
+
+/// What a rule about servers makes of each process. Processes that were forked with the same settings are told once.
+fn of_servers(node: &Node, of_server: super::rule::OfServer) -> Vec<Conclusion> {
+    let told = node.programs().filter_map(|process| {
+        let arguments = process.command.cmdline.as_deref()?;
+        let parent = process.ppid.and_then(|ppid| node.process(ppid));
+        if parent.is_some_and(|parent| parent.command == process.command) {
+            return None;
+        }
+        let server = Server { arguments, room: room(node, process), memory_bytes: node.memory.total };
+        let conclusion = of_server(&server)?;
+        let summary = format!("{} (pid {}): {}", printable(&process.comm), process.pid, conclusion.summary);
+        Some(
+            Conclusion { summary, ..conclusion }.with("pid", process.pid).with("comm", process.comm.as_str()),
+        )
+    });
+    told.collect()
+}
+
+/// What a process can have at the most.
+fn room<'a>(node: &'a Node, process: &Process) -> Option<Room<'a>> {
+    let limit = process.place.cgroup.as_deref().and_then(|cgroup| node.limit_above(cgroup));
+    let limit = limit.map(|(bytes, path)| Room { bytes, of: Some(path) });
+    let machine = node.memory.total.map(|bytes| Room { bytes, of: None });
+    limit.into_iter().chain(machine).min_by_key(|room| room.bytes)
+}
+
+/// How many of how many may be in use before it is told, in percent.
+const NEARLY: u64 = 90;
+
+/// Whether hardly anything is left of a limit.
+pub(super) fn nearly_reached(usage: u64, limit: u64) -> bool {
+    u128::from(usage) * 100 >= u128::from(limit) * u128::from(NEARLY)
+}
+
+/// A conclusion about something that has a limit: the worse, the less is left.
+pub(super) fn nearly(usage: u64, limit: u64, summary: String) -> Conclusion {
+    let told = if usage >= limit { Conclusion::critical(summary) } else { Conclusion::warning(summary) };
+    told.with("usage", usage).with("limit", limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the bound: nine tenths, for any numbers.
+    #[test]
+    fn nine_tenths_are_nearly_all() {
+        assert!(nearly_reached(90, 100) && nearly_reached(1, 1) && nearly_reached(u64::MAX, u64::MAX));
+        assert!(!nearly_reached(89, 100) && !nearly_reached(0, 1) && !nearly_reached(1, u64::MAX));
+    }
+}

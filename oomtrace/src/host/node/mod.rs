@@ -1,0 +1,139 @@
+//! A machine as it stands: what it has, what is set, what runs on it. From /proc and /sys alone, so that a captured tree of both
+//! will do as well. What cannot be read is not there, and said in [`Node::missing`].
+
+mod crash;
+mod group;
+mod memory;
+mod process;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+pub use crash::Crash;
+pub use group::{Group, GroupMemory};
+pub use memory::{Memory, Pressure};
+pub use process::{Process, User};
+
+use super::{cgroup::Hierarchy, oom_kills, pids::Pids, settings::Settings};
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Node {
+    /// How the machine is set up.
+    pub settings: Settings,
+    /// What its memory is used for.
+    pub memory: Memory,
+    /// How long programs waited for memory of late, where the kernel measures that.
+    pub pressure: Option<Pressure>,
+    /// Every process that could be seen, by id.
+    pub processes: Vec<Process>,
+    /// Users that have processes, but for root, which has no limit.
+    pub users: Vec<User>,
+    /// Every cgroup that has a limit, or in which something was killed or refused.
+    pub groups: Vec<Group>,
+    /// Processes and threads, all of the machine's.
+    pub threads: Option<u64>,
+    /// What is left of a panic.
+    pub crash: Crash,
+    /// `vm.oom_dump_tasks`: whether the kernel logs all processes with each kill.
+    pub oom_dump_tasks: Option<u32>,
+    /// What the kernel's log holds.
+    pub log_buffer_bytes: Option<u64>,
+    /// Kills since boot.
+    pub oom_kills: Option<u64>,
+    /// Why something could not be seen.
+    pub missing: BTreeMap<&'static str, String>,
+}
+
+impl Node {
+    /// Reads the machine below `root` (`/`).
+    #[must_use]
+    pub fn read(root: &Path) -> Self {
+        let text = |file: &str| fs::read_to_string(root.join("proc").join(file)).ok();
+        let meminfo = text("meminfo").unwrap_or_default();
+        let mut node = Self {
+            settings: Settings::read(root),
+            memory: Memory::of(&meminfo),
+            pressure: text("pressure/memory").and_then(|text| Pressure::of(&text)),
+            threads: text("loadavg").and_then(|text| super::forking::threads(&text)),
+            crash: Crash::read(root),
+            oom_dump_tasks: text("sys/vm/oom_dump_tasks").and_then(|text| text.trim().parse().ok()),
+            oom_kills: oom_kills(root),
+            ..Self::default()
+        };
+        if meminfo.is_empty() {
+            node.lacks("memory", "proc/meminfo cannot be read");
+        }
+        if node.pressure.is_none() {
+            node.lacks(
+                "pressure",
+                "proc/pressure/memory cannot be read: the kernel may not measure it (psi=1)",
+            );
+        }
+        let here = root == Path::new("/");
+        match crash::log_buffer_bytes().filter(|_| here) {
+            Some(bytes) => node.log_buffer_bytes = Some(bytes),
+            None if here => {
+                node.lacks("log_buffer_bytes", "only root may ask for it (kernel.dmesg_restrict)")
+            }
+            None => node.lacks("log_buffer_bytes", "it is told by the running kernel alone"),
+        }
+        node.add_groups(root);
+        node.add_processes(root);
+        node
+    }
+
+    fn lacks(&mut self, what: &'static str, why: impl Into<String>) {
+        self.missing.insert(what, why.into());
+    }
+
+    fn add_groups(&mut self, root: &Path) {
+        let memory = Hierarchy::find(root, "memory").map_err(|why| self.lacks("memory_groups", why)).ok();
+        let pids = Pids::find(root).map_err(|why| self.lacks("pids_groups", why)).ok();
+        self.groups = group::read(memory.as_ref(), pids.as_ref());
+    }
+
+    fn add_processes(&mut self, root: &Path) {
+        let memory = Hierarchy::find(root, "memory").ok();
+        match process::read(root, memory.as_ref()) {
+            Ok(processes) => self.processes = processes,
+            Err(error) => self.lacks("processes", format!("proc cannot be listed: {error}")),
+        }
+        if self.processes.is_empty() {
+            self.missing.entry("processes").or_insert_with(|| "there are none below proc".to_owned());
+            return;
+        }
+        self.users = process::users(root, &self.processes);
+        // hidepid= hides those of others, and a PID namespace what is outside of it: kthreadd is 2 where all is seen.
+        let all =
+            fs::read_to_string(root.join("proc/2/comm")).is_ok_and(|comm| comm.trim_end() == "kthreadd");
+        if !all && root == Path::new("/") {
+            self.lacks(
+                "processes",
+                "only some are seen: this is a container, or /proc hides those of others (hidepid), which root sees",
+            );
+        }
+    }
+
+    /// Processes that the OOM killer could look at: kernel threads have no memory of their own.
+    pub fn programs(&self) -> impl Iterator<Item = &Process> {
+        self.processes.iter().filter(|process| process.rss_bytes.is_some())
+    }
+
+    /// The process of an id.
+    #[must_use]
+    pub fn process(&self, pid: u32) -> Option<&Process> {
+        let at = self.processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
+        self.processes.get(at)
+    }
+
+    /// The least that the limits at and above a memory cgroup allow, with the path of the one that does.
+    #[must_use]
+    pub fn limit_above(&self, cgroup: &str) -> Option<(u64, &str)> {
+        let levels = super::cgroup::upwards(cgroup).filter_map(|path| {
+            let at = self.groups.binary_search_by(|group| group.path.as_str().cmp(path)).ok()?;
+            let group = self.groups.get(at)?;
+            Some((group.memory.as_ref()?.limit_bytes?, group.path.as_str()))
+        });
+        levels.min_by_key(|(bytes, _)| *bytes)
+    }
+}
