@@ -15,9 +15,11 @@ Examples:
   sudo oomtrace --record incident.oomtrace   keep the stream, to look at it elsewhere
   oomtrace replay incident.oomtrace          … without root and without that kernel
   oomtrace explain memcg-limit               what a finding means, and what to do about it
+  oomtrace check                             is this machine set up to run out of memory? who would die first?
+  oomtrace check --fail-on warning           … for monitoring: exit status 4 if so
   sudo oomtrace hooks                        what this kernel lets oomtrace see
 
-Exit status: 0 done, 1 failed, 2 wrong usage, 3 cannot trace here.";
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 cannot trace here, 4 found what --fail-on asks for.";
 
 /// Traces Linux out-of-memory kills as the kernel decides them: what ran out, who asked, who died and why that one.
 #[derive(Debug, Parser)]
@@ -40,6 +42,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Show what this kernel lets oomtrace see: role, hook, what was refused, which fields that costs
     Hooks(HooksArgs),
+    /// Look at this machine before anything happens: what is set up badly, what is left of each limit, who would be killed first
+    Check(CheckArgs),
     /// Say what a finding means: how oomtrace knows, what to do, and what that may cost
     Explain(ExplainArgs),
     /// Print the JSON Schema of the output
@@ -196,6 +200,48 @@ pub struct ReplayArgs {
     /// What to show.
     #[command(flatten)]
     pub filter: FilterArgs,
+}
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  oomtrace check                               for people
+  oomtrace check --json | jq '.findings[].id'  for programs
+  oomtrace check --fail-on critical            for monitoring
+  oomtrace check --cgroup /system.slice/web.service
+  oomtrace check --root ./sosreport-web1       a captured tree of /proc and /sys
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 4 a finding is as bad as --fail-on says.";
+
+/// Options of `check`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = CHECK_EXAMPLES)]
+pub struct CheckArgs {
+    /// Form of the output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// End with exit status 4 if anything is found that is as bad as this, or worse
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    pub fail_on: Option<FailOn>,
+    /// Who would be killed first if this memory cgroup reached its limit, in place of the machine
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<String>,
+    /// A captured tree that has the proc and sys of another machine
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// Leave out what processes were started with. (Secrets in it are masked in any case.)
+    #[arg(long)]
+    pub no_cmdline: bool,
+}
+
+/// From which severity on a check fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// What is worth knowing
+    Notice,
+    /// What will go wrong sooner or later
+    Warning,
+    /// What endangers the whole machine
+    Critical,
 }
 
 /// Options of `explain`.

@@ -9,6 +9,7 @@ pub mod names;
 pub mod node;
 pub mod pids;
 pub mod settings;
+mod sysctl;
 pub mod unit;
 pub mod zoneinfo;
 
@@ -48,12 +49,13 @@ impl Host {
         let text = |path: &str| fs::read_to_string(root.join(path)).map(|text| text.trim_end().to_owned());
         let meminfo = text("proc/meminfo").unwrap_or_default();
         Ok(Self {
-            name: text("proc/sys/kernel/hostname").unwrap_or_else(|_| "localhost".to_owned()),
-            boot_id: text("proc/sys/kernel/random/boot_id").ok(),
-            kernel: text("proc/sys/kernel/osrelease").map_err(|error| {
+            name: sysctl::text(root, "kernel/hostname").unwrap_or_else(|| "localhost".to_owned()),
+            boot_id: sysctl::text(root, "kernel/random/boot_id"),
+            kernel: sysctl::text(root, "kernel/osrelease").ok_or_else(|| {
+                let file = root.join("proc/sys/kernel/osrelease");
                 io::Error::new(
-                    error.kind(),
-                    format!("The kernel's release cannot be read from /proc: {error}. Is /proc mounted?"),
+                    io::ErrorKind::NotFound,
+                    format!("The kernel's release cannot be read from {}. Is /proc mounted?", file.display()),
                 )
             })?,
             page_bytes: page_bytes(),

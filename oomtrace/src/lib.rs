@@ -3,6 +3,7 @@
 //! One direction of flow: [`kernel`] attaches the programs, [`record`] decodes what they send, [`incident`]
 //! assembles it, [`output`] shows it. Outputs see only the types of [`incident`].
 
+pub mod check;
 pub mod cli;
 pub mod command;
 pub mod explain;

@@ -2,6 +2,7 @@
 
 mod alarm;
 mod aside;
+mod check;
 mod explain;
 mod follow;
 mod hooks;
@@ -26,6 +27,8 @@ use crate::{
 const WRONG_USAGE: u8 = 2;
 /// Cannot trace here.
 const CANNOT_TRACE: u8 = 3;
+/// A check found what it was to fail on.
+const FOUND: u8 = 4;
 
 /// Runs what the command line asks for. Errors are said here and nowhere else.
 #[must_use]
@@ -35,6 +38,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Command::Trace(args)) => trace::run(&args),
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Hooks(args)) => hooks::run(&args),
+        Some(Command::Check(args)) => match check::run(&args) {
+            Ok(true) => return ExitCode::from(FOUND),
+            other => other.map(drop),
+        },
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Schema) => schema::run(),
     };

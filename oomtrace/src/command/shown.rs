@@ -401,14 +401,14 @@ fn kind_name(kind: u16) -> &'static str {
 }
 
 /// How wide lines may be: as the terminal is, or as `COLUMNS` says; of any length where the output goes elsewhere.
-fn width() -> Option<usize> {
+pub(super) fn width() -> Option<usize> {
     let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let seen = || rustix::termios::tcgetwinsize(stdout()).ok().map(|size| usize::from(size.ws_col));
     told.or_else(seen).filter(|columns| *columns > 0)
 }
 
 /// Colour on a terminal that wants it (<https://no-color.org>).
-fn colour() -> bool {
+pub(super) fn colour() -> bool {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     stdout().is_terminal() && !unwanted && !dumb

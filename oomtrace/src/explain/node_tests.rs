@@ -206,6 +206,16 @@ fn servers() {
         run("redis-server --maxmemory 1gb", Some(512)),
         run("redis-server --maxmemory 100mb", Some(512)),
     );
+    let pool = |workers: u32| {
+        move |node: &mut Node| {
+            run("nginx", Some(100))(node);
+            node.processes.truncate(2);
+            let place = Place::of(Some("/a/b".to_owned()));
+            let worker = |pid| Process { place: place.clone(), ..process(400 + pid, "nginx", 13) };
+            node.processes.extend((0..workers).map(worker));
+        }
+    };
+    only("nginx-workers", pool(4), pool(3));
     let mut machine = node();
     run("java -Xmx700m -jar a.jar", Some(512))(&mut machine);
     let summary = &super::of_node(&machine)[0].conclusion.summary;

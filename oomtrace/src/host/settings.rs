@@ -4,7 +4,7 @@ use std::{fs, path::Path, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::meminfo_bytes;
+use super::{meminfo_bytes, sysctl};
 
 /// What is set, and what there is of what the settings are about. What cannot be read is not there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,7 +105,7 @@ impl Watched {
 }
 
 fn number<T: FromStr>(root: &Path, name: &str) -> Option<T> {
-    fs::read_to_string(root.join("proc/sys").join(name)).ok()?.trim().parse().ok()
+    sysctl::text(root, name)?.parse().ok()
 }
 
 /// A line of /proc/meminfo that has no unit.

@@ -100,7 +100,7 @@ fn bytes(pages: i64, page_bytes: u32) -> u64 {
 }
 
 /// The kernel's badness, pages: `oom_badness()` (mm/oom_kill.c).
-pub(super) fn points(
+pub(crate) fn points(
     pages: &[i64; 4],
     pgtables_bytes: u64,
     oom_score_adj: i32,

@@ -33,7 +33,7 @@ pub use failure::{AllocFailure, AllocFailureTag, FailedTask, FailureKind};
 pub use fork::{ForkCause, ForkFailure, ForkFailureTag, ForkingTask, Making, NamespaceKind, Proof};
 pub use gfp::flag_names as gfp_flag_names;
 pub use logged::LOGGED;
-pub(crate) use memory::per_cpu_bound;
+pub(crate) use memory::{per_cpu_bound, points as badness};
 pub(crate) use relief::NOT_IN_TIME;
 pub use types::{
     Ancestor, Ballot, Candidate, Cause, Cgroup, Command, Common, HostMemory, Incident, Kinship, Limit, Line,

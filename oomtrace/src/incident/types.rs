@@ -27,7 +27,7 @@ pub use self::{
     victim::{Rss, RssKernel, Verdict, Victim},
 };
 use super::{failure::AllocFailure, fork::ForkFailure};
-use crate::{kernel::hooks::Tier, session::Source};
+use crate::{check::Check, kernel::hooks::Tier, session::Source};
 
 /// The format's name and version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -54,6 +54,8 @@ pub enum Line<'a> {
     Loss(&'a Loss),
     /// Tracing began or ended.
     Status(&'a Status),
+    /// A machine as it stands.
+    Check(&'a Check),
 }
 
 /// What every line tells.

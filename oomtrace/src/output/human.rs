@@ -1,5 +1,6 @@
 //! Blocks for people. The first line appears when the victim is marked; the rest when it is known.
 
+mod check;
 mod failure;
 mod finding;
 mod fork;
@@ -188,14 +189,18 @@ impl Human {
     fn advise(&self, to: &mut String, findings: &[Finding]) {
         for (at, finding) in findings.iter().take(SHOWN_FINDINGS).enumerate() {
             self.row(to, "cause", &concluded(finding));
-            let shown = if at == 0 { SHOWN_FIXES } else { 1 };
-            for (fix, label) in finding.conclusion.fix.iter().take(shown).zip(["do", "or"]) {
-                self.row_in(BOLD, to, label, &printable(&fix.what));
-                if let Some(command) = &fix.command {
-                    to.push_str(&" ".repeat(COLUMN));
-                    to.push_str(&printable(command));
-                    to.push('\n');
-                }
+            self.fixes(to, finding, if at == 0 { SHOWN_FIXES } else { 1 });
+        }
+    }
+
+    /// What can be done about a finding, as far as it is shown.
+    fn fixes(&self, to: &mut String, finding: &Finding, shown: usize) {
+        for (fix, label) in finding.conclusion.fix.iter().take(shown).zip(["do", "or"]) {
+            self.row_in(BOLD, to, label, &printable(&fix.what));
+            if let Some(command) = &fix.command {
+                to.push_str(&" ".repeat(COLUMN));
+                to.push_str(&printable(command));
+                to.push('\n');
             }
         }
     }

@@ -1,13 +1,16 @@
 //! Many workers of nginx that fill a limit together.
 
+use std::collections::BTreeMap;
+
 use super::{
     super::{case::size_of, finding::Fix},
     Case, Conclusion, Rule,
 };
-use crate::{incident::Candidate, words::size};
+use crate::{host::node::Node, incident::Candidate, words::size};
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    node: Some(of_node),
     ..Rule::new("nginx-workers", include_str!("../../../docs/findings/nginx-workers.md"))
 };
 
@@ -21,19 +24,38 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
         case.incident.candidates.iter().filter(|one| is_nginx(&one.comm)).collect();
     // What they share in memory is in each one's figure: so this is an upper bound.
     let together = workers.iter().filter_map(|worker| size_of(worker)).fold(0_u64, u64::saturating_add);
-    if workers.len() < MANY || together < hit.limit_bytes / 2 {
+    let told = of_pool(workers.len(), together, hit.limit_bytes)?;
+    Some(told.with("limit_at", hit.level.path.as_str()))
+}
+
+/// Before anything ran out: pools that run, by the group whose limit they share.
+fn of_node(node: &Node) -> Vec<Conclusion> {
+    let mut pools: BTreeMap<&str, (usize, u64, u64)> = BTreeMap::new();
+    for process in node.programs().filter(|process| process.comm == "nginx") {
+        let limit = process.place.cgroup.as_deref().and_then(|cgroup| node.limit_above(cgroup));
+        if let Some((limit, path)) = limit {
+            let (workers, together, _) = pools.get(path).copied().unwrap_or_default();
+            pools.insert(path, (workers + 1, together.saturating_add(process.size_bytes()), limit));
+        }
+    }
+    let told = pools.into_iter().filter_map(|(path, (workers, together, limit))| {
+        Some(of_pool(workers, together, limit)?.with("limit_at", path))
+    });
+    told.collect()
+}
+
+fn of_pool(workers: usize, together: u64, limit: u64) -> Option<Conclusion> {
+    if workers < MANY || together < limit / 2 {
         return None;
     }
     let told = Conclusion::warning(format!(
-        "{} or more processes of nginx share the limit of {}: about {} for each of them",
-        workers.len(),
-        size(hit.limit_bytes),
-        size(hit.limit_bytes / workers.len() as u64)
+        "{workers} or more processes of nginx share the limit of {}: about {} for each of them",
+        size(limit),
+        size(limit / workers as u64)
     ))
     .likely()
-    .with("processes", workers.len() as u64)
-    .with("limit_bytes", hit.limit_bytes)
-    .with("limit_at", hit.level.path.as_str());
+    .with("processes", workers as u64)
+    .with("limit_bytes", limit);
     Some(told.fix(Fix::advice(
         "set worker_processes to as many as the group has CPUs: \"auto\" counts those of the machine; then worker_connections and \
          buffers so that each worker fits",

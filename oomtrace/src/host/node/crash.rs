@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use super::super::sysctl;
+
 /// Who keeps what a panic says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Crash {
@@ -19,7 +21,7 @@ impl Crash {
         // The folder came with 6.19; the old name is kept for older tools.
         let loaded = text("sys/kernel/kexec/crash_loaded").or_else(|| text("sys/kernel/kexec_crash_loaded"));
         Self {
-            panic_seconds: text("proc/sys/kernel/panic").and_then(|text| text.parse().ok()),
+            panic_seconds: sysctl::text(root, "kernel/panic").and_then(|text| text.parse().ok()),
             // A kernel without kexec has no such file.
             kdump: loaded.map(|loaded| loaded == "1"),
             pstore: text("sys/module/pstore/parameters/backend")

@@ -13,7 +13,8 @@ pub use group::{Group, GroupMemory};
 pub use memory::{Memory, Pressure};
 pub use process::{Process, User};
 
-use super::{cgroup::Hierarchy, oom_kills, pids::Pids, settings::Settings};
+use super::{cgroup::Hierarchy, oom_kills, pids::Pids, settings::Settings, sysctl};
+use crate::incident::Command;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +57,7 @@ impl Node {
             pressure: text("pressure/memory").and_then(|text| Pressure::of(&text)),
             threads: text("loadavg").and_then(|text| super::forking::threads(&text)),
             crash: Crash::read(root),
-            oom_dump_tasks: text("sys/vm/oom_dump_tasks").and_then(|text| text.trim().parse().ok()),
+            oom_dump_tasks: sysctl::text(root, "vm/oom_dump_tasks").and_then(|text| text.parse().ok()),
             oom_kills: oom_kills(root),
             ..Self::default()
         };
@@ -73,7 +74,7 @@ impl Node {
         match crash::log_buffer_bytes().filter(|_| here) {
             Some(bytes) => node.log_buffer_bytes = Some(bytes),
             None if here => {
-                node.lacks("log_buffer_bytes", "only root may ask for it (kernel.dmesg_restrict)")
+                node.lacks("log_buffer_bytes", "only root may ask for it (kernel.dmesg_restrict)");
             }
             None => node.lacks("log_buffer_bytes", "it is told by the running kernel alone"),
         }
@@ -95,7 +96,13 @@ impl Node {
     fn add_processes(&mut self, root: &Path) {
         let memory = Hierarchy::find(root, "memory").ok();
         match process::read(root, memory.as_ref()) {
-            Ok(processes) => self.processes = processes,
+            Ok(processes) => {
+                self.processes = processes;
+                if root == Path::new("/") {
+                    // Who looks will have ended before anything happens.
+                    self.processes.retain(|process| process.pid != std::process::id());
+                }
+            }
             Err(error) => self.lacks("processes", format!("proc cannot be listed: {error}")),
         }
         if self.processes.is_empty() {
@@ -117,6 +124,13 @@ impl Node {
     /// Processes that the OOM killer could look at: kernel threads have no memory of their own.
     pub fn programs(&self) -> impl Iterator<Item = &Process> {
         self.processes.iter().filter(|process| process.rss_bytes.is_some())
+    }
+
+    /// Leaves out what processes were started with.
+    pub fn forget_command_lines(&mut self) {
+        for process in &mut self.processes {
+            process.command = Command::default();
+        }
     }
 
     /// The process of an id.
