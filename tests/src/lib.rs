@@ -39,6 +39,7 @@ pub mod kin;
 pub mod lines;
 pub mod machine;
 pub mod process;
+pub mod random;
 pub mod refusal;
 pub mod results;
 pub mod runner;

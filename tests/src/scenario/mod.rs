@@ -5,6 +5,7 @@ mod all_unkillable;
 mod alloc_failure;
 mod ancestor_limit;
 mod cgroup_removed;
+mod check;
 mod cmdline;
 mod container;
 mod cpuset;
@@ -23,6 +24,7 @@ mod global_tmpfs;
 mod group;
 mod hooks;
 mod hostile_name;
+mod kill_order;
 mod killed_9;
 mod kmsg;
 mod limit_lowered;
@@ -117,6 +119,8 @@ pub static ALL: &[Scenario] = &[
     cmdline::SCENARIO,
     findings::SCENARIO,
     kmsg::SCENARIO,
+    check::SCENARIO,
+    kill_order::SCENARIO,
     stall::SCENARIO,
     adj_decides::SCENARIO,
     ancestor_limit::SCENARIO,

@@ -85,7 +85,7 @@ impl Purpose {
     fn scenarios(self) -> Option<&'static [&'static str]> {
         match self {
             Self::Usual => None,
-            Self::Nodes => Some(&["cpuset", "mempolicy", "swap_limit"]),
+            Self::Nodes => Some(&["cpuset", "mempolicy", "swap_limit", "check"]),
             Self::Times => Some(&["stall", "relief"]),
         }
     }

@@ -27,9 +27,10 @@ use crate::fork::selftest::name_of;
 use crate::fork::truth::Truth;
 use crate::fork::witness::{COPY_PROCESS, Counts, Returns};
 use crate::machine::Machine;
+use crate::random::Random;
 use ingredient::Ingredient;
 use kitchen::Kitchen;
-use recipe::{Random, Recipe};
+use recipe::Recipe;
 
 /// Which mixtures, and how many.
 #[derive(Debug, Args)]
