@@ -9,17 +9,22 @@ pub const RULE: Rule = Rule {
     ..Rule::new("panic-on-oom", include_str!("../../../docs/findings/panic-on-oom.md"))
 };
 
-fn of_node(node: &Node) -> Option<Conclusion> {
-    let told = holds(node.settings.panic_on_oom?)?;
-    let summary = match node.crash.panic_seconds {
-        Some(0) => format!("{} (it is 0: somebody has to come and reset it)", told.summary),
-        Some(seconds) => format!("{} (it is {seconds})", told.summary),
-        None => told.summary,
-    };
-    Some(Conclusion { summary, ..told }.with_known("panic_seconds", node.crash.panic_seconds))
+fn holds(mode: u32) -> Option<Conclusion> {
+    told(mode, "and restarts only if kernel.panic is set")
 }
 
-fn holds(mode: u32) -> Option<Conclusion> {
+fn of_node(node: &Node) -> Option<Conclusion> {
+    // panic() (kernel/panic.c).
+    let then = match node.crash.panic_seconds {
+        None => "and restarts only if kernel.panic is set".to_owned(),
+        Some(0) => "and then stands still until somebody resets it (kernel.panic is 0)".to_owned(),
+        Some(seconds) if seconds < 0 => format!("and restarts at once (kernel.panic is {seconds})"),
+        Some(seconds) => format!("and restarts after {seconds} s (kernel.panic)"),
+    };
+    Some(told(node.settings.panic_on_oom?, &then)?.with_known("panic_seconds", node.crash.panic_seconds))
+}
+
+fn told(mode: u32, then: &str) -> Option<Conclusion> {
     if mode == 0 {
         return None;
     }
@@ -29,11 +34,9 @@ fn holds(mode: u32) -> Option<Conclusion> {
     } else {
         "when the machine itself runs out of memory (but not when a group reaches its limit)"
     };
-    let told = Conclusion::warning(format!(
-        "vm.panic_on_oom is {mode}: the whole machine panics {when}, and restarts only if kernel.panic is set"
-    ))
-    .with("panic_on_oom", mode);
-    Some(told.fix(Fix::command(
+    let told =
+        Conclusion::warning(format!("vm.panic_on_oom is {mode}: the whole machine panics {when}, {then}"));
+    Some(told.with("panic_on_oom", mode).fix(Fix::command(
         "have the kernel kill a process instead",
         "sysctl vm.panic_on_oom=0".to_owned(),
         "a cluster that relies on the restart of a node must notice the kill",
@@ -42,8 +45,11 @@ fn holds(mode: u32) -> Option<Conclusion> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::tests::{ids, ids_with, memcg, settings, told};
-    use crate::{explain::of_incident, host::settings::Settings};
+    use super::super::super::tests::{ids, ids_with, memcg, node, settings, told};
+    use crate::{
+        explain::{of_incident, of_node},
+        host::settings::Settings,
+    };
 
     /// Guards what each mode is said to do, and that 0 is nothing to tell.
     #[test]
@@ -56,5 +62,18 @@ mod tests {
         }
         assert_eq!(ids(&memcg()), ["memcg-limit"]);
         assert!(told("memcg-limit", &memcg()).see.ends_with("memcg-limit"));
+    }
+
+    /// Guards what is said to follow, for a machine before it panics.
+    #[test]
+    fn what_follows_the_panic() {
+        for (seconds, words) in
+            [(None, "only if"), (Some(0), "stands still"), (Some(-1), "at once"), (Some(10), "after 10 s")]
+        {
+            let mut machine = node();
+            (machine.settings.panic_on_oom, machine.crash.panic_seconds) = (Some(1), seconds);
+            let told = of_node(&machine);
+            assert!(told[0].conclusion.summary.contains(words), "{seconds:?}: {told:?}");
+        }
     }
 }

@@ -14,6 +14,8 @@ use crate::{
 const SHOWN_FIXES: usize = 2;
 /// Users and groups whose limits are shown: the fullest.
 const SHOWN_GROUPS: usize = 5;
+/// Where this is set, the order does not count.
+const ALLOCATING: &str = "vm.oom_kill_allocating_task";
 /// Columns of a bar.
 const BAR: u64 = 20;
 /// From here on a bar is yellow, and red; percent.
@@ -30,6 +32,14 @@ impl Human {
         self.findings(&mut to, check);
         self.headroom(&mut to, &check.headroom);
         self.order(&mut to, &check.kill_order);
+        // out_of_memory() (mm/oom_kill.c): a group's limit does not go by it.
+        if check.kill_order.cgroup.is_none() && check.settings.get(ALLOCATING).is_some_and(|set| *set != 0) {
+            self.line(
+                &mut to,
+                "  but whoever asks next dies, if it may: vm.oom_kill_allocating_task is set",
+                COLUMN,
+            );
+        }
         self.settings(&mut to, check);
         if !check.missing.is_empty() {
             self.heading(&mut to, "Could not be seen");
