@@ -22,7 +22,7 @@ use earlier::Earlier;
 
 pub use case::Case;
 pub use earlier::Times;
-pub use finding::{Conclusion, Evidence, Finding, Fix, Severity};
+pub use finding::{Conclusion, Evidence, Finding, Fix, FixKind, Severity};
 pub use rule::{RULES, Rule};
 
 use crate::{

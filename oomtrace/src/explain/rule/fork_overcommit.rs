@@ -21,11 +21,12 @@ pub const RULE: Rule = Rule {
             (None, Some(ratio)) => Some(format!("sysctl vm.overcommit_ratio={}", ratio.saturating_add(20))),
             (None, None) => None,
         };
-        let more = Fix {
-            what: "promise more (vm.overcommit_ratio, or vm.overcommit_kbytes if that is set), or add swap"
-                .to_owned(),
-            command,
-            risk: "what is promised beyond what there is may end in the OOM killer, which mode 2 is to prevent",
+        let what = "promise more (vm.overcommit_ratio, or vm.overcommit_kbytes if that is set), or add swap";
+        let risk =
+            "what is promised beyond what there is may end in the OOM killer, which mode 2 is to prevent";
+        let more = match command {
+            Some(command) => Fix::command(what, command, risk),
+            None => Fix::advice(what, risk),
         };
         Some(
             told.with_known("overcommit_ratio_percent", ratio)

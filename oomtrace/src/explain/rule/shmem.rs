@@ -12,9 +12,9 @@ pub const RULE: Rule = Rule {
 fn holds(case: &Case<'_>) -> Option<Conclusion> {
     let told = if case.nodes_ran_out() { of_nodes(case)? } else { of_group(case)? };
     Some(
-        told.fix(Fix::command(
+        told.fix(Fix::look(
             "see which tmpfs is full, and remove what is not needed there (/dev/shm, /tmp, /run, emptyDir volumes in memory)",
-            "df -h -t tmpfs".to_owned(),
+            "df -h -t tmpfs",
             "what is removed is gone",
         ))
         .fix(Fix::advice(

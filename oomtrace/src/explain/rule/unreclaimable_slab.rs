@@ -32,9 +32,9 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     ))
     .with("slab_unreclaimable_bytes", slab)
     .with("programs_and_files_bytes", lru);
-    Some(told.fix(Fix::command(
+    Some(told.fix(Fix::look(
         "see which of the kernel's caches it is, and what fills it",
-        "slabtop -o -s c | head -20".to_owned(),
+        "slabtop -o -s c | head -20",
         "none",
     )))
 }
