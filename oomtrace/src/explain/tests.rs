@@ -38,6 +38,7 @@ pub fn settings() -> Settings {
     Settings {
         min_free_kbytes: Some(4096),
         watermark_scale_factor: Some(10),
+        compact_unevictable_allowed: Some(1),
         panic_on_oom: Some(0),
         oom_kill_allocating_task: Some(0),
         overcommit_memory: Some(0),

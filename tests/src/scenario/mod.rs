@@ -8,6 +8,7 @@ mod cgroup_removed;
 mod cmdline;
 mod container;
 mod cpuset;
+mod cures;
 mod early;
 mod exhaust;
 mod exiting;
@@ -58,6 +59,7 @@ mod two_tracers;
 use anyhow::Result;
 
 use crate::machine::Machine;
+use crate::process::on_path;
 use crate::size::MIB;
 use crate::stage::Stage;
 use crate::witness::cgroup::Hierarchy;
@@ -100,9 +102,14 @@ pub enum Needs {
     Numa,
     /// On such a machine with a device to swap to.
     Swap,
+    /// On such a small machine with swap and the version 2 hierarchy, and with the programs that findings propose to call.
+    Tools,
     /// On a machine made for it, whose kernel can move the memory controller to version 1 and back.
     LegacyMemcg,
 }
+
+/// Of the programs that findings propose to call, those that a guest has only if it was given them.
+const TOOLS: [&str; 4] = ["bash", "choom", "mke2fs", "slabtop"];
 
 /// The most memory that a small machine has.
 const SMALL: u64 = 512 * MIB;
@@ -159,6 +166,7 @@ pub static ALL: &[Scenario] = &[
     global_mlock::SCENARIO,
     order2::SCENARIO,
     alloc_failure::SCENARIO,
+    cures::SCENARIO,
     // Last: after these no header is printed for some seconds.
     ring_overflow::SCENARIO,
     reader_stopped::SCENARIO,
@@ -180,6 +188,9 @@ impl Needs {
             Self::SmallDisposable => "a machine made for these tests, with at most 512 MiB of memory",
             Self::Numa => "a machine made for these tests, with two NUMA nodes and the version 2 hierarchy",
             Self::Swap => "a machine made for these tests, with zram and the version 2 hierarchy",
+            Self::Tools => {
+                "a machine made for these tests, with at most 512 MiB of memory, zram, the version 2 hierarchy, and bash, choom, mke2fs and slabtop"
+            }
             Self::LegacyMemcg => {
                 "a machine made for these tests, with Linux 5.x: later ones cannot well move the controller to version 1"
             }
@@ -198,6 +209,11 @@ impl Needs {
             Self::SmallDisposable => machine.disposable && machine.memory_bytes <= SMALL,
             Self::Numa => machine.disposable && machine.unified() && machine.nodes > 1,
             Self::Swap => machine.disposable && machine.unified() && machine.zram,
+            Self::Tools => {
+                Self::SmallDisposable.unmet(machine).is_none()
+                    && Self::Swap.unmet(machine).is_none()
+                    && TOOLS.iter().all(|tool| on_path(tool).is_some())
+            }
         };
         (!met).then(|| format!("it can run on {}", self.describe()))
     }

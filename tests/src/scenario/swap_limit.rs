@@ -72,11 +72,11 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 /// A zram device that is swapped to. Dropping it ends that.
-struct Zram;
+pub(super) struct Zram;
 
 impl Zram {
     /// Makes it a swap space, and uses it.
-    fn enable(page: u64) -> Result<Self> {
+    pub(super) fn enable(page: u64) -> Result<Self> {
         fs::write("/sys/block/zram0/disksize", DEVICE.to_string()).context("cannot size /dev/zram0")?;
         let mut device =
             OpenOptions::new().write(true).open("/dev/zram0").context("cannot open /dev/zram0")?;
