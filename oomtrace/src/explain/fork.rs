@@ -39,9 +39,16 @@ pub fn about(
     (failure.cause == cause).then(|| told(failure, summary()))
 }
 
-/// A limit twice as high.
+/// A limit twice as high, or twice what there is: a limit can be set below that.
 pub fn doubled(failure: &ForkFailure) -> Option<u64> {
-    failure.limit.map(|limit| limit.max(1).saturating_mul(2))
+    let most = failure.limit?.max(failure.usage.unwrap_or(0)).max(1);
+    Some(most.saturating_mul(2))
+}
+
+/// How a limit of the whole machine is raised that lets nobody fork, root neither: a shell that is open does so by itself, and could
+/// not start sysctl(8) for it.
+pub fn set_without_fork(file: &str, value: u64) -> String {
+    format!("echo {value} > /proc/sys/{file}")
 }
 
 /// How the limit of a cgroup's processes is raised, by whoever set it.
@@ -63,12 +70,13 @@ pub fn raise_pids_max(failure: &ForkFailure) -> Fix {
             MORE,
         );
     }
+    let what = "raise pids.max of that group where whatever made it sets it, or by hand until then";
+    let mount = match failure.limit_hierarchy {
+        Some(0) => "/sys/fs/cgroup",
+        // Where distributions mount the controller of version 1.
+        Some(_) => "/sys/fs/cgroup/pids",
+        None => return Fix::advice(what, MORE),
+    };
     let more = doubled(failure).map_or_else(|| "max".to_owned(), |limit| limit.to_string());
-    // Of version 2: where the controller of version 1 is, only its mount point tells.
-    let file = format!("/sys/fs/cgroup{path}/pids.max");
-    Fix::command(
-        "raise pids.max of that group where whatever made it sets it, or by hand until then",
-        format!("echo {more} > {}", quoted(&file)),
-        MORE,
-    )
+    Fix::command(what, format!("echo {more} > {}", quoted(&format!("{mount}{path}/pids.max"))), MORE)
 }

@@ -313,6 +313,8 @@ pub fn fork_failure(cause: ForkCause) -> ForkFailure {
         namespace: None,
         nested: None,
         limit_depth: None,
+        limit_hierarchy: None,
+        needed_bytes: None,
         task: ForkingTask::default(),
         count: 1,
         window_ns: 0,
@@ -332,6 +334,37 @@ pub fn of_fork_failure(failure: &ForkFailure) -> Conclusion {
     let mut told = of_fork(failure, Some(&settings()));
     assert_eq!(told.len(), 1);
     told.remove(0).conclusion
+}
+
+/// Guards each cause against all the others, whatever else is known: one rule holds, and it is the one about that cause.
+#[test]
+fn each_cause_of_failed_forks_has_one_finding() {
+    const CAUSES: [(ForkCause, &str); 13] = [
+        (ForkCause::PidsMax, "fork-pids-max"),
+        (ForkCause::PidMax, "fork-pid-max"),
+        (ForkCause::ThreadsMax, "fork-threads-max"),
+        (ForkCause::RlimitNproc, "fork-nproc"),
+        (ForkCause::PidnsDead, "fork-pidns-dead"),
+        (ForkCause::Overcommit, "fork-overcommit"),
+        (ForkCause::Memory, "fork-memory"),
+        (ForkCause::MemcgKmem, "fork-memcg-kmem"),
+        (ForkCause::NamespaceLimit, "fork-namespace-limit"),
+        (ForkCause::FatalSignal, "fork-fatal-signal"),
+        (ForkCause::FdLimit, "fork-fd-limit"),
+        (ForkCause::DeadlinePolicy, "fork-deadline-policy"),
+        (ForkCause::ExecInProgress, "fork-exec-in-progress"),
+    ];
+    for (cause, id) in CAUSES {
+        for errno_name in ["EAGAIN", "ENOMEM", "EMFILE", "ENOSPC"] {
+            let mut failure = fork_failure(cause);
+            failure.errno_name = Some(errno_name);
+            (failure.limit, failure.usage, failure.limit_at) = (Some(9), Some(9), Some("/a".to_owned()));
+            (failure.limit_bytes, failure.usage_bytes, failure.needed_bytes) = (Some(9), Some(9), Some(9));
+            (failure.limit_hierarchy, failure.limit_depth, failure.task.pid) = (Some(0), Some(0), Some(7));
+            assert_eq!(fork_ids(&failure), [id]);
+            assert_eq!(of_fork(&failure, None).len(), 1, "{id} without the settings");
+        }
+    }
 }
 
 /// Guards causes that nobody knows: nothing is said of them.

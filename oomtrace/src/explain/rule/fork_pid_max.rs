@@ -1,29 +1,46 @@
 //! No id is left for a process.
 
 use super::{
-    super::{finding::Fix, fork},
+    super::{
+        finding::{Conclusion, Fix},
+        fork,
+    },
     Rule,
 };
-use crate::incident::ForkCause;
+use crate::incident::{ForkCause, ForkFailure};
 
 pub const RULE: Rule = Rule {
     fork: Some(|failure, _| {
         let told = fork::about(failure, ForkCause::PidMax, || {
             "every id that a process can have is in use (kernel.pid_max)".to_owned()
         })?;
-        // PID_MAX_LIMIT (include/linux/threads.h).
-        let more = fork::doubled(failure).map_or(4_194_304, |limit| limit.min(4_194_304));
-        Some(
-            told.fix(Fix::command(
-                "raise kernel.pid_max (from Linux 6.14 on, within the container whose limit it is)",
-                format!("sysctl kernel.pid_max={more}"),
-                "none on 64-bit machines, up to 4194304; to keep it, put it in /etc/sysctl.d",
-            ))
-            .fix(fork::find_leak()),
-        )
+        Some(more(failure).into_iter().fold(told, Conclusion::fix).fix(fork::find_leak()))
     }),
     ..Rule::new("fork-pid-max", include_str!("../../../docs/findings/fork-pid-max.md"))
 };
+
+/// `PID_MAX_LIMIT` (include/linux/threads.h).
+const MOST: u64 = 4_194_304;
+/// `PROC_PID_INIT_INO` (include/linux/proc_ns.h): the namespace that a shell of root's is in.
+const INITIAL: &str = "PID namespace 4026531836";
+
+/// How there can be more ids, if there can.
+fn more(failure: &ForkFailure) -> Option<Fix> {
+    const RISK: &str = "none on 64-bit machines, up to 4194304; to keep it, put it in /etc/sysctl.d";
+    if failure.limit_at.as_deref().is_some_and(|at| at != INITIAL) {
+        // Since 6.14. The setting is that of whoever writes it (kernel/pid.c), and whoever enters needs an id there first.
+        return Some(Fix::advice(
+            "start the container anew with a higher kernel.pid_max: nobody can enter it to raise that while no id is left in it",
+            "what runs in it ends",
+        ));
+    }
+    let limit = failure.limit.filter(|limit| *limit < MOST)?;
+    Some(Fix::command(
+        "raise kernel.pid_max, in a shell that is open: no other can be started",
+        fork::set_without_fork("kernel/pid_max", limit.max(1).saturating_mul(2).min(MOST)),
+        RISK,
+    ))
+}
 
 #[cfg(test)]
 mod tests {
@@ -36,6 +53,15 @@ mod tests {
         assert_eq!(fork_ids(&fork_failure(ForkCause::PidMax)), ["fork-pid-max"]);
         let mut failure = fork_failure(ForkCause::PidMax);
         failure.limit = Some(32_768);
-        assert_eq!(of_fork_failure(&failure).fix[0].command.as_deref(), Some("sysctl kernel.pid_max=65536"));
+        let command = |failure: &ForkFailure| of_fork_failure(failure).fix[0].command.clone();
+        for at in [None, Some(INITIAL)] {
+            failure.limit_at = at.map(str::to_owned);
+            assert_eq!(command(&failure).as_deref(), Some("echo 65536 > /proc/sys/kernel/pid_max"));
+        }
+        failure.limit = Some(MOST);
+        assert_eq!(command(&failure), None);
+        failure.limit_at = Some("PID namespace 4026532300".to_owned());
+        assert_eq!(command(&failure), None);
+        assert!(of_fork_failure(&failure).fix[0].what.contains("start the container anew"));
     }
 }

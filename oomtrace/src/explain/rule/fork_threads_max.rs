@@ -6,7 +6,9 @@ use super::{
 };
 use crate::incident::ForkCause;
 
-const MEMORY: &str = "every thread takes some 20 KiB of the kernel's memory, which cannot be swapped";
+const MEMORY: &str = "every thread takes some 20 KiB of the kernel's memory, which cannot be swapped; to keep it, put it in /etc/sysctl.d";
+/// The most that the setting takes (`MAX_THREADS`, which is `FUTEX_TID_MASK`; kernel/fork.c).
+const MOST: u64 = 0x3fff_ffff;
 
 pub const RULE: Rule = Rule {
     fork: Some(|failure, _| {
@@ -15,9 +17,11 @@ pub const RULE: Rule = Rule {
                 .to_owned()
         })?;
         let fix = match fork::doubled(failure) {
-            Some(more) => {
-                Fix::command("raise kernel.threads-max", format!("sysctl kernel.threads-max={more}"), MEMORY)
-            }
+            Some(more) => Fix::command(
+                "raise kernel.threads-max, in a shell that is open: no other can be started",
+                fork::set_without_fork("kernel/threads-max", more.min(MOST)),
+                MEMORY,
+            ),
             None => Fix::advice("raise kernel.threads-max", MEMORY),
         };
         Some(told.fix(fix).fix(fork::find_leak()))
@@ -35,10 +39,15 @@ mod tests {
     fn it_is_found_and_no_other() {
         assert_eq!(fork_ids(&fork_failure(ForkCause::ThreadsMax)), ["fork-threads-max"]);
         let mut failure = fork_failure(ForkCause::ThreadsMax);
-        failure.limit = Some(500);
-        assert_eq!(
-            of_fork_failure(&failure).fix[0].command.as_deref(),
-            Some("sysctl kernel.threads-max=1000")
-        );
+        for (limit, usage, command) in [
+            (500, 500, "echo 1000 > /proc/sys/kernel/threads-max"),
+            (500, 900, "echo 1800 > /proc/sys/kernel/threads-max"),
+            (u64::MAX, 1, "echo 1073741823 > /proc/sys/kernel/threads-max"),
+        ] {
+            (failure.limit, failure.usage) = (Some(limit), Some(usage));
+            assert_eq!(of_fork_failure(&failure).fix[0].command.as_deref(), Some(command));
+        }
+        failure.limit = None;
+        assert_eq!(of_fork_failure(&failure).fix[0].command, None);
     }
 }
