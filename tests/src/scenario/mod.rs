@@ -14,6 +14,7 @@ mod exhaust;
 mod exiting;
 mod filters;
 mod findings;
+mod fork_cures;
 pub mod fork_mixtures;
 pub mod fork_storm;
 mod forks;
@@ -104,12 +105,16 @@ pub enum Needs {
     Swap,
     /// On such a small machine with swap and the version 2 hierarchy, and with the programs that findings propose to call.
     Tools,
+    /// On such a machine with the version 2 hierarchy, and with the programs that findings about failed forks propose to call.
+    Repairable,
     /// On a machine made for it, whose kernel can move the memory controller to version 1 and back.
     LegacyMemcg,
 }
 
 /// Of the programs that findings propose to call, those that a guest has only if it was given them.
 const TOOLS: [&str; 4] = ["bash", "choom", "mke2fs", "slabtop"];
+/// Of the programs that findings about failed forks propose to call, those that a guest has only if it was given them.
+const REPAIRS: [&str; 4] = ["bash", "nsenter", "prlimit", "sysctl"];
 
 /// The most memory that a small machine has.
 const SMALL: u64 = 512 * MIB;
@@ -150,6 +155,7 @@ pub static ALL: &[Scenario] = &[
     exiting::SCENARIO,
     other_kills::SCENARIO,
     forks::SCENARIO,
+    fork_cures::SCENARIO,
     fork_storm::SCENARIO,
     pids_events::SCENARIO,
     fork_mixtures::SCENARIO,
@@ -191,6 +197,9 @@ impl Needs {
             Self::Tools => {
                 "a machine made for these tests, with at most 512 MiB of memory, zram, the version 2 hierarchy, and bash, choom, mke2fs and slabtop"
             }
+            Self::Repairable => {
+                "a machine made for these tests, with the version 2 hierarchy, bash, nsenter, prlimit and sysctl"
+            }
             Self::LegacyMemcg => {
                 "a machine made for these tests, with Linux 5.x: later ones cannot well move the controller to version 1"
             }
@@ -205,6 +214,10 @@ impl Needs {
             Self::Unified => machine.unified(),
             Self::Podman => machine.hierarchy.is_some() && machine.podman.is_some(),
             Self::Disposable => machine.disposable,
+            Self::Repairable => {
+                let able = REPAIRS.iter().all(|program| on_path(program).is_some());
+                machine.disposable && machine.unified() && able
+            }
             Self::LegacyMemcg => machine.disposable && machine.moves_memcg(),
             Self::SmallDisposable => machine.disposable && machine.memory_bytes <= SMALL,
             Self::Numa => machine.disposable && machine.unified() && machine.nodes > 1,

@@ -78,6 +78,8 @@ enum Purpose {
     Nodes,
     /// The one that does what findings propose: it has the programs for that, and zram.
     Cures,
+    /// The one that does what findings about failed forks propose: it has the programs for that, and systemd.
+    Repairs,
     /// Those that compare times: it has one processor, whose time passes by the instructions that it executes.
     Times,
 }
@@ -89,6 +91,7 @@ impl Purpose {
             Self::Usual => None,
             Self::Nodes => Some(&["cpuset", "mempolicy", "swap_limit"]),
             Self::Cures => Some(&["cures"]),
+            Self::Repairs => Some(&["fork_cures"]),
             Self::Times => Some(&["stall", "relief"]),
         }
     }
@@ -112,7 +115,7 @@ const NODES_MEMORY: u32 = 256;
 
 /// What is booted. `auto` comes to trampolines on all of these; each tier is forced in turn, so that all must tell
 /// the same.
-const PLANS: [Plan; 15] = [
+const PLANS: [Plan; 16] = [
     // Those that take longest come first, so that none is left alone at the end.
     Plan { modules: FUSE, ..small("6.1", "trampoline") },
     small("6.12", "kprobe"),
@@ -128,6 +131,7 @@ const PLANS: [Plan; 15] = [
     nodes("6.12"),
     nodes("7.2"),
     cures("6.12"),
+    repairs("7.2"),
     // Emulation that counts instructions takes ten seconds to boot, and as long again for each tier.
     times("5.10", "trampoline"),
     times("6.1", "tracepoint"),
@@ -164,7 +168,7 @@ const fn cures(kernel: &'static str) -> Plan {
 }
 
 /// What the findings and the scenario itself call there, and what busybox has in another form or not at all.
-const TOOLS: [&str; 12] = [
+const TOOLS: [&str; 15] = [
     "bash",
     "choom",
     "chroot",
@@ -173,11 +177,19 @@ const TOOLS: [&str; 12] = [
     "grep",
     "mke2fs",
     "mkswap",
+    "nsenter",
+    "prlimit",
     "ps",
     "slabtop",
     "swapon",
     "sysctl",
+    "unshare",
 ];
+
+/// A machine with what findings about failed forks propose to call.
+const fn repairs(kernel: &'static str) -> Plan {
+    Plan { memory: 384, modules: &[], purpose: Purpose::Repairs, ..cures(kernel) }
+}
 
 /// A machine with exact times.
 const fn times(kernel: &'static str, whole: &'static str) -> Plan {
@@ -202,6 +214,7 @@ impl Plan {
             Purpose::Usual => format!(" {} CPUs", self.cpus),
             Purpose::Nodes => " 2 nodes".to_owned(),
             Purpose::Cures => " cures".to_owned(),
+            Purpose::Repairs => " repairs".to_owned(),
             Purpose::Times => " exact time".to_owned(),
         }
     }
@@ -227,6 +240,7 @@ impl Plan {
             Purpose::Usual => "",
             Purpose::Nodes => "-nodes",
             Purpose::Cures => "-cures",
+            Purpose::Repairs => "-repairs",
             Purpose::Times => "-times",
         };
         folder.join(format!("{}-{}{special}", self.kernel, self.cpus))
@@ -234,12 +248,18 @@ impl Plan {
 
     /// The programs of this machine that it has, in place of busybox's, and where.
     fn tools(&self) -> Result<Vec<(PathBuf, PathBuf)>> {
-        let tools = TOOLS.iter().filter(|_| self.purpose == Purpose::Cures);
+        let tools = TOOLS.iter().filter(|_| matches!(self.purpose, Purpose::Cures | Purpose::Repairs));
         let copy = |tool: &&str| {
             let found = process::find(tool).with_context(|| format!("{tool} is not installed"))?;
             Ok((found, Path::new("/usr/bin").join(tool)))
         };
         tools.map(copy).collect()
+    }
+
+    /// Debian packages that its scenarios need. Where one cannot be had, what needs it is left out.
+    fn packages(&self) -> Vec<String> {
+        let wanted = (self.purpose == Purpose::Repairs).then_some("systemd");
+        wanted.into_iter().filter(|name| package::tree(name).is_ok()).map(str::to_owned).collect()
     }
 
     fn guest(&self, built: &Built, artifacts: &Path, choice: &Choice) -> Result<Guest> {
@@ -278,7 +298,7 @@ impl Plan {
             .chain(runc.map(|runc| (runc, "/usr/bin/runc".into())))
             .chain(self.tools()?)
             .collect(),
-            packages: Vec::new(),
+            packages: self.packages(),
             modules: self.modules.iter().map(ToString::to_string).collect(),
             artifacts: Some(artifacts.to_owned()),
             expect_panic: false,
