@@ -19,6 +19,8 @@
 
 pub mod bench;
 pub mod btf;
+#[cfg(test)]
+mod by_hand;
 pub mod checks;
 pub mod cli;
 pub mod compare;

@@ -32,6 +32,10 @@ const BEGIN: &str = "
     mount -t proc proc /proc
     mount -t tmpfs run /run
     exec \"$PROGRAM\" --system --unit=\"$UNIT\" --log-target=null --show-status=0";
+/// What was set of the unit by `systemctl set-property`, for good.
+const KEPT: &str = "/etc/systemd/system.control";
+/// How long a unit may take to run.
+const RUNS: Duration = Duration::from_secs(30);
 /// How often is looked whether the unit runs.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -60,6 +64,7 @@ impl Systemd {
         command.args(["--pid", "--mount", "--kill-child", "--fork", "bash", "-e", "-c", BEGIN]);
         command.env("container", "other").env("PROGRAM", PROGRAM).env("UNIT", UNIT);
         die_with_us(&mut command);
+        let deadline = deadline.or_after(RUNS);
         let child = command.spawn().context("unshare cannot be started")?;
         let unit = root.child("system.slice").child(UNIT);
         let mut systemd = Self { child, first: 0, unit, root: root.clone() };
@@ -81,6 +86,8 @@ impl Systemd {
 impl Drop for Systemd {
     fn drop(&mut self) {
         end(&mut self.child);
+        // Nothing was set, if it is not there.
+        let _none_is_fine = fs::remove_dir_all(KEPT);
         for name in ["init.scope", "system.slice"] {
             let cgroup = self.root.child(name);
             let removed = cgroup.dir().map_or(Ok(()), |dir| remove(&cgroup, &dir));
