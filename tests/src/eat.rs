@@ -69,6 +69,9 @@ pub struct Eat {
     /// Pipes to make whose rings take four pages in a row each, when told to hoard.
     #[arg(long, default_value_t = 0)]
     pub pipes: usize,
+    /// Have the kernel count the anonymous memory as promised.
+    #[arg(long)]
+    pub promised: bool,
     /// Processes that share its memory and are no threads of it. They stay out of the cgroup.
     #[arg(long, default_value_t = 0)]
     pub sharers: usize,
@@ -113,8 +116,9 @@ pub fn run(eat: &Eat) -> Result<()> {
     // Asked for first: up to 6.3 it is read from a file of /proc that another user's process cannot open.
     let page = rustix::param::page_size();
     become_it(eat)?;
-    let first = Arc::new(vec![shared_file(eat.file)?, shared(eat.shmem)?, anonymous(eat.anon)?]);
-    let second = anonymous(eat.more)?;
+    let first =
+        Arc::new(vec![shared_file(eat.file)?, shared(eat.shmem)?, anonymous(eat.anon, eat.promised)?]);
+    let second = anonymous(eat.more, false)?;
     if let Some(uid) = eat.uid {
         set_thread_uid(Uid::from_raw(uid)).context("cannot become another user")?;
     }
@@ -209,9 +213,10 @@ fn say(word: &str) -> Result<()> {
 }
 
 /// Maps private anonymous memory, in base pages so that filling it is charged page by page.
-fn anonymous(bytes: u64) -> Result<Region> {
+fn anonymous(bytes: u64, promised: bool) -> Result<Region> {
     map(bytes, |length| {
-        let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = if promised { MapFlags::PRIVATE } else { MapFlags::PRIVATE | MapFlags::NORESERVE };
         // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
         let start = unsafe { mmap_anonymous(std::ptr::null_mut(), length, access, flags)? };
         // SAFETY: the advice changes only the page size, and only of the mapping just made. A kernel without huge
@@ -268,7 +273,7 @@ mod tests {
     #[test]
     fn parts_make_up_the_whole() {
         let page = rustix::param::page_size();
-        let region = anonymous(page as u64 * 7).unwrap();
+        let region = anonymous(page as u64 * 7, false).unwrap();
         let touched = || region.iter().filter(|byte| byte.load(Ordering::Relaxed) == 1).count();
         touch(&[region], page, (0, 3));
         assert_eq!(touched(), 3);

@@ -1,7 +1,9 @@
 //! A process that eats memory, as the scenario that started it sees it.
 
 use std::env::current_exe;
+use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::SystemTime;
@@ -59,19 +61,24 @@ impl Eater {
         cgroup: Option<&Cgroup>,
         deadline: Deadline,
     ) -> Result<Self> {
-        // The new namespace is for the children of the thread that asks for it, which then ends.
-        let apart = |command: &mut Command| {
-            let aside = || {
-                // SAFETY: only what this thread's children are to be changes.
-                match unsafe { libc::unshare(libc::CLONE_NEWPID) } {
-                    0 => command.spawn(),
-                    _ => Err(io::Error::last_os_error()),
-                }
-            };
-            let failed = |_| Err(io::Error::other("the thread that was to start it panicked"));
-            thread::scope(|scope| scope.spawn(aside).join().unwrap_or_else(failed))
-        };
-        Self::spawn(name.as_ref(), eat, cgroup, deadline, apart)
+        // SAFETY: only what this thread's children are to be changes.
+        let unshare = || unsafe { libc::unshare(libc::CLONE_NEWPID) };
+        Self::spawn(name.as_ref(), eat, cgroup, deadline, |command| apart(unshare, command))
+    }
+
+    /// Starts one in the PID namespace of another.
+    pub fn start_beside(
+        other: &Self,
+        name: impl AsRef<[u8]>,
+        eat: &Eat,
+        cgroup: Option<&Cgroup>,
+        deadline: Deadline,
+    ) -> Result<Self> {
+        let path = format!("/proc/{}/ns/pid", other.pid());
+        let namespace = File::open(&path).with_context(|| format!("cannot open {path}"))?;
+        // SAFETY: only what this thread's children are to be changes.
+        let enter = || unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWPID) };
+        Self::spawn(name.as_ref(), eat, cgroup, deadline, |command| apart(enter, command))
     }
 
     /// Starts one by `spawn`, and waits until it is ready.
@@ -218,6 +225,16 @@ impl Drop for Eater {
     }
 }
 
+/// Spawns a command from a thread whose children are to be in another PID namespace by `enter`, which then ends.
+fn apart(enter: impl FnOnce() -> libc::c_int + Send, command: &mut Command) -> io::Result<Child> {
+    let aside = || match enter() {
+        0 => command.spawn(),
+        _ => Err(io::Error::last_os_error()),
+    };
+    let failed = |_| Err(io::Error::other("the thread that was to start it panicked"));
+    thread::scope(|scope| scope.spawn(aside).join().unwrap_or_else(failed))
+}
+
 /// The command line of an eater.
 fn command(name: &[u8], eat: &Eat, cgroup: Option<&Cgroup>) -> Result<Command> {
     use std::os::unix::{ffi::OsStrExt, process::CommandExt};
@@ -243,6 +260,9 @@ fn command(name: &[u8], eat: &Eat, cgroup: Option<&Cgroup>) -> Result<Command> {
     let pipes = [("--pipes", eat.pipes as u64)];
     for (option, number) in hoarded.into_iter().chain(kin).chain(pipes).filter(|(_, number)| *number > 0) {
         command.arg(option).arg(number.to_string());
+    }
+    if eat.promised {
+        command.arg("--promised");
     }
     if let Some(node) = eat.node {
         command.arg("--node").arg(node.to_string());

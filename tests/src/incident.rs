@@ -226,6 +226,13 @@ pub fn kind(object: &Value) -> &str {
     object.get("type").and_then(Value::as_str).unwrap_or_default()
 }
 
+/// Ids of what a line says was found.
+#[must_use]
+pub fn found(object: &Value) -> Vec<String> {
+    let findings = object.get("findings").and_then(Value::as_array).into_iter().flatten();
+    findings.filter_map(|finding| finding.get("id").and_then(Value::as_str)).map(str::to_owned).collect()
+}
+
 /// The pids of the victims of the incidents among `lines`; other lines have none.
 #[must_use]
 pub fn victim_pids(lines: &[Vec<u8>]) -> Vec<u64> {

@@ -14,10 +14,13 @@
 //! * [`btf`]: type information of kernels that there are none of.
 //! * [`refusal`]: oomtrace without rights, files, readers or sense in its arguments.
 //! * [`bench`]: what oomtrace costs, beside other tools.
+//! * [`shell`]: where an operator's commands go; [`systemd`]: whom some of them speak to; and [`legacy`]: a controller in version 1.
 //! * [`stage`]: what a scenario works with, and what cleans up after it.
 
 pub mod bench;
 pub mod btf;
+#[cfg(test)]
+mod by_hand;
 pub mod checks;
 pub mod cli;
 pub mod compare;
@@ -36,6 +39,7 @@ pub mod hoard;
 pub mod incident;
 pub mod inject;
 pub mod kin;
+pub mod legacy;
 pub mod lines;
 pub mod machine;
 pub mod process;
@@ -45,10 +49,12 @@ pub mod results;
 pub mod runner;
 pub mod scenario;
 pub mod schema;
+pub mod shell;
 pub mod shred;
 pub mod size;
 pub mod stage;
 pub mod storm;
+pub mod systemd;
 pub mod tracer;
 pub mod watch;
 pub mod witness;

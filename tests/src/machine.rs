@@ -217,6 +217,12 @@ fn nodes(list: &str) -> usize {
     list.trim().split(',').filter_map(range).sum::<usize>().max(1)
 }
 
+/// What may be used without swapping, at this moment, in bytes.
+pub fn available_bytes() -> Result<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
+    meminfo_bytes(&meminfo, "MemAvailable:").context("/proc/meminfo has no MemAvailable")
+}
+
 /// A field of /proc/meminfo in bytes.
 #[must_use]
 pub fn meminfo_bytes(meminfo: &str, key: &str) -> Option<u64> {

@@ -15,7 +15,7 @@ use crate::eat::Eat;
 use crate::eater::{Eater, Facts};
 use crate::fields::Fields;
 use crate::floor::Floor;
-use crate::incident::kind;
+use crate::incident::{found, kind};
 use crate::machine::Machine;
 use crate::schema::Schema;
 use crate::tracer::{Output, Program, Tracer};
@@ -127,6 +127,22 @@ impl Stage<'_> {
         }
     }
 
+    /// Checks that exactly these are the findings about the kill of a process, but for what is the machine's own: its settings, and
+    /// swap that a group may not use. With tracepoints alone less is known of who else dies, and of whose nodes ran out.
+    pub fn judge_findings(&mut self, seen: &Seen, victim: &Facts, ids: &[&str]) {
+        const OF_THE_MACHINE: [&str; 2] = ["swap-forbidden", "panic-on-oom"];
+        let Some(incident) = seen.traced.as_ref().and_then(|traced| traced.incident_of(victim.pid())) else {
+            return;
+        };
+        if incident.fields.tier.as_deref() == Some("tracepoint") {
+            return;
+        }
+        let mut ours = found(&incident.json);
+        ours.retain(|id| !OF_THE_MACHINE.contains(&id.as_str()));
+        let ids = ids.iter().map(ToString::to_string).collect();
+        self.checks.equal("findings", Some(ours), Some(ids), &victim.label());
+    }
+
     /// Checks one oomtrace's course and the form of its lines, which count as what is to be had in this tier.
     pub fn judge_course(&mut self, traced: &Traced) {
         self.fields.add(&traced.objects);
@@ -153,14 +169,19 @@ impl Stage<'_> {
         self.keep_lines(name, text.lines().map(str::as_bytes))
     }
 
-    /// Keeps lines in a file, if things are to be kept.
-    fn keep_lines<'l>(&self, name: &str, lines: impl Iterator<Item = &'l [u8]>) -> Result<()> {
-        let Some(keep) = &self.keep else { return Ok(()) };
+    /// Where to keep a file, if things are to be kept.
+    pub fn kept(&self, name: &str) -> Result<Option<PathBuf>> {
+        let Some(keep) = &self.keep else { return Ok(None) };
         let folder = keep.join(self.name);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        Ok(Some(folder.join(name)))
+    }
+
+    /// Keeps lines in a file, if things are to be kept.
+    fn keep_lines<'l>(&self, name: &str, lines: impl Iterator<Item = &'l [u8]>) -> Result<()> {
+        let Some(file) = self.kept(name)? else { return Ok(()) };
         let text = lines.flat_map(|line| [line, b"\n"]).collect::<Vec<_>>().concat();
-        fs::write(folder.join(name), text)
-            .with_context(|| format!("cannot write {name} in {}", folder.display()))
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
     }
 }
 

@@ -111,24 +111,44 @@ impl From<Vec<String>> for Evidence {
 /// Something that can be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Fix {
+    /// Whether it is done by the command, or begins with a look, or is up to whoever reads it.
+    pub kind: FixKind,
     /// What, in a sentence.
     pub what: String,
-    /// A command for a shell of root's that does it, or a setting. Whatever stands in it of names from this machine is quoted.
+    /// A command for a shell of root's: all there is to do (`change`), or what shows where to do it (`look`). Whatever stands
+    /// in it of names from this machine is quoted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
     /// What it may cost.
     pub risk: &'static str,
 }
 
+/// What a fix comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FixKind {
+    /// The command changes what was wrong; each of these was tried, and helped (docs/cures.md).
+    Change,
+    /// The command changes nothing: it shows who or what is to be changed, which is left to whoever reads it.
+    Look,
+    /// There is no command that would do for all.
+    Advice,
+}
+
 impl Fix {
     /// Something that is done by hand.
     pub fn advice(what: impl Into<String>, risk: &'static str) -> Self {
-        Self { what: what.into(), command: None, risk }
+        Self { kind: FixKind::Advice, what: what.into(), command: None, risk }
     }
 
     /// Something that a command does.
     pub fn command(what: impl Into<String>, command: String, risk: &'static str) -> Self {
-        Self { what: what.into(), command: Some(command), risk }
+        Self { kind: FixKind::Change, what: what.into(), command: Some(command), risk }
+    }
+
+    /// Something for which a command shows where to do it. The risk is that of what is then done.
+    pub fn look(what: impl Into<String>, command: impl Into<String>, risk: &'static str) -> Self {
+        Self { kind: FixKind::Look, what: what.into(), command: Some(command.into()), risk }
     }
 }
 

@@ -39,19 +39,38 @@ pub fn about(
     (failure.cause == cause).then(|| told(failure, summary()))
 }
 
-/// A limit twice as high.
-pub fn doubled(limit: u64) -> u64 {
-    limit.max(1).saturating_mul(2)
+/// A limit twice as high, or twice what there is: a limit can be set below that.
+pub fn doubled(limit: Option<u64>, usage: Option<u64>) -> Option<u64> {
+    Some(limit?.max(usage.unwrap_or(0)).max(1).saturating_mul(2))
+}
+
+/// How a limit of the whole machine is raised that lets nobody fork, root neither: a shell that is open does so by itself, and could
+/// not start sysctl(8) for it.
+pub fn set_without_fork(file: &str, value: u64) -> String {
+    format!("echo {value} > /proc/sys/{file}")
+}
+
+/// A cgroup that holds as many processes and threads as it may, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub struct FullGroup<'a> {
+    /// Its path.
+    pub path: Option<&'a str>,
+    /// The number of the hierarchy: 0 is version 2's.
+    pub hierarchy: Option<u32>,
+    /// What it may hold.
+    pub limit: Option<u64>,
+    /// What it holds.
+    pub usage: Option<u64>,
 }
 
 /// How the limit of a cgroup's processes is raised, by whoever set it.
-pub fn raise_pids_max(limit_at: Option<&str>, limit: Option<u64>) -> Fix {
+pub fn raise_pids_max(full: FullGroup<'_>) -> Fix {
     const MORE: &str =
         "a leak or a fork bomb has that much more room, and every process takes memory of the kernel's";
-    let Some(path) = limit_at else {
+    let Some(path) = full.path else {
         return Fix::advice("raise pids.max of that cgroup (TasksMax= of its unit)", MORE);
     };
-    let more = limit.map(doubled).map_or_else(|| "infinity".to_owned(), |limit| limit.to_string());
+    let more = doubled(full.limit, full.usage).map(|limit| limit.to_string());
     let place = Place::of(Some(path.to_owned()));
     if place.container.is_some() || path.contains("kubepods") {
         return Fix::advice("raise the container's --pids-limit, or the kubelet's podPidsLimit", MORE);
@@ -59,16 +78,21 @@ pub fn raise_pids_max(limit_at: Option<&str>, limit: Option<u64>) -> Fix {
     if let Some(unit) = systemd::owner(path) {
         return Fix::command(
             format!("raise TasksMax= of {}", printable(&unit)),
-            systemd::set_property(path, &unit, &format!("TasksMax={more}")),
+            systemd::set_property(
+                path,
+                &unit,
+                &format!("TasksMax={}", more.as_deref().unwrap_or("infinity")),
+            ),
             MORE,
         );
     }
-    let more = limit.map(doubled).map_or_else(|| "max".to_owned(), |limit| limit.to_string());
-    // Of version 2: where the controller of version 1 is, only its mount point tells.
-    let file = format!("/sys/fs/cgroup{path}/pids.max");
-    Fix::command(
-        "raise pids.max of that group where whatever made it sets it, or by hand until then",
-        format!("echo {more} > {}", quoted(&file)),
-        MORE,
-    )
+    let what = "raise pids.max of that group where whatever made it sets it, or by hand until then";
+    let mount = match full.hierarchy {
+        Some(0) => "/sys/fs/cgroup",
+        // Where distributions mount the controller of version 1.
+        Some(_) => "/sys/fs/cgroup/pids",
+        None => return Fix::advice(what, MORE),
+    };
+    let more = more.as_deref().unwrap_or("max");
+    Fix::command(what, format!("echo {more} > {}", quoted(&format!("{mount}{path}/pids.max"))), MORE)
 }

@@ -39,6 +39,7 @@ pub fn settings() -> Settings {
     Settings {
         min_free_kbytes: Some(4096),
         watermark_scale_factor: Some(10),
+        compact_unevictable_allowed: Some(1),
         panic_on_oom: Some(0),
         oom_kill_allocating_task: Some(0),
         overcommit_memory: Some(0),
@@ -317,6 +318,8 @@ pub fn fork_failure(cause: ForkCause) -> ForkFailure {
         namespace: None,
         nested: None,
         limit_depth: None,
+        limit_hierarchy: None,
+        needed_bytes: None,
         task: ForkingTask::default(),
         count: 1,
         window_ns: 0,
@@ -386,6 +389,37 @@ pub fn node() -> Node {
 /// Ids of what a machine comes to.
 pub fn node_ids(node: &Node) -> Vec<&'static str> {
     of_node(node).iter().map(|finding| finding.id).collect()
+}
+
+/// Guards each cause against all the others, whatever else is known: one rule holds, and it is the one about that cause.
+#[test]
+fn each_cause_of_failed_forks_has_one_finding() {
+    const CAUSES: [(ForkCause, &str); 13] = [
+        (ForkCause::PidsMax, "fork-pids-max"),
+        (ForkCause::PidMax, "fork-pid-max"),
+        (ForkCause::ThreadsMax, "fork-threads-max"),
+        (ForkCause::RlimitNproc, "fork-nproc"),
+        (ForkCause::PidnsDead, "fork-pidns-dead"),
+        (ForkCause::Overcommit, "fork-overcommit"),
+        (ForkCause::Memory, "fork-memory"),
+        (ForkCause::MemcgKmem, "fork-memcg-kmem"),
+        (ForkCause::NamespaceLimit, "fork-namespace-limit"),
+        (ForkCause::FatalSignal, "fork-fatal-signal"),
+        (ForkCause::FdLimit, "fork-fd-limit"),
+        (ForkCause::DeadlinePolicy, "fork-deadline-policy"),
+        (ForkCause::ExecInProgress, "fork-exec-in-progress"),
+    ];
+    for (cause, id) in CAUSES {
+        for errno_name in ["EAGAIN", "ENOMEM", "EMFILE", "ENOSPC"] {
+            let mut failure = fork_failure(cause);
+            failure.errno_name = Some(errno_name);
+            (failure.limit, failure.usage, failure.limit_at) = (Some(9), Some(9), Some("/a".to_owned()));
+            (failure.limit_bytes, failure.usage_bytes, failure.needed_bytes) = (Some(9), Some(9), Some(9));
+            (failure.limit_hierarchy, failure.limit_depth, failure.task.pid) = (Some(0), Some(0), Some(7));
+            assert_eq!(fork_ids(&failure), [id]);
+            assert_eq!(of_fork(&failure, None).len(), 1, "{id} without the settings");
+        }
+    }
 }
 
 /// Guards causes that nobody knows: nothing is said of them.

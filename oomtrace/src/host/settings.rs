@@ -14,6 +14,8 @@ pub struct Settings {
     pub min_free_kbytes: Option<u64>,
     /// `vm.watermark_scale_factor`, in 10,000ths of a zone.
     pub watermark_scale_factor: Option<u32>,
+    /// `vm.compact_unevictable_allowed`: whether locked memory may be moved to put free memory together.
+    pub compact_unevictable_allowed: Option<u32>,
     /// `vm.panic_on_oom`: 0 (kill), 1 (panic, where the whole machine is short), 2 (always panic).
     pub panic_on_oom: Option<u32>,
     /// `vm.oom_kill_allocating_task`: unless 0, whoever asks dies.
@@ -61,6 +63,7 @@ impl Settings {
         Self {
             min_free_kbytes: number(root, "vm/min_free_kbytes"),
             watermark_scale_factor: number(root, "vm/watermark_scale_factor"),
+            compact_unevictable_allowed: number(root, "vm/compact_unevictable_allowed"),
             panic_on_oom: number(root, "vm/panic_on_oom"),
             oom_kill_allocating_task: number(root, "vm/oom_kill_allocating_task"),
             overcommit_memory: number(root, "vm/overcommit_memory"),

@@ -80,6 +80,12 @@ pub struct ForkFailure {
     /// How many levels that is above the task's own cgroup or namespace; 0: its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_depth: Option<u32>,
+    /// The number of the hierarchy that the cgroup `limit_at` is of; 0: version 2. For the rules: where its files are depends on it.
+    #[serde(skip)]
+    pub limit_hierarchy: Option<u32>,
+    /// Of `overcommit`: how much would have to be promised in all for the fork to come about. For the rules.
+    #[serde(skip)]
+    pub needed_bytes: Option<u64>,
     /// Of `namespace_limit`: which kind of namespaces the limit is of. `user.max_<kind>_namespaces` of the user namespace sets
     /// it, unless they are `nested`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -297,6 +303,8 @@ impl Forks {
             usage_bytes: found.usage_bytes,
             limit_at: found.at,
             limit_depth: found.depth,
+            limit_hierarchy: found.hierarchy,
+            needed_bytes: found.needed_bytes,
             namespace: found.namespace,
             nested: found.nested,
             task: ForkingTask {
@@ -375,6 +383,8 @@ pub(super) fn refused(refused: &PidsRefused, common: Common) -> ForkFailure {
             .zip(refused.cgroup.as_deref())
             .and_then(|(at, own)| depth(at, own)),
         limit_at: refused.limit_at.clone(),
+        limit_hierarchy: None,
+        needed_bytes: None,
         namespace: None,
         nested: None,
         task: ForkingTask { place: Place::of(refused.cgroup.clone()), ..ForkingTask::default() },

@@ -110,6 +110,7 @@ impl Works {
                 .with_context(|| format!("cannot write {text:?} to {}", file.display()))?,
             Order::Become(uid) => state::become_user(uid)?,
             Order::Limit { resource, soft, hard } => state::limit(resource, soft, hard)?,
+            Order::AwaitLimit { resource } => state::await_limit(resource)?,
             Order::Open { file, descriptor } => state::open(&file, descriptor)?,
             Order::Unshare(flags) => leave_namespaces(flags)?,
             Order::Enter(flags) => self.enter(flags)?,

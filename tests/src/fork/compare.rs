@@ -46,6 +46,15 @@ fn count(lines: &[&Value]) -> u64 {
     lines.iter().filter_map(|line| number(line, "/count")).sum()
 }
 
+/// The one finding that failures for a cause come to.
+fn rule(cause: &str) -> Option<String> {
+    match cause {
+        "other" => None,
+        "rlimit_nproc" => Some("fork-nproc".to_owned()),
+        cause => Some(format!("fork-{}", cause.replace('_', "-"))),
+    }
+}
+
 /// What failures have in common: name, user, cause, and whose limit it is.
 type Common = (String, u64, String, Option<String>);
 
@@ -177,6 +186,7 @@ impl Judge<'_> {
             self.checks.that(errno.is_some_and(|errno| errors.contains(&errno)), || {
                 format!("{} is {errno:?}, not of {errors:?}", of("errno"))
             });
+            self.findings(key, line);
             let told = text(line, "/proof");
             self.checks.that(told == Some(proof) || (self.unseen > 0 && told == Some("state")), || {
                 format!("{} is {told:?}, not {proof}", of("proof"))
@@ -196,6 +206,17 @@ impl Judge<'_> {
         {
             self.checks.equal(&of("task.cgroup"), text(first, "/task/cgroup"), Some(cgroup), "the set-up");
         }
+    }
+
+    /// Compares what a failure comes to, where that is told: the first of those that are alike has it, unless ten others of the same
+    /// second have.
+    fn findings(&mut self, (comm, _, cause, _): &Common, line: &Value) {
+        let Some(found) = line.get("findings").and_then(Value::as_array) else { return };
+        let ids: Vec<_> = found.iter().filter_map(|finding| text(finding, "/id")).collect();
+        let rule = rule(cause);
+        self.checks.that(ids.iter().copied().eq(rule.as_deref()), || {
+            format!("the findings of {comm} are {ids:?}, not {rule:?} alone")
+        });
     }
 
     /// Compares the limit, and what is in use of it.

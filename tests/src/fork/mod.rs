@@ -3,6 +3,7 @@
 //! * [`child`], [`call`], [`state`], [`execution`] and [`trap`]: the process that forks, from inside.
 //! * [`forker`] and [`order`]: the same process from outside, and what passes between.
 //! * [`cause`], [`ground`], [`setting`] and [`truth`]: how each cause is brought about, and what is known then.
+//! * [`cure`]: what is done about each cause.
 //! * [`witness`]: what the kernel's functions returned.
 //! * [`compare`]: whether oomtrace tells it so.
 //! * [`selftest`]: all of it without oomtrace.
@@ -13,6 +14,7 @@ pub mod call;
 pub mod cause;
 pub mod child;
 pub mod compare;
+pub mod cure;
 pub mod execution;
 pub mod forker;
 pub mod ground;

@@ -32,6 +32,12 @@ pub enum Order {
         /// What it may be raised to.
         hard: u64,
     },
+    /// Wait until somebody else has raised a limit of this process's from 0: without descriptors it could not say that it is
+    /// ready.
+    AwaitLimit {
+        /// `RLIMIT_*`.
+        resource: u32,
+    },
     /// Have this file or folder open under this number.
     Open {
         /// The file.

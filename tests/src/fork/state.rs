@@ -25,6 +25,9 @@ const USUAL_TURN: u64 = 10;
 /// How long others may take to give back theirs.
 const GIVEN_BACK: Duration = Duration::from_secs(5);
 
+/// How long somebody else may take to raise a limit.
+const RAISED: Duration = Duration::from_mins(1);
+
 /// A scheduling policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -62,6 +65,22 @@ pub fn limit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     let result = unsafe { libc::setrlimit(resource, &raw const limit) };
     ensure!(result == 0, "the limit {resource} cannot be {soft} of {hard}: {}", Error::last_os_error());
     Ok(())
+}
+
+/// Waits until a limit of this process's is no longer 0.
+pub fn await_limit(resource: u32) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the limit is ours to be written.
+        let result = unsafe { libc::getrlimit(resource, &raw mut limit) };
+        ensure!(result == 0, "the limit {resource} cannot be read: {}", Error::last_os_error());
+        if limit.rlim_cur > 0 {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < RAISED, "nobody raises the limit {resource}");
+        sleep(Duration::from_millis(10));
+    }
 }
 
 /// Has a file or folder open under this number.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Needs, Scenario};
 use crate::eat::{Eat, word};
-use crate::incident::{Incident, kind, object};
+use crate::incident::{Incident, found, kind, object};
 use crate::size::MIB;
 use crate::stage::Stage;
 use crate::watch::{Watch, read};
@@ -91,6 +91,10 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
         checks.equal("source", fields.source.as_deref(), Some(source), "the tier");
         let path = fields.scope.memcg.as_ref().and_then(|memcg| memcg.path.as_deref());
         checks.equal("scope.memcg.path", path, Some(group.path.as_str()), "the scenario");
+        if !by_log {
+            let ids = Some(vec!["all-shielded".to_owned()]);
+            checks.equal("findings", Some(found(&incident.json)), ids, "the scenario");
+        }
     }
     Ok(())
 }

@@ -3,13 +3,11 @@
 //! A hoarder gathers it, and a sleeper, whose adjustment makes it the one to die, has enough memory to let the
 //! hoarder come to its end: then nobody else dies, however fast things go.
 
-use std::fs;
-
 use anyhow::{Context, Result};
 
 use crate::compare::Expected;
 use crate::eat::{Eat, word};
-use crate::machine::meminfo_bytes;
+use crate::machine::available_bytes;
 use crate::size::{KIB, MIB};
 use crate::stage::Stage;
 use crate::watch::Seen;
@@ -33,8 +31,7 @@ pub fn exhaust(stage: &mut Stage<'_>, hoard: impl Fn(u64) -> Eat) -> Result<Exha
     let mut sleeper = stage.eater("global-sleeper", &sleeping, None)?;
     sleeper.fill_and_hold(stage.deadline)?;
     let watch = stage.watch(&[])?;
-    let meminfo = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
-    let available = meminfo_bytes(&meminfo, "MemAvailable:").context("/proc/meminfo has no MemAvailable")?;
+    let available = available_bytes()?;
     // Should the sleeper's memory not do, the hoarder is next, and nobody who is needed. Even with all that it locks it
     // scores less than the sleeper, whose adjustment counts as much as the whole machine.
     let hoarding = Eat { adj: Some(100), ..hoard(available + BEYOND) };

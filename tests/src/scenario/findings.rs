@@ -1,13 +1,13 @@
 //! What incidents come to: servers by their real command lines.
 
 use anyhow::{Context, Result};
-use serde_json::Value;
 
 use super::{Needs, Scenario};
 use crate::compare::Expected;
 use crate::eat::{Eat, word};
 use crate::size::MIB;
 use crate::stage::Stage;
+use crate::witness::tree::Tree;
 
 /// Guards findings as they come live: the settings of servers on their command lines, which are read as they die, held against
 /// the limit that they reached; and those that fit.
@@ -15,7 +15,7 @@ pub const SCENARIO: Scenario = Scenario {
     name: "findings",
     guards: "a server dies of its limit: what is found is its setting that cannot fit, or the plain limit if it fits",
     needs: Needs::Memcg,
-    kills: SERVERS.len(),
+    kills: SERVERS.len() + 1,
     once: true,
     run,
 };
@@ -57,18 +57,32 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
         let kill = [Expected::kill(&server.facts, &server.facts, &group)];
         let seen = stage.finish(watch, &kill)?;
         stage.judge(&seen, &kill, &[&server.facts]);
-        let Some(traced) = &seen.traced else { continue };
-        let incident = traced.incident_of(server.pid()).context("oomtrace does not report the kill")?;
-        let found = ids(&incident.json);
-        stage.checks.equal("findings", Some(found), Some(vec![expected.to_owned()]), options);
+        stage.judge_findings(&seen, &server.facts, &[expected]);
     }
-    Ok(())
+    if stage.machine.disposable { Ok(()) } else { pool(stage, &tree) }
 }
 
-/// What was found, but for what is the machine's own: its settings, and swap that a group may not use.
-fn ids(incident: &Value) -> Vec<String> {
-    const OF_THE_MACHINE: [&str; 2] = ["swap-forbidden", "panic-on-oom"];
-    let found = incident.get("findings").and_then(Value::as_array).into_iter().flatten();
-    let ids = found.filter_map(|finding| finding.get("id").and_then(Value::as_str));
-    ids.filter(|id| !OF_THE_MACHINE.contains(id)).map(str::to_owned).collect()
+/// A pool of workers that fill a limit together.
+fn pool(stage: &mut Stage<'_>, tree: &Tree) -> Result<()> {
+    let group = tree.group("pool")?;
+    group.set_limit(LIMIT)?;
+    let mut workers = Vec::new();
+    for worker in 0..4 {
+        let eat = Eat { anon: if worker == 0 { LIMIT } else { LIMIT / 5 }, ..Eat::default() };
+        let eat = Eat { program: Some("nginx: worker process".to_owned()), ..eat };
+        workers.push(stage.eater("nginx", &eat, Some(&group))?);
+    }
+    let (chosen, others) = workers.split_first_mut().context("no workers")?;
+    for other in others.iter_mut() {
+        other.fill_and_hold(stage.deadline)?;
+    }
+    let watch = stage.watch(&[])?;
+    chosen.order(word::FILL)?;
+    chosen.killed(stage.deadline)?;
+    let kill = [Expected::kill(&chosen.facts, &chosen.facts, &group)];
+    let seen = stage.finish(watch, &kill)?;
+    let facts: Vec<_> = std::iter::once(&*chosen).chain(&*others).map(|worker| &worker.facts).collect();
+    stage.judge(&seen, &kill, &facts);
+    stage.judge_findings(&seen, &chosen.facts, &["nginx-workers"]);
+    Ok(())
 }

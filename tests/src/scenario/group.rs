@@ -59,6 +59,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let seen = stage.finish(watch, &expected)?;
 
     stage.judge(&seen, &expected, &victims);
+    stage.judge_findings(&seen, &chosen.facts, &["memcg-limit", "group-kill"]);
     // The chosen one is killed by itself, and once more among the members (`oom_kill_process`): it asked for memory
     // and is in the kernel, so it still has its own then.
     let counted = Some(MEMBERS as u64 + 1);

@@ -53,6 +53,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     stage.keep_text("trace", &text)?;
 
     stage.judge(&seen, &expected, &[&owner.facts]);
+    stage.judge_findings(&seen, &owner.facts, &["memcg-limit", "collateral"]);
     stage.checks.equal("oom_kill of the machine", Some(seen.oom_kills), Some(1), "the scenario");
     for sharer in sharers {
         if let Some(traced) = &seen.traced {

@@ -9,11 +9,13 @@ mod check;
 mod cmdline;
 mod container;
 mod cpuset;
+mod cures;
 mod early;
 mod exhaust;
 mod exiting;
 mod filters;
 mod findings;
+mod fork_cures;
 pub mod fork_mixtures;
 pub mod fork_storm;
 mod forks;
@@ -60,6 +62,7 @@ mod two_tracers;
 use anyhow::Result;
 
 use crate::machine::Machine;
+use crate::process::on_path;
 use crate::size::MIB;
 use crate::stage::Stage;
 use crate::witness::cgroup::Hierarchy;
@@ -102,9 +105,18 @@ pub enum Needs {
     Numa,
     /// On such a machine with a device to swap to.
     Swap,
+    /// On such a small machine with swap and the version 2 hierarchy, and with the programs that findings propose to call.
+    Tools,
+    /// On such a machine with the version 2 hierarchy, and with the programs that findings about failed forks propose to call.
+    Repairable,
     /// On a machine made for it, whose kernel can move the memory controller to version 1 and back.
     LegacyMemcg,
 }
+
+/// Of the programs that findings propose to call, those that a guest has only if it was given them.
+const TOOLS: [&str; 4] = ["bash", "choom", "mke2fs", "slabtop"];
+/// Of the programs that findings about failed forks propose to call, those that a guest has only if it was given them.
+const REPAIRS: [&str; 4] = ["bash", "nsenter", "prlimit", "sysctl"];
 
 /// The most memory that a small machine has.
 const SMALL: u64 = 512 * MIB;
@@ -147,6 +159,7 @@ pub static ALL: &[Scenario] = &[
     exiting::SCENARIO,
     other_kills::SCENARIO,
     forks::SCENARIO,
+    fork_cures::SCENARIO,
     fork_storm::SCENARIO,
     pids_events::SCENARIO,
     fork_mixtures::SCENARIO,
@@ -163,6 +176,7 @@ pub static ALL: &[Scenario] = &[
     global_mlock::SCENARIO,
     order2::SCENARIO,
     alloc_failure::SCENARIO,
+    cures::SCENARIO,
     // Last: after these no header is printed for some seconds.
     ring_overflow::SCENARIO,
     reader_stopped::SCENARIO,
@@ -184,6 +198,12 @@ impl Needs {
             Self::SmallDisposable => "a machine made for these tests, with at most 512 MiB of memory",
             Self::Numa => "a machine made for these tests, with two NUMA nodes and the version 2 hierarchy",
             Self::Swap => "a machine made for these tests, with zram and the version 2 hierarchy",
+            Self::Tools => {
+                "a machine made for these tests, with at most 512 MiB of memory, zram, the version 2 hierarchy, and bash, choom, mke2fs and slabtop"
+            }
+            Self::Repairable => {
+                "a machine made for these tests, with the version 2 hierarchy, bash, nsenter, prlimit and sysctl"
+            }
             Self::LegacyMemcg => {
                 "a machine made for these tests, with Linux 5.x: later ones cannot well move the controller to version 1"
             }
@@ -198,10 +218,19 @@ impl Needs {
             Self::Unified => machine.unified(),
             Self::Podman => machine.hierarchy.is_some() && machine.podman.is_some(),
             Self::Disposable => machine.disposable,
+            Self::Repairable => {
+                let able = REPAIRS.iter().all(|program| on_path(program).is_some());
+                machine.disposable && machine.unified() && able
+            }
             Self::LegacyMemcg => machine.disposable && machine.moves_memcg(),
             Self::SmallDisposable => machine.disposable && machine.memory_bytes <= SMALL,
             Self::Numa => machine.disposable && machine.unified() && machine.nodes > 1,
             Self::Swap => machine.disposable && machine.unified() && machine.zram,
+            Self::Tools => {
+                Self::SmallDisposable.unmet(machine).is_none()
+                    && Self::Swap.unmet(machine).is_none()
+                    && TOOLS.iter().all(|tool| on_path(tool).is_some())
+            }
         };
         (!met).then(|| format!("it can run on {}", self.describe()))
     }

@@ -17,6 +17,7 @@ pub fn fill(stage: &mut Stage<'_>, mut eater: Eater, constraint: &str) -> Result
     let seen = stage.finish(watch, &expected)?;
 
     stage.judge(&seen, &expected, &[&eater.facts]);
+    stage.judge_findings(&seen, &eater.facts, &["confined"]);
     let decision = seen.logged(eater.pid()).and_then(|oom| oom.decision.as_ref());
     let logged = decision.map(|decision| decision.constraint.as_str());
     stage.checks.equal("the log's constraint", logged, Some(constraint), "the scenario");

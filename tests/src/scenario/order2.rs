@@ -7,7 +7,9 @@ use anyhow::{Context, Result};
 use super::{Needs, Scenario};
 use crate::compare::Expected;
 use crate::eat::{Eat, word};
-use crate::machine::meminfo_bytes;
+use crate::eater::Eater;
+use crate::fork::setting::Setting;
+use crate::machine::available_bytes;
 use crate::size::MIB;
 use crate::stage::Stage;
 
@@ -31,30 +33,14 @@ const WHOLE: u64 = 12 * MIB;
 /// (some 20 MiB of programs and of the filesystem that they are in), and less than the sleeper's.
 const PIPES: usize = 3072;
 /// Whether compaction may move locked pages, and what sets it off.
-const COMPACT_LOCKED: &str = "/proc/sys/vm/compact_unevictable_allowed";
+pub(super) const COMPACT_LOCKED: &str = "vm/compact_unevictable_allowed";
 const COMPACT_NOW: &str = "/proc/sys/vm/compact_memory";
 
 fn run(stage: &mut Stage<'_>) -> Result<()> {
-    // What earlier scenarios left in pieces.
-    fs::write(COMPACT_NOW, "1").with_context(|| format!("cannot write {COMPACT_NOW}"))?;
-    let _unmoved = Setting::change(COMPACT_LOCKED, "0")?;
-    let sleeping = Eat { adj: Some(1000), ..Eat::default() };
-    let sleeper = if stage.machine.forgets_locked_memory() {
-        let mut sleeper = stage.eater("order-sleeper", &Eat { anon: SLEEPER, ..sleeping }, None)?;
-        sleeper.fill_and_hold(stage.deadline).map(|()| sleeper)
-    } else {
-        let mut sleeper = stage.eater("order-sleeper", &Eat { locked: SLEEPER, ..sleeping }, None)?;
-        sleeper.hoard_and_hold(stage.deadline).map(|()| sleeper)
-    };
-    let mut sleeper = sleeper?;
+    let unmoved = Setting::keep(COMPACT_LOCKED)?;
+    unmoved.set(0)?;
     let watch = stage.watch(&[])?;
-    let meminfo = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
-    let available = meminfo_bytes(&meminfo, "MemAvailable:").context("/proc/meminfo has no MemAvailable")?;
-    let shredding =
-        Eat { shred: available.saturating_sub(WHOLE), pipes: PIPES, adj: Some(100), ..Eat::default() };
-    let mut shredder = stage.eater("order-shredder", &shredding, None)?;
-    shredder.order(word::FILL)?;
-    shredder.full(stage.deadline)?;
+    let Shredded { mut sleeper, mut shredder } = shred(stage)?;
 
     shredder.order(word::HOARD)?;
     sleeper.killed(stage.deadline)?;
@@ -68,24 +54,36 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A setting that is put back when this is dropped.
-struct Setting {
-    file: &'static str,
-    before: String,
+/// A machine whose free memory is in pieces.
+pub(super) struct Shredded {
+    /// Who is to die if that is too little for somebody.
+    pub sleeper: Eater,
+    /// Who has shredded it, and asks for pages in a row when told to hoard.
+    pub shredder: Eater,
 }
 
-impl Setting {
-    fn change(file: &'static str, value: &str) -> Result<Self> {
-        let before = fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
-        fs::write(file, value).with_context(|| format!("cannot write {file}"))?;
-        Ok(Self { file, before })
-    }
-}
-
-impl Drop for Setting {
-    fn drop(&mut self) {
-        if let Err(error) = fs::write(self.file, self.before.trim()) {
-            eprintln!("cannot put {} back: {error}", self.file);
-        }
-    }
+/// Shreds the free memory, but for what is left whole.
+pub(super) fn shred(stage: &Stage<'_>) -> Result<Shredded> {
+    // What earlier scenarios left in pieces.
+    fs::write(COMPACT_NOW, "1").with_context(|| format!("cannot write {COMPACT_NOW}"))?;
+    let sleeping = Eat { adj: Some(1000), ..Eat::default() };
+    let sleeper = if stage.machine.forgets_locked_memory() {
+        let mut sleeper = stage.eater("order-sleeper", &Eat { anon: SLEEPER, ..sleeping }, None)?;
+        sleeper.fill_and_hold(stage.deadline)?;
+        sleeper
+    } else {
+        let mut sleeper = stage.eater("order-sleeper", &Eat { locked: SLEEPER, ..sleeping }, None)?;
+        sleeper.hoard_and_hold(stage.deadline)?;
+        sleeper
+    };
+    let shredding = Eat {
+        shred: available_bytes()?.saturating_sub(WHOLE),
+        pipes: PIPES,
+        adj: Some(100),
+        ..Eat::default()
+    };
+    let mut shredder = stage.eater("order-shredder", &shredding, None)?;
+    shredder.order(word::FILL)?;
+    shredder.full(stage.deadline)?;
+    Ok(Shredded { sleeper, shredder })
 }

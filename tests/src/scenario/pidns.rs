@@ -48,6 +48,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let seen = stage.finish(watch, &expected)?;
 
     stage.judge(&seen, &expected, &[&init.facts]);
+    stage.judge_findings(&seen, &init.facts, &["memcg-limit", "pidns-init"]);
     stage.checks.equal("oom_kill of the machine", Some(seen.oom_kills), Some(1), "the scenario");
     if let Some(incident) = seen.traced.as_ref().and_then(|traced| traced.incident_of(init.pid())) {
         let ns_pid = incident.json.pointer("/victims/0/ns_pid").and_then(Value::as_u64);

@@ -1,8 +1,9 @@
 //! A victim that cannot end.
 
 use std::path::Path;
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::{Needs, Scenario};
@@ -10,7 +11,7 @@ use crate::compare::Expected;
 use crate::eat::{Eat, word};
 use crate::ftrace::{Event, Trace};
 use crate::fuse::Silence;
-use crate::incident::kind;
+use crate::incident::{found, kind};
 use crate::size::MIB;
 use crate::stage::Stage;
 use crate::watch::{Watch, read};
@@ -66,6 +67,9 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
         log.read()?;
     }
     stage.checks.that(eater.lives()?, || "the victim ended, so it was not stuck".to_owned());
+    let shown = run_look(&look(eater.pid()))?;
+    let at_a_loss = shown.contains("D (disk sleep)") && shown.contains("request_wait_answer");
+    stage.checks.that(at_a_loss, || format!("what it waits for is not shown: {shown}"));
     silence.end();
     eater.killed(stage.deadline)?;
     let expected = [Expected::kill(&eater.facts, &eater.facts, &group)];
@@ -90,6 +94,16 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let told: Vec<_> = reliefs.filter_map(|relief| relief.get("victims")?.as_array()).flatten().collect();
     stage.checks.equal("victims relieved", Some(told.len()), Some(1), "the scenario");
     let told = told.first().context("no relief is told")?;
+    let relief =
+        traced.objects.iter().find(|object| kind(object) == "relief").context("no relief is told")?;
+    stage.checks.equal(
+        "findings",
+        Some(found(relief)),
+        Some(vec!["stuck-victim".to_owned()]),
+        "the scenario",
+    );
+    let proposed = relief.pointer("/findings/0/fix/0/command").and_then(Value::as_str);
+    stage.checks.equal("what to look at", proposed, Some(&*look(eater.pid())), "what was looked at in time");
     let checks = &mut stage.checks;
     checks.equal("reaped", told.get("reaped").and_then(Value::as_bool), Some(true), "the kernel log");
     let figure = |name| told.get(name).and_then(Value::as_u64);
@@ -104,6 +118,18 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
         });
     }
     Ok(())
+}
+
+/// What is proposed to look at, once the victim is gone: it is looked at while it is there.
+fn look(pid: u64) -> String {
+    format!("grep -e ^State -e +0x /proc/{pid}/task/*/status /proc/{pid}/task/*/stack")
+}
+
+/// Runs such a command, and gives what it shows.
+fn run_look(command: &str) -> Result<String> {
+    let output = Command::new("sh").args(["-c", command]).output().context("a shell cannot be started")?;
+    ensure!(output.status.success(), "{command} ended with {}", output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// How long after its mark the reaper had taken the memory of process `pid`, in ns.

@@ -183,6 +183,11 @@ impl Cgroup {
         self.write("cgroup.subtree_control", &format!("+{controller}"))
     }
 
+    /// Takes a controller from its children (version 2).
+    pub fn withdraw(&self, controller: &str) -> Result<()> {
+        self.write("cgroup.subtree_control", &format!("-{controller}"))
+    }
+
     /// Has its processes take memory from these NUMA nodes alone.
     pub fn set_mems(&self, nodes: &str) -> Result<()> {
         self.write("cpuset.mems", nodes)

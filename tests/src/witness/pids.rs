@@ -11,6 +11,15 @@ impl Cgroup {
         self.write("pids.max", &tasks.map_or_else(|| "max".to_owned(), |tasks| tasks.to_string()))
     }
 
+    /// How many tasks it and its descendants may have; None: any number.
+    pub fn task_limit(&self) -> Result<Option<u64>> {
+        let text = self.read("pids.max")?;
+        match text.trim() {
+            "max" => Ok(None),
+            number => number.parse().map(Some).context("pids.max is no number"),
+        }
+    }
+
     /// How many tasks it and its descendants have.
     pub fn tasks(&self) -> Result<u64> {
         self.read("pids.current")?.trim().parse().context("pids.current is no number")

@@ -88,7 +88,7 @@ fn make(cgroup: &Cgroup) -> Result<()> {
 
 /// Removes a cgroup, its descendants first. A member that was just killed keeps it busy until it is gone, of
 /// which the kernel gives no notice in version 1, so this tries again for a while.
-fn remove(cgroup: &Cgroup, dir: &Path) -> Result<()> {
+pub fn remove(cgroup: &Cgroup, dir: &Path) -> Result<()> {
     let children = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
     for child in children.filter_map(Result::ok) {
         if child.path().is_dir() {

@@ -16,7 +16,7 @@ use crate::build::Built;
 use crate::setup;
 use crate::vm::kernel::Wanted;
 use crate::vm::{self, End, Guest, Output, Report, package};
-use crate::{progress, workspace};
+use crate::{process, progress, workspace};
 
 /// Which of the scenarios, and how much of them.
 pub struct Choice {
@@ -76,6 +76,10 @@ enum Purpose {
     Usual,
     /// Those that need two NUMA nodes or a device to swap to.
     Nodes,
+    /// The one that does what findings propose: it has the programs for that, and zram.
+    Cures,
+    /// The one that does what findings about failed forks propose: it has the programs for that, and systemd.
+    Repairs,
     /// Those that compare times: it has one processor, whose time passes by the instructions that it executes.
     Times,
 }
@@ -86,6 +90,8 @@ impl Purpose {
         match self {
             Self::Usual => None,
             Self::Nodes => Some(&["cpuset", "mempolicy", "swap_limit", "check"]),
+            Self::Cures => Some(&["cures"]),
+            Self::Repairs => Some(&["fork_cures"]),
             Self::Times => Some(&["stall", "relief"]),
         }
     }
@@ -109,7 +115,7 @@ const NODES_MEMORY: u32 = 256;
 
 /// What is booted. `auto` comes to trampolines on all of these; each tier is forced in turn, so that all must tell
 /// the same.
-const PLANS: [Plan; 14] = [
+const PLANS: [Plan; 16] = [
     // Those that take longest come first, so that none is left alone at the end.
     Plan { modules: FUSE, ..small("6.1", "trampoline") },
     small("6.12", "kprobe"),
@@ -124,6 +130,8 @@ const PLANS: [Plan; 14] = [
     Plan { modules: &["lzo_rle", "zram"], ..nodes("5.10.223") },
     nodes("6.12"),
     nodes("7.2"),
+    cures("6.12"),
+    repairs("7.2"),
     // Emulation that counts instructions takes ten seconds to boot, and as long again for each tier.
     times("5.10", "trampoline"),
     times("6.1", "tracepoint"),
@@ -153,6 +161,36 @@ const fn nodes(kernel: &'static str) -> Plan {
     Plan { memory: NODES_MEMORY, whole: None, modules: &["zram"], purpose, ..small(kernel, "") }
 }
 
+/// A machine with the programs that findings propose to call. What they and their libraries take is in memory.
+const fn cures(kernel: &'static str) -> Plan {
+    let (tiers, whole) = (&["trampoline"], Some("trampoline"));
+    Plan { tiers, whole, memory: 384, purpose: Purpose::Cures, ..nodes(kernel) }
+}
+
+/// What the findings and the scenario itself call there, and what busybox has in another form or not at all.
+const TOOLS: [&str; 15] = [
+    "bash",
+    "choom",
+    "chroot",
+    "df",
+    "fallocate",
+    "grep",
+    "mke2fs",
+    "mkswap",
+    "nsenter",
+    "prlimit",
+    "ps",
+    "slabtop",
+    "swapon",
+    "sysctl",
+    "unshare",
+];
+
+/// A machine with what findings about failed forks propose to call.
+const fn repairs(kernel: &'static str) -> Plan {
+    Plan { memory: 384, modules: &[], purpose: Purpose::Repairs, ..cures(kernel) }
+}
+
 /// A machine with exact times.
 const fn times(kernel: &'static str, whole: &'static str) -> Plan {
     Plan { cpus: 1, purpose: Purpose::Times, ..small(kernel, whole) }
@@ -175,6 +213,8 @@ impl Plan {
             Purpose::Usual if self.cpus == 2 => String::new(),
             Purpose::Usual => format!(" {} CPUs", self.cpus),
             Purpose::Nodes => " 2 nodes".to_owned(),
+            Purpose::Cures => " cures".to_owned(),
+            Purpose::Repairs => " repairs".to_owned(),
             Purpose::Times => " exact time".to_owned(),
         }
     }
@@ -199,9 +239,27 @@ impl Plan {
         let special = match self.purpose {
             Purpose::Usual => "",
             Purpose::Nodes => "-nodes",
+            Purpose::Cures => "-cures",
+            Purpose::Repairs => "-repairs",
             Purpose::Times => "-times",
         };
         folder.join(format!("{}-{}{special}", self.kernel, self.cpus))
+    }
+
+    /// The programs of this machine that it has, in place of busybox's, and where.
+    fn tools(&self) -> Result<Vec<(PathBuf, PathBuf)>> {
+        let tools = TOOLS.iter().filter(|_| matches!(self.purpose, Purpose::Cures | Purpose::Repairs));
+        let copy = |tool: &&str| {
+            let found = process::find(tool).with_context(|| format!("{tool} is not installed"))?;
+            Ok((found, Path::new("/usr/bin").join(tool)))
+        };
+        tools.map(copy).collect()
+    }
+
+    /// Debian packages that its scenarios need. Where one cannot be had, what needs it is left out.
+    fn packages(&self) -> Vec<String> {
+        let wanted = (self.purpose == Purpose::Repairs).then_some("systemd");
+        wanted.into_iter().filter(|name| package::tree(name).is_ok()).map(str::to_owned).collect()
     }
 
     fn guest(&self, built: &Built, artifacts: &Path, choice: &Choice) -> Result<Guest> {
@@ -233,14 +291,14 @@ impl Plan {
             qemu: if self.purpose == Purpose::Nodes { NODES.map(str::to_owned).to_vec() } else { Vec::new() },
             timeout: choice.timeout(),
             copies: [
-                Some((built.oomtrace.clone(), "/usr/bin/oomtrace".into())),
-                Some((built.scenarios.clone(), "/usr/bin/scenarios".into())),
-                runc.map(|runc| (runc, "/usr/bin/runc".into())),
+                (built.oomtrace.clone(), "/usr/bin/oomtrace".into()),
+                (built.scenarios.clone(), "/usr/bin/scenarios".into()),
             ]
             .into_iter()
-            .flatten()
+            .chain(runc.map(|runc| (runc, "/usr/bin/runc".into())))
+            .chain(self.tools()?)
             .collect(),
-            packages: Vec::new(),
+            packages: self.packages(),
             modules: self.modules.iter().map(ToString::to_string).collect(),
             artifacts: Some(artifacts.to_owned()),
             expect_panic: false,

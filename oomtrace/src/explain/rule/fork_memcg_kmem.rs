@@ -12,8 +12,9 @@ pub const RULE: Rule = Rule {
             "the group is at its memory limit, and the kernel's own part of a new process counts there, too"
                 .to_owned()
         })?;
+        let hierarchy = failure.limit_hierarchy;
         let fix = match failure.limit_at.clone().zip(failure.limit_bytes) {
-            Some((path, limit)) => raise(&Cgroup { path: Some(path), id: None, hierarchy: None }, limit),
+            Some((path, limit)) => raise(&Cgroup { path: Some(path), id: None, hierarchy }, limit),
             None => Fix::advice("raise that memory limit", "others on the machine have that much less"),
         };
         Some(told.fix(fix))

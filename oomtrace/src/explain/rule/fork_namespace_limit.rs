@@ -9,8 +9,17 @@ use crate::incident::{ForkCause, ForkFailure, NamespaceKind};
 /// `PROC_USER_INIT_INO` (include/linux/proc_ns.h): where a shell of root's is.
 const INITIAL: &str = " in user namespace 4026531837";
 
-fn is_initial(failure: &ForkFailure) -> bool {
-    failure.limit_at.as_deref().is_some_and(|at| at.ends_with(INITIAL))
+/// The most that these settings take (`INT_MAX`; kernel/ucount.c).
+const MOST: u64 = 0x7fff_ffff;
+
+/// What goes before a command for it to run in the user namespace whose limit it is: that sets how many its users may make. `None`:
+/// nothing leads there.
+fn there(failure: &ForkFailure) -> Option<String> {
+    if failure.limit_at.as_deref()?.ends_with(INITIAL) {
+        return Some(String::new());
+    }
+    let own = failure.limit_depth == Some(0);
+    failure.task.pid.filter(|_| own).map(|pid| format!("nsenter --target {pid} --user "))
 }
 
 const RISK: &str = "namespaces take memory of the kernel's";
@@ -26,12 +35,15 @@ pub const RULE: Rule = Rule {
             None => "as many namespaces, of which containers are made, exist as may, or they are nested as deep as may be".to_owned(),
         }
         })?;
-        let fix = match (kind, failure.limit) {
+        let fix = match (kind, fork::doubled(failure.limit, failure.usage)) {
             _ if nested => Fix::advice("nest fewer: no setting raises this limit", "none"),
-            // How many a user namespace's users may make, is set within it.
-            (Some(kind), Some(limit)) if is_initial(failure) => Fix::command(
+            (Some(kind), Some(more)) if there(failure).is_some() => Fix::command(
                 format!("raise user.max_{kind}_namespaces or find what leaks them (`lsns -t {kind}`)"),
-                format!("sysctl user.max_{kind}_namespaces={}", limit.saturating_mul(2).max(1)),
+                format!(
+                    "{}sysctl user.max_{kind}_namespaces={}",
+                    there(failure).unwrap_or_default(),
+                    more.min(MOST)
+                ),
                 RISK,
             ),
             (Some(kind), _) => Fix::advice(
@@ -63,8 +75,8 @@ mod tests {
         assert!(told.fix[0].what.contains("user.max_"));
     }
 
-    /// Guards the setting that is named: that of the kind; none where depth is the limit, and no command where the limit is another
-    /// user namespace's.
+    /// Guards the setting that is named: that of the kind, in the user namespace whose limit it is; none where depth is the limit, and
+    /// no command where nothing leads to that namespace.
     #[test]
     fn the_kind_is_named() {
         let mut failure = fork_failure(ForkCause::NamespaceLimit);
@@ -75,6 +87,13 @@ mod tests {
         failure.limit_at = Some("uid 1000 in user namespace 4026532241".to_owned());
         assert_eq!(command(&failure), None);
         assert!(of_fork_failure(&failure).fix[0].what.contains("user.max_uts_namespaces"));
+        (failure.task.pid, failure.limit_depth) = (Some(7), Some(0));
+        assert_eq!(
+            command(&failure).as_deref(),
+            Some("nsenter --target 7 --user sysctl user.max_uts_namespaces=8")
+        );
+        failure.limit_depth = Some(1);
+        assert_eq!(command(&failure), None, "the process is not in that one");
         failure.nested = Some(true);
         assert!(of_fork_failure(&failure).fix[0].what.contains("no setting"));
     }

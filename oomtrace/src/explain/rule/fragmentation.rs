@@ -8,12 +8,17 @@ pub const RULE: Rule = Rule {
     ..Rule::new("fragmentation", include_str!("../../../docs/findings/fragmentation.md"))
 };
 
+/// The smallest there is: with larger ones, a zone is taken for one with enough that just has not.
+const PAGE: u64 = 4096;
+
 fn holds(case: &Case<'_>) -> Option<Conclusion> {
     let order = u32::try_from(case.incident.trigger.order?).ok().filter(|order| *order > 0)?;
-    // __zone_watermark_ok() (mm/page_alloc.c): enough is free, and then there must be a block of that order or above.
+    // __zone_watermark_ok() (mm/page_alloc.c): enough is free, also without what is asked for but its last page, and then there
+    // must be a block of that order or above.
+    let asked = 1_u64.checked_shl(order)?.saturating_sub(1).saturating_mul(PAGE);
     let enough = case.zones().filter(|zone| {
         let least = zone.min_bytes.and_then(|min| Some(min.saturating_add(zone.lowmem_reserve_bytes?)));
-        zone.free_bytes.zip(least).is_some_and(|(free, least)| free > least)
+        zone.free_bytes.zip(least).is_some_and(|(free, least)| free > least.saturating_add(asked))
     });
     let mut free_bytes = 0_u64;
     let mut largest = None;
@@ -36,24 +41,31 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     .with("order", order)
     .with("free_bytes", free_bytes)
     .with_known("largest_free_order", largest.map(|largest| largest as u64));
-    Some(
-        told.fix(Fix::command(
-            "have the kernel put free memory together now",
-            "echo 1 > /proc/sys/vm/compact_memory".to_owned(),
-            "takes CPU time, and programs may wait for a moment",
+    // The kernel itself compacts before it kills, so that it helps to have it compact by hand only where that may do more.
+    let unmoved = case.settings.is_some_and(|settings| settings.compact_unevictable_allowed == Some(0));
+    let told = if unmoved {
+        told.with("compact_unevictable_allowed", 0_u32).fix(Fix::command(
+            "let the kernel move locked memory as it puts free memory together, and have it do so now",
+            "sysctl vm.compact_unevictable_allowed=1 && echo 1 > /proc/sys/vm/compact_memory".to_owned(),
+            "programs that lock memory, to be quick at all times, may wait: real-time kernels have 0",
         ))
-        .fix(Fix::command(
-            "have it begin earlier to reclaim, so that more is left together",
-            "sysctl vm.watermark_scale_factor=100".to_owned(),
-            "one percent of memory is kept free",
-        )),
-    )
+    } else {
+        told
+    };
+    Some(told.fix(Fix::advice(
+        "have whoever asks ask for less at once (buffers of drivers and network cards, jumbo frames), or the kernel begin earlier to \
+         reclaim and compact: vm.watermark_scale_factor=100, vm.compaction_proactiveness",
+        "one percent of memory is kept free, and compaction takes CPU time",
+    )))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::tests::{global, ids, zone};
-    use crate::incident::Incident;
+    use super::super::super::{
+        of_incident,
+        tests::{global, ids, settings, zone},
+    };
+    use crate::{host::settings::Settings, incident::Incident};
 
     fn asked(order: i32, blocks: &[u64], free_kib: u64) -> Incident {
         let mut incident = global();
@@ -69,6 +81,18 @@ mod tests {
         assert_eq!(ids(&asked(3, &[0, 0, 0, 0], 40_000)), ["fragmentation"]);
     }
 
+    /// Guards the one setting that keeps the kernel from putting memory together: it is changed only where it stands in the way.
+    #[test]
+    fn locked_memory_may_be_moved() {
+        let incident = asked(2, &[5000, 2500, 0, 0], 40_000);
+        for (allowed, changed) in [(0, true), (1, false)] {
+            let settings = Settings { compact_unevictable_allowed: Some(allowed), ..settings() };
+            let told = of_incident(&incident, Some(&settings));
+            let command = told.first().and_then(|told| told.conclusion.fix.first()?.command.as_ref());
+            assert_eq!(command.is_some(), changed);
+        }
+    }
+
     /// Guards against a single page, too little memory, a block that would do, and lists that are not known.
     #[test]
     fn near_misses() {
@@ -80,6 +104,10 @@ mod tests {
         ] {
             assert_eq!(ids(&incident), ["node-exhausted"]);
         }
+        // A zone with a large block that has as much free as must be left, and a page.
+        let mut barely = asked(2, &[5000, 2500, 0, 0], 40_000);
+        barely.zones.push(zone("DMA", 16, 104, 100, &[1, 0, 0, 1]));
+        assert_eq!(ids(&barely), ["fragmentation"]);
         let mut unread = asked(2, &[0], 40_000);
         unread.zones[0].free_by_order = None;
         assert_eq!(ids(&unread), ["node-exhausted"]);

@@ -31,9 +31,9 @@ fn of(unevictable: u64, memory: u64) -> Option<Conclusion> {
     .with("unevictable_bytes", unevictable)
     .with("memory_bytes", memory);
     Some(
-        told.fix(Fix::command(
+        told.fix(Fix::look(
             "see who has locked how much",
-            "grep -H VmLck /proc/[0-9]*/status | sort -k2 -n | tail".to_owned(),
+            "grep -H VmLck /proc/[0-9]*/status | sort -k2 -n | tail",
             "none",
         ))
         .fix(Fix::advice(

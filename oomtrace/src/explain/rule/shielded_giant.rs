@@ -38,11 +38,10 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     .with("unkillable", ballot.unkillable)
     .with("anon_bytes", anon)
     .with("killable_bytes", known);
-    Some(told.fix(Fix::command(
+    Some(told.fix(Fix::look(
         "see who is shielded and large, and give it -900 or so instead of -1000 (OOMScoreAdjust= in its unit)",
         "grep -lx -- -1000 /proc/[0-9]*/oom_score_adj | while IFS=/ read -r _ _ pid _; do ps -o rss=,pid=,args= -p \"$pid\"; done | sort \
-         -n | tail"
-            .to_owned(),
+         -n | tail",
         "what is no longer shielded may be killed",
     )))
 }

@@ -22,9 +22,9 @@ fn of_node(node: &Node) -> Option<Conclusion> {
 }
 
 fn make_room(told: Conclusion) -> Conclusion {
-    told.fix(Fix::command(
+    told.fix(Fix::look(
             "see which tmpfs is full, and remove what is not needed there (/dev/shm, /tmp, /run, emptyDir volumes in memory)",
-            "df -h -t tmpfs".to_owned(),
+            "df -h -t tmpfs",
             "what is removed is gone",
         ))
         .fix(Fix::advice(

@@ -36,9 +36,10 @@ fn holds(relief: &Relief) -> Option<Conclusion> {
         .with("reaped", victim.reaped)
         .with_known("freed_ns", victim.freed_ns)
         .with_known("exited_ns", victim.exited_ns);
-    Some(told.fix(Fix::command(
-        "see what it waits for, if it is still there: a disk, a network file system, a driver",
-        format!("cat /proc/{0}/status /proc/{0}/stack", victim.pid),
+    Some(told.fix(Fix::look(
+        "see what its threads wait for, if it is still there: a disk, a network file system, a driver",
+        // The first thread may be done while another one is stuck.
+        format!("grep -e ^State -e +0x /proc/{0}/task/*/status /proc/{0}/task/*/stack", victim.pid),
         "none",
     )))
 }

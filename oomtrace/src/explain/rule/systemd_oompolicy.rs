@@ -29,7 +29,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     ))
     .likely()
     .with("unit", unit);
-    Some(told.fix(Fix::command(
+    Some(told.fix(Fix::look(
         "see what is set, and whether it is back",
         format!("{} show -p OOMPolicy,Restart,Result,ActiveState -- {}", systemctl(path, unit), quoted(unit)),
         "none",

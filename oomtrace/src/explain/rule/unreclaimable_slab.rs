@@ -51,9 +51,9 @@ fn of_node(node: &Node) -> Option<Conclusion> {
 }
 
 fn look() -> Fix {
-    Fix::command(
+    Fix::look(
         "see which of the kernel's caches it is, and what fills it",
-        "slabtop -o -s c | head -20".to_owned(),
+        "slabtop -o -s c | head -20",
         "none",
     )
 }

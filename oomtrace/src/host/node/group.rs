@@ -17,6 +17,8 @@ pub struct Group {
     pub memory: Option<GroupMemory>,
     /// Its processes and threads.
     pub pids: Option<Room>,
+    /// Whether these are version 1's.
+    pub pids_legacy: bool,
     /// Forks that were refused since it was made, by its limit or (up to 6.10, and with version 1) within it.
     pub forks_refused: u64,
 }
@@ -52,6 +54,7 @@ pub(super) fn read(memory: Option<&Hierarchy>, pids: Option<&Pids>) -> Vec<Group
         if room.is_some() || refused > 0 {
             let group = groups.entry(path).or_default();
             (group.pids, group.forks_refused) = (room, refused);
+            group.pids_legacy = pids.is_some_and(|pids| !pids.notifies());
         }
     }
     let named = groups.into_iter().map(|(path, group)| Group { path, ..group });

@@ -34,6 +34,10 @@ pub(super) struct Found {
     pub at: Option<String>,
     /// Levels above the task's own.
     pub depth: Option<u32>,
+    /// Of a cgroup: the hierarchy that it is of.
+    pub hierarchy: Option<u32>,
+    /// Of promises: how much would have to be promised in all.
+    pub needed_bytes: Option<u64>,
     /// Of namespaces: which kind, …
     pub namespace: Option<NamespaceKind>,
     /// … and whether they are too deep within each other.
@@ -69,6 +73,8 @@ impl Found {
             usage_bytes: None,
             at: None,
             depth: None,
+            hierarchy: None,
+            needed_bytes: None,
             namespace: None,
             nested: None,
             missing: Vec::new(),
@@ -212,6 +218,7 @@ impl Evidence<'_> {
         })?;
         (found.limit, found.usage) = (level.limit.flatten(), level.usage);
         found.depth = u32::try_from(depth).ok();
+        found.hierarchy = level.link.id.map(|id| id.hierarchy);
         match self.pids.path(depth) {
             Ok(path) => found.at = Some(path),
             Err(reason) => found.missing.push(("limit_at", reason)),
@@ -242,10 +249,12 @@ impl Evidence<'_> {
         }
         let (limit, committed) = self.promised()?;
         let wanted = committed.saturating_add(self.bytes(failure.data_pages?));
-        if wanted.saturating_add(self.kept_for_others()) <= limit {
+        let needed = wanted.saturating_add(self.kept_for_others());
+        if needed <= limit {
             return None;
         }
         let mut found = Found::new(ForkCause::Overcommit, Proof::State);
+        found.needed_bytes = Some(needed);
         (found.limit_bytes, found.usage_bytes) = (Some(limit), Some(committed));
         found.at = Some("host".to_owned());
         Some(found)
@@ -295,6 +304,7 @@ impl Evidence<'_> {
         found.limit_bytes = level.limit.and_then(Ceiling::pages).map(bytes);
         found.usage_bytes = level.usage_pages.map(bytes);
         found.depth = u32::try_from(depth).ok();
+        found.hierarchy = level.link.id.map(|id| id.hierarchy);
         match chain.path(depth) {
             Ok(path) => found.at = Some(path),
             Err(reason) => found.missing.push(("limit_at", reason)),

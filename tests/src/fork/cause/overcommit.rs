@@ -77,6 +77,14 @@ impl Promises {
         self.mode.set(2)
     }
 
+    /// The same by a share of the machine's memory.
+    pub fn limit_by_ratio(&self) -> Result<()> {
+        let (_, promised) = promised_memory()?;
+        let wanted = (promised + ROOM).saturating_sub(meminfo("SwapTotal:")?);
+        self.ratio.set(wanted * 100 / meminfo("MemTotal:")?)?;
+        self.mode.set(2)
+    }
+
     /// Sets all back.
     pub fn restore(&self) -> Result<()> {
         self.mode.restore()?;

@@ -1,0 +1,103 @@
+//! Groups that reach a limit.
+
+use anyhow::Result;
+
+use super::ground::Ground;
+use crate::eat::{Eat, word};
+use crate::eater::Eater;
+use crate::fork::setting::Setting;
+use crate::scenario::swap_limit::Zram;
+use crate::size::MIB;
+
+/// The limit, and what is eaten: less than what is proposed in its place.
+const LIMIT: u64 = 32 * MIB;
+const EATEN: u64 = 40 * MIB;
+
+fn eat() -> Eat {
+    Eat { anon: EATEN, ..Eat::default() }
+}
+
+/// A group's own limit.
+pub fn limit(ground: &mut Ground<'_, '_>) -> Result<()> {
+    let group = ground.group("limited")?;
+    group.set_limit(LIMIT)?;
+    let eater = ground.eater("limited", &eat(), Some(&group))?;
+    let incident = ground.dies(eater, &["memcg-limit"])?;
+    ground.cure(&incident, "memcg-limit")?;
+    ground.lives(&mut ground.eater("limited", &eat(), Some(&group))?)
+}
+
+/// The limit of a group above.
+pub fn ancestor(ground: &mut Ground<'_, '_>) -> Result<()> {
+    let (above, group) = (ground.group("shared")?, ground.group("shared/leaf")?);
+    above.set_limit(LIMIT)?;
+    let eater = ground.eater("leaf", &eat(), Some(&group))?;
+    let incident = ground.dies(eater, &["memcg-ancestor"])?;
+    ground.cure(&incident, "memcg-ancestor")?;
+    ground.lives(&mut ground.eater("leaf", &eat(), Some(&group))?)
+}
+
+/// A limit that is lowered below what is used.
+pub fn lowered(ground: &mut Ground<'_, '_>) -> Result<()> {
+    let group = ground.group("lowered")?;
+    group.set_limit(2 * EATEN)?;
+    let mut eater = ground.eater("lowered", &eat(), Some(&group))?;
+    eater.fill_and_hold(ground.stage.deadline)?;
+    group.set_limit(LIMIT)?;
+    let incident = ground.is_killed(eater, &["limit-lowered"])?;
+    ground.cure(&incident, "limit-lowered")?;
+    ground.lives(&mut ground.eater("lowered", &eat(), Some(&group))?)
+}
+
+/// Swap that a group may not use.
+pub fn swap_forbidden(ground: &mut Ground<'_, '_>) -> Result<()> {
+    let _swap = Zram::enable(ground.stage.machine.page_bytes)?;
+    let group = ground.group("swapless")?;
+    group.set_limit(LIMIT)?;
+    let eater = ground.eater("swapless", &eat(), Some(&group))?;
+    let incident = ground.dies(eater, &["memcg-limit", "swap-forbidden"])?;
+    ground.cure(&incident, "swap-forbidden")?;
+    let mut again = ground.eater("swapless", &eat(), Some(&group))?;
+    ground.lives(&mut again)?;
+    again.kill()
+}
+
+/// The same dies three times.
+pub fn repeated(ground: &mut Ground<'_, '_>) -> Result<()> {
+    let group = ground.group("restarted")?;
+    group.set_limit(LIMIT)?;
+    for ids in [&["memcg-limit"][..], &["memcg-limit"], &["memcg-limit", "repeat-offender"]] {
+        let eater = ground.eater("restarted", &eat(), Some(&group))?;
+        ground.dies(eater, ids)?;
+    }
+    Ok(())
+}
+
+/// One of the two processes of a container, which is not its first.
+pub fn contained(ground: &mut Ground<'_, '_>) -> Result<()> {
+    const CONTAINER: &str = "docker/4e9bf3a17c0258d1a6b0c3f4e5d60718293a4b5c6d7e8f90a1b2c3d4e5f60718";
+    let group = ground.group(CONTAINER)?;
+    group.set_limit(LIMIT)?;
+    let first = Eater::start_first("first", &Eat::default(), Some(&group), ground.stage.deadline)?;
+    let second = Eater::start_beside(&first, "second", &eat(), Some(&group), ground.stage.deadline)?;
+    ground.dies(second, &["memcg-limit", "group-kill"])?;
+    Ok(())
+}
+
+/// A machine that panics if it runs out, where a group does. It does so later on, in other cases.
+pub fn panic(ground: &mut Ground<'_, '_>) -> Result<()> {
+    let setting = Setting::keep("vm/panic_on_oom")?;
+    setting.set(1)?;
+    let group = ground.group("panicky")?;
+    group.set_limit(LIMIT)?;
+    let eater = ground.eater("panicky-1", &eat(), Some(&group))?;
+    let incident = ground.dies(eater, &["memcg-limit", "panic-on-oom"])?;
+    ground.cure(&incident, "panic-on-oom")?;
+    let eater = ground.eater("panicky-2", &eat(), Some(&group))?;
+    ground.dies(eater, &["memcg-limit"])?;
+    let everything = Eat { anon: 2 * ground.stage.machine.memory_bytes, ..Eat::default() };
+    let mut eater = ground.eater("no-panic", &everything, None)?;
+    eater.order(word::FILL)?;
+    ground.is_killed(eater, &["node-exhausted", "swap-none"])?;
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! Machines that run out of memory as a whole, and have a setting that is wrong.
+
+use anyhow::{Context, Result};
+
+use super::disk::Disk;
+use super::ground::Ground;
+use crate::eat::{Eat, word};
+use crate::fork::setting::Setting;
+use crate::machine::available_bytes;
+use crate::scenario::order2::{COMPACT_LOCKED, Shredded, shred};
+use crate::scenario::swap_limit::Zram;
+use crate::size::MIB;
+
+/// What is found where nothing is the matter but that all is used.
+pub const PLAIN: [&str; 2] = ["node-exhausted", "swap-none"];
+/// What is left over by one who fits, in bytes.
+const SPARE: u64 = 24 * MIB;
+/// Far too much to keep free.
+const RESERVED_KBYTES: u64 = 40 << 10;
+
+/// Somebody who takes so much.
+pub fn eat(bytes: u64) -> Eat {
+    Eat { anon: bytes, ..Eat::default() }
+}
+
+/// Somebody who fits in what there is now.
+pub fn fitting() -> Result<Eat> {
+    Ok(eat(available_bytes()?.saturating_sub(SPARE)))
+}
+
+/// No swap space, and what is needed is more than the memory.
+pub fn no_swap(ground: &mut Ground<'_, '_>) -> Result<()> {
+    let needed = eat(available_bytes()? + 2 * SPARE);
+    let eater = ground.eater("no-swap", &needed, None)?;
+    let incident = ground.dies(eater, &PLAIN)?;
+    let _disk = Disk::mount()?;
+    ground.cure_by(&incident, "swap-none", Disk::shell)?;
+    let mut again = ground.eater("no-swap", &needed, None)?;
+    ground.lives(&mut again)
+}
+
+/// Swap space that is full as well.
+pub fn swap_full(ground: &mut Ground<'_, '_>) -> Result<()> {
+    let _swap = Zram::enable(ground.stage.machine.page_bytes)?;
+    let everything = eat(2 * ground.stage.machine.memory_bytes);
+    let eater = ground.eater("swap-full", &everything, None)?;
+    ground.dies(eater, &["node-exhausted", "swap-full"])?;
+    Ok(())
+}
+
+/// Far too much is kept free.
+pub fn min_free_oversized(ground: &mut Ground<'_, '_>) -> Result<()> {
+    let fitting = fitting()?;
+    let setting = Setting::keep("vm/min_free_kbytes")?;
+    setting.set(RESERVED_KBYTES)?;
+    let eater = ground.eater("reserved", &fitting, None)?;
+    let incident = ground.dies(eater, &["min-free-oversized"])?;
+    ground.cure(&incident, "min-free-oversized")?;
+    ground.lives(&mut ground.eater("reserved", &fitting, None)?)
+}
+
+/// Far too little is: it is found, and then is found no more.
+pub fn min_free_tiny(ground: &mut Ground<'_, '_>) -> Result<()> {
+    let setting = Setting::keep("vm/min_free_kbytes")?;
+    setting.set(400)?;
+    let everything = eat(2 * ground.stage.machine.memory_bytes);
+    let eater = ground.eater("low-1", &everything, None)?;
+    let incident = ground.dies(eater, &["node-exhausted", "swap-none", "min-free-tiny"])?;
+    ground.cure(&incident, "min-free-tiny")?;
+    let eater = ground.eater("low-2", &everything, None)?;
+    ground.dies(eater, &PLAIN)?;
+    Ok(())
+}
+
+/// Huge pages that nobody uses. That they are given back is advice.
+pub fn huge_pages(ground: &mut Ground<'_, '_>) -> Result<()> {
+    let fitting = fitting()?;
+    let setting = Setting::keep("vm/nr_hugepages")?;
+    setting.set(30)?;
+    let eater = ground.eater("huge", &fitting, None)?;
+    ground.dies(eater, &["huge-pages-reserved", "swap-none"])?;
+    setting.set(0)?;
+    ground.lives(&mut ground.eater("huge", &fitting, None)?)
+}
+
+/// Whoever asks dies, and not who is large.
+pub fn allocating_task(ground: &mut Ground<'_, '_>) -> Result<()> {
+    let available = available_bytes()?;
+    let setting = Setting::keep("vm/oom_kill_allocating_task")?;
+    let mut large = ground.eater("large", &eat(available / 5 * 3), None)?;
+    large.fill_and_hold(ground.stage.deadline)?;
+    setting.set(1)?;
+    let asking = eat(available / 2);
+    let asker = ground.eater("asker", &asking, None)?;
+    let incident = ground.dies(asker, &["oom-kill-allocating-task", "node-exhausted", "swap-none"])?;
+    ground.cure(&incident, "oom-kill-allocating-task")?;
+    let mut asker = ground.eater("asker", &asking, None)?;
+    asker.order(word::FILL)?;
+    ground.is_killed(large, &PLAIN)?;
+    asker.full(ground.stage.deadline)
+}
+
+/// Who is large is spared, and somebody else dies.
+pub fn spared(ground: &mut Ground<'_, '_>) -> Result<()> {
+    let available = available_bytes()?;
+    let sparing = Eat { adj: Some(-900), ..eat(available / 3 * 2) };
+    let mut spared = ground.eater("spared", &sparing, None)?;
+    spared.fill_and_hold(ground.stage.deadline)?;
+    let asking = eat(available / 2);
+    let asker = ground.eater("innocent", &asking, None)?;
+    let incident = ground.dies(asker, &["victim-not-culprit", "node-exhausted", "swap-none"])?;
+    ground.cure(&incident, "victim-not-culprit")?;
+    let mut asker = ground.eater("innocent", &asking, None)?;
+    asker.order(word::FILL)?;
+    ground.is_killed(spared, &PLAIN)?;
+    asker.full(ground.stage.deadline)
+}
+
+/// Memory is free in single pages, between locked ones that the kernel may not move.
+pub fn shredded(ground: &mut Ground<'_, '_>) -> Result<()> {
+    let setting = Setting::keep(COMPACT_LOCKED)?;
+    setting.set(0)?;
+    let Shredded { sleeper, mut shredder } = shred(ground.stage)?;
+    shredder.order(word::HOARD)?;
+    let incident = ground.is_killed(sleeper, &["mlocked", "fragmentation"])?;
+    shredder.full(ground.stage.deadline)?;
+    drop(shredder);
+    let Shredded { mut sleeper, mut shredder } = shred(ground.stage)?;
+    // What there is in pieces is put together: that has to be done when it is in pieces.
+    ground.cure(&incident, "fragmentation")?;
+    shredder.order(word::HOARD)?;
+    shredder.full(ground.stage.deadline)?;
+    ground.stage.checks.that(sleeper.lives()?, || "memory was put together, and somebody died".to_owned());
+    Ok(())
+}
+
+/// Any amount is promised.
+pub fn promised(ground: &mut Ground<'_, '_>) -> Result<()> {
+    let setting = Setting::keep("vm/overcommit_memory")?;
+    setting.set(1)?;
+    let much = Eat { promised: true, ..eat(8 * ground.stage.machine.memory_bytes) };
+    let eater = ground.eater("promised", &much, None)?;
+    let incident = ground.dies(eater, &["node-exhausted", "swap-none", "overcommit"])?;
+    ground.cure(&incident, "overcommit")?;
+    refused(ground, "promised", &much)
+}
+
+/// No more is promised than may be, which is more than there is. How much should be is advice.
+pub fn promised_all(ground: &mut Ground<'_, '_>) -> Result<()> {
+    let (mode, ratio) = (Setting::keep("vm/overcommit_memory")?, Setting::keep("vm/overcommit_ratio")?);
+    ratio.set(300)?;
+    mode.set(2)?;
+    let much = Eat { promised: true, ..eat(2 * ground.stage.machine.memory_bytes) };
+    let eater = ground.eater("counted", &much, None)?;
+    ground.dies(eater, &["node-exhausted", "swap-none", "overcommit"])?;
+    ratio.set(100)?;
+    refused(ground, "counted", &much)
+}
+
+/// Checks that somebody is refused what he maps, and so ends by himself.
+fn refused(ground: &mut Ground<'_, '_>, name: &str, much: &Eat) -> Result<()> {
+    let refusal =
+        ground.eater(name, much, None).err().with_context(|| format!("{name} is promised it all"))?;
+    let refusal = format!("{refusal:#}");
+    ground.stage.checks.that(refusal.contains("before it said ready"), || refusal.clone());
+    Ok(())
+}
