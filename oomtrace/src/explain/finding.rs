@@ -119,8 +119,54 @@ pub struct Fix {
     /// in it of names from this machine is quoted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
+    /// How long what the command changes stays so, where that follows from the command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lasts: Option<Lasts>,
     /// What it may cost.
     pub risk: &'static str,
+}
+
+/// How long a change stays, which takes effect at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Lasts {
+    /// Until the next boot: settings of the kernel's, and swap.
+    UntilBoot,
+    /// For good: systemd and container runtimes keep what they are told.
+    ForGood,
+    /// As long as the cgroup is there.
+    WithGroup,
+    /// As long as the process runs.
+    WithProcess,
+}
+
+impl Lasts {
+    /// By what the command writes to.
+    fn of(command: &str) -> Option<Self> {
+        let known = [
+            ("systemctl", Self::ForGood),
+            (" update ", Self::ForGood),
+            ("/sys/fs/cgroup", Self::WithGroup),
+            ("sysctl ", Self::UntilBoot),
+            ("/proc/sys/", Self::UntilBoot),
+            ("swapon", Self::UntilBoot),
+            ("choom ", Self::WithProcess),
+            ("prlimit ", Self::WithProcess),
+            ("/oom_score_adj", Self::WithProcess),
+        ];
+        known.into_iter().find_map(|(written, lasts)| command.contains(written).then_some(lasts))
+    }
+
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::UntilBoot => "at once, until the next boot",
+            Self::ForGood => "at once, and for good",
+            Self::WithGroup => "at once, as long as the group is there",
+            Self::WithProcess => "at once, as long as that process runs",
+        }
+    }
 }
 
 /// What a fix comes to.
@@ -138,17 +184,18 @@ pub enum FixKind {
 impl Fix {
     /// Something that is done by hand.
     pub fn advice(what: impl Into<String>, risk: &'static str) -> Self {
-        Self { kind: FixKind::Advice, what: what.into(), command: None, risk }
+        Self { kind: FixKind::Advice, what: what.into(), command: None, lasts: None, risk }
     }
 
     /// Something that a command does.
     pub fn command(what: impl Into<String>, command: String, risk: &'static str) -> Self {
-        Self { kind: FixKind::Change, what: what.into(), command: Some(command), risk }
+        let lasts = Lasts::of(&command);
+        Self { kind: FixKind::Change, what: what.into(), command: Some(command), lasts, risk }
     }
 
     /// Something for which a command shows where to do it. The risk is that of what is then done.
     pub fn look(what: impl Into<String>, command: impl Into<String>, risk: &'static str) -> Self {
-        Self { kind: FixKind::Look, what: what.into(), command: Some(command.into()), risk }
+        Self { kind: FixKind::Look, what: what.into(), command: Some(command.into()), lasts: None, risk }
     }
 }
 

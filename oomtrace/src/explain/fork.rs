@@ -27,7 +27,10 @@ pub fn told(failure: &ForkFailure, summary: impl Into<String>) -> Conclusion {
 
 /// That there may be a leak of processes.
 pub fn find_leak() -> Fix {
-    Fix::advice("find what leaks processes: its command line, parents and children are above", "none")
+    Fix::advice(
+        "find what leaks processes: look at who has most of them (ps -eLo user,cgroup,comm | sort | uniq -c | sort -n | tail)",
+        "none",
+    )
 }
 
 /// A conclusion about a failure of one cause, and of no other.
@@ -86,7 +89,8 @@ pub fn raise_pids_max(full: FullGroup<'_>) -> Fix {
             MORE,
         );
     }
-    let what = "raise pids.max of that group where whatever made it sets it, or by hand until then";
+    let what =
+        "raise pids.max of that group: for good in the settings of whatever made it, and by hand until then";
     let mount = match full.hierarchy {
         Some(0) => "/sys/fs/cgroup",
         // Where distributions mount the controller of version 1.

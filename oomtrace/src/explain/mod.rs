@@ -26,7 +26,7 @@ use earlier::Earlier;
 
 pub use case::Case;
 pub use earlier::Times;
-pub use finding::{Conclusion, Evidence, Finding, Fix, FixKind, Severity};
+pub use finding::{Conclusion, Evidence, Finding, Fix, FixKind, Lasts, Severity};
 pub use node::of_node;
 pub use rule::{RULES, Rule};
 

@@ -72,7 +72,9 @@ pub fn raise_above(memcg: &Cgroup, limit_bytes: u64, needed_bytes: u64) -> Fix {
         Some(_) => format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"),
     };
     Fix::command(
-        format!("raise the limit (now {now}) where whatever made the group sets it, or by hand until then"),
+        format!(
+            "raise the limit (now {now}): for good in the settings of whatever made the group, and by hand until then"
+        ),
         format!("echo {mib}M > {}", quoted(&file)),
         MORE,
     )

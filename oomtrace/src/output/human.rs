@@ -28,7 +28,7 @@ use self::{
 };
 use super::{Format, Message};
 use crate::{
-    explain::Finding,
+    explain::{Finding, FixKind},
     incident::{AllocFailure, Event, ForkFailure, Incident, Loss, Outcome, Place, Relief, Verdict, WallTime},
     text::printable,
     words,
@@ -188,7 +188,8 @@ impl Human {
     /// What it comes to and what to do about it: the findings that matter most, with a command as one can paste it.
     fn advise(&self, to: &mut String, findings: &[Finding]) {
         for (at, finding) in findings.iter().take(SHOWN_FINDINGS).enumerate() {
-            self.row(to, "cause", &concluded(finding));
+            // What comes second softens it, or may be worse the next time.
+            self.row(to, if at == 0 { "cause" } else { "also" }, &concluded(finding));
             self.fixes(to, finding, if at == 0 { SHOWN_FIXES } else { 1 });
         }
     }
@@ -196,12 +197,20 @@ impl Human {
     /// What can be done about a finding, as far as it is shown.
     fn fixes(&self, to: &mut String, finding: &Finding, shown: usize) {
         for (fix, label) in finding.conclusion.fix.iter().take(shown).zip(["do", "or"]) {
-            self.row_in(BOLD, to, label, &printable(&fix.what));
+            let label = if fix.kind == FixKind::Look { "look" } else { label };
+            let lasts = fix.lasts.map_or_else(String::new, |lasts| format!(" ({})", lasts.words()));
+            self.row_in(BOLD, to, label, &printable(&format!("{}{lasts}", fix.what)));
             if let Some(command) = &fix.command {
                 to.push_str(&" ".repeat(COLUMN));
                 to.push_str(&printable(command));
                 to.push('\n');
             }
+        }
+        // Of what is to be done first.
+        if let Some(fix) =
+            finding.conclusion.fix.first().filter(|fix| fix.kind == FixKind::Change && fix.risk != "none")
+        {
+            self.row(to, "risk", fix.risk);
         }
     }
 

@@ -28,8 +28,8 @@ fn together(case: &Case<'_>) -> Option<Conclusion> {
     .with("killed", others as u64 + 1)
     .with_known("group", group.map(|level| level.path.as_str()));
     Some(told.fix(Fix::advice(
-        "if the others could go on without the one (a pool of workers), clear it: the kubelet's singleProcessOOMKill: true, \
-         OOMPolicy=continue of the unit, memory.oom.group of the group",
+        "if the others could go on without the one (a pool of workers), have it killed alone: singleProcessOOMKill: true in the \
+         kubelet's settings, OOMPolicy=continue in the unit, or 0 in memory.oom.group of the group",
         "half a service may look healthy",
     )))
 }
@@ -53,7 +53,8 @@ fn alone(case: &Case<'_>) -> Option<Conclusion> {
     .with("container", container.short_id())
     .with("group", hit.level.path.as_str());
     Some(told.fix(Fix::advice(
-        "if the container is of no use without it, have all killed together: write 1 to memory.oom.group of its group",
+        "restart the container if it is of no use without it; to have all killed together the next time, so that the restart policy sees \
+         it, write 1 to memory.oom.group of its group",
         "all of its processes die then, whichever is to blame",
     )))
 }

@@ -31,7 +31,15 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     let own = own_bytes(victim);
     // What a process maps may be charged elsewhere: then it has more than there is.
     let alone = own.is_some_and(|own| own.min(hit.limit_bytes) >= hit.limit_bytes / 5 * 3);
+    let trigger = &incident.trigger;
+    let other = trigger.pid.is_some() && victim.pid.is_some() && trigger.pid != victim.pid;
     let summary = match own {
+        Some(own) if alone && other => format!(
+            "the processes here may have {limit} of {of} together, and {} asked for more; {comm} was killed for it, since it held most \
+             of that, {}. Either the limit is too small for what they do, or one of them leaks",
+            name(trigger.comm.as_deref()),
+            size(own.min(hit.limit_bytes))
+        ),
         Some(own) if alone => format!(
             "{comm} may have {limit} of {of} here, and wanted more: it held {} of that itself. Either the limit is too small for \
              what it does, or it leaks",

@@ -34,7 +34,9 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     let memory = case.memory_bytes();
     let all = memory.map_or_else(String::new, |memory| format!(" ({})", size(memory)));
     let biggest = case.biggest();
-    let most = biggest.and_then(|(one, bytes)| {
+    // If it is another one that is larger, victim-not-culprit says why.
+    let most = biggest.filter(|(one, _)| case.victim().is_some_and(|victim| victim.pid == Some(one.pid)));
+    let most = most.and_then(|(one, bytes)| {
         Some(format!(
             "; {} was the largest process that may be killed, with {}",
             name(Some(one.comm.as_deref()?)),

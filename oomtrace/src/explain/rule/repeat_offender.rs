@@ -45,7 +45,7 @@ fn of_node(node: &Node) -> Vec<Conclusion> {
 
 fn compare() -> Fix {
     Fix::advice(
-        "compare how long it lives and how large it gets each time: always after as long is a leak, always at the start is a limit that \
+        "compare its kills: if it dies after about the same time each run, it leaks; if it dies while it starts, or under load, the limit \
          is too small for it",
         "none",
     )

@@ -35,7 +35,9 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     let adj = larger.oom_score_adj?;
     let (large, small) = (name(larger.comm.as_deref()), name(victim.comm.as_deref()));
     let told = Conclusion::warning(format!(
-        "{large} was larger ({}) than {small} ({}), but was spared for its oom_score_adj of {adj}: what died need not be what grew",
+        "{large} (pid {}) was larger ({}) than {small} ({}), but is protected by its oom_score_adj of {adj}: so {small} died, which \
+         need not be what grew",
+        larger.pid,
         size(bytes),
         size(victim_bytes)
     ))
@@ -47,8 +49,8 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     .with("larger_oom_score_adj", adj);
     Some(told.fix(Fix::command(
         format!(
-            "if {large} is the one to go, give it a higher score (OOMScoreAdjust= in its unit to keep it; in Kubernetes that follows \
-             from requests and limits)"
+            "if it should rather be {large} that dies the next time, take its protection away (for good: OOMScoreAdjust= in its unit; in \
+             Kubernetes it follows from requests and limits)"
         ),
         format!("choom -n {victim_adj} -p {}", larger.pid),
         "it may be killed from then on",
@@ -66,7 +68,9 @@ mod tests {
         machine.candidates.push(candidate("database", 12, 1000, -900));
         assert_eq!(ids(&machine), ["victim-not-culprit", "node-exhausted"]);
         let finding = told("victim-not-culprit", &machine).conclusion;
-        assert!(finding.summary.starts_with("database was larger (1000.0 MiB) than app (601.0 MiB)"));
+        assert!(
+            finding.summary.starts_with("database (pid 12) was larger (1000.0 MiB) than app (601.0 MiB)")
+        );
         assert_eq!(finding.fix[0].command.as_deref(), Some("choom -n 0 -p 12"));
         let mut group = memcg();
         group.victims[0].oom_score_adj = Some(500);

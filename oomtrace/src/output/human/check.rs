@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{BOLD, COLUMN, DIM, Human, RED, YELLOW, finding::concluded, task::place, words::grouped};
 use crate::{
-    check::{Check, Doomed, Headroom, Of, Order},
+    check::{Check, Doomed, Headroom, Of},
     explain::Severity,
     text::printable,
     words::size,
@@ -14,8 +14,6 @@ use crate::{
 const SHOWN_FIXES: usize = 2;
 /// Users and groups whose limits are shown: the fullest.
 const SHOWN_GROUPS: usize = 5;
-/// Where this is set, the order does not count.
-const ALLOCATING: &str = "vm.oom_kill_allocating_task";
 /// Columns of a bar.
 const BAR: u64 = 20;
 /// From here on a bar is yellow, and red; percent.
@@ -31,15 +29,7 @@ impl Human {
         self.line(&mut to, &printable(&format!("{}, Linux {}{of}", check.host, check.kernel)), 0);
         self.findings(&mut to, check);
         self.headroom(&mut to, &check.headroom);
-        self.order(&mut to, &check.kill_order);
-        // out_of_memory() (mm/oom_kill.c): a group's limit does not go by it.
-        if check.kill_order.cgroup.is_none() && check.settings.get(ALLOCATING).is_some_and(|set| *set != 0) {
-            self.line(
-                &mut to,
-                "  but whoever asks next dies, if it may: vm.oom_kill_allocating_task is set",
-                COLUMN,
-            );
-        }
+        self.order(&mut to, check);
         self.settings(&mut to, check);
         if !check.missing.is_empty() {
             self.heading(&mut to, "Could not be seen");
@@ -99,12 +89,17 @@ impl Human {
         }
     }
 
-    fn order(&self, to: &mut String, order: &Order) {
+    fn order(&self, to: &mut String, check: &Check) {
+        let order = &check.kill_order;
         let whose = order.cgroup.as_ref().map_or_else(
             || "the machine ran out of memory now".to_owned(),
             |path| format!("{} reached its limit now", printable(path)),
         );
-        self.heading(to, &format!("Would be killed first, if {whose}"));
+        let heading = match first_of_all(check) {
+            Some(what) => format!("If {whose}, {what}. Else these would be killed first"),
+            None => format!("Would be killed first, if {whose}"),
+        };
+        self.heading(to, &heading);
         if order.first.is_empty() {
             to.push_str("  nobody: no process that may be killed was seen\n");
         } else {
@@ -142,6 +137,18 @@ impl Human {
         for (name, value) in &check.settings {
             let _ = writeln!(to, "  {name:<28} {value}");
         }
+    }
+}
+
+/// What comes before the order (`check_panic_on_oom()`, `out_of_memory()`, mm/oom_kill.c).
+fn first_of_all(check: &Check) -> Option<&'static str> {
+    let set = |name| check.settings.get(name).copied().unwrap_or(0);
+    let of_group = check.kill_order.cgroup.is_some();
+    match (set("vm.panic_on_oom"), set("vm.oom_kill_allocating_task")) {
+        (1, _) if !of_group => Some("it would panic (vm.panic_on_oom)"),
+        (2, _) => Some("the machine would panic (vm.panic_on_oom)"),
+        (_, 1..) if !of_group => Some("whoever asks next would be killed (vm.oom_kill_allocating_task)"),
+        _ => None,
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) fn hurt(incident: &Incident) -> Option<String> {
             1 => "once".to_owned(),
             calls => format!("{} times", grouped(i64::try_from(calls).ok()?)),
         };
-        parts.push(format!("asked {times} in vain since the last"));
+        parts.push(format!("asked {times} without a kill before this one"));
     }
     (!parts.is_empty()).then(|| parts.join(" · "))
 }

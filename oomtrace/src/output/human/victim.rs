@@ -35,7 +35,12 @@ pub(super) fn figures(victim: &Victim, incident: &Incident, named: bool) -> Stri
                 .and_then(|capacity| own.saturating_mul(100).checked_div(capacity))
             {
                 let of = if incident.scope.kind == Some(ScopeKind::Memcg) { "limit" } else { "capacity" };
-                parts.push(format!("anon and shmem {per_cent} % of the {of}"));
+                parts.push(if per_cent > 100 {
+                    // A file in memory counts for whoever wrote it, also in whoever else maps it.
+                    format!("anon and shmem more than the {of}: some of it is shared, and counts for others")
+                } else {
+                    format!("anon and shmem {per_cent} % of the {of}")
+                });
             }
         }
         None => parts.push("memory not known".to_owned()),
