@@ -78,8 +78,10 @@ impl Node {
             }
             None => node.lacks("log_buffer_bytes", "it is told by the running kernel alone"),
         }
-        node.add_groups(root);
-        node.add_processes(root);
+        let memory = Hierarchy::find(root, "memory").map_err(|why| node.lacks("memory_groups", why)).ok();
+        let pids = Pids::find(root).map_err(|why| node.lacks("pids_groups", why)).ok();
+        node.groups = group::read(memory.as_ref(), pids.as_ref());
+        node.add_processes(root, memory.as_ref(), here);
         node
     }
 
@@ -87,33 +89,21 @@ impl Node {
         self.missing.insert(what, why.into());
     }
 
-    fn add_groups(&mut self, root: &Path) {
-        let memory = Hierarchy::find(root, "memory").map_err(|why| self.lacks("memory_groups", why)).ok();
-        let pids = Pids::find(root).map_err(|why| self.lacks("pids_groups", why)).ok();
-        self.groups = group::read(memory.as_ref(), pids.as_ref());
-    }
-
-    fn add_processes(&mut self, root: &Path) {
-        let memory = Hierarchy::find(root, "memory").ok();
-        match process::read(root, memory.as_ref()) {
-            Ok(processes) => {
-                self.processes = processes;
-                if root == Path::new("/") {
-                    // Who looks will have ended before anything happens.
-                    self.processes.retain(|process| process.pid != std::process::id());
-                }
-            }
+    fn add_processes(&mut self, root: &Path, memory: Option<&Hierarchy>, here: bool) {
+        match process::read(root, memory) {
+            Ok(processes) if processes.is_empty() => self.lacks("processes", "there are none below proc"),
+            Ok(processes) => self.processes = processes,
             Err(error) => self.lacks("processes", format!("proc cannot be listed: {error}")),
         }
-        if self.processes.is_empty() {
-            self.missing.entry("processes").or_insert_with(|| "there are none below proc".to_owned());
-            return;
+        if here {
+            // Who looks will have ended before anything happens.
+            self.processes.retain(|process| process.pid != std::process::id());
         }
         self.users = process::users(root, &self.processes);
-        // hidepid= hides those of others, and a PID namespace what is outside of it: kthreadd is 2 where all is seen.
-        let all =
-            fs::read_to_string(root.join("proc/2/comm")).is_ok_and(|comm| comm.trim_end() == "kthreadd");
-        if !all && root == Path::new("/") {
+        // hidepid= hides those of others, and a PID namespace what is outside of it: where all is seen, 2 is kthreadd.
+        let second = fs::read_to_string(root.join("proc/2/comm"));
+        let all = second.map_or(!here, |comm| comm.trim_end() == "kthreadd");
+        if !all {
             self.lacks(
                 "processes",
                 "only some are seen: this is a container, or /proc hides those of others (hidepid), which root sees",
