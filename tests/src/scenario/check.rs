@@ -96,9 +96,10 @@ fn groups(stage: &mut Stage<'_>, swaps: bool) -> Result<()> {
     let ground = Ground { machine: stage.machine, deadline: stage.deadline };
     let (memory, tasks) = (ground.memory()?, ground.tasks()?);
     let (tight, roomy) = (memory.group("tight")?, memory.group("roomy")?);
+    let elastic = memory.group("elastic")?;
     let (full, free) = (tasks.group("full")?, tasks.group("free")?);
     let mut eaters = Vec::new();
-    for group in [&tight, &roomy] {
+    for group in [&tight, &roomy, &elastic] {
         group.set_limit(256 * MIB)?;
         let mut eater =
             stage.eater("fills-a-group", &Eat { anon: 24 * MIB, ..Eat::default() }, Some(group))?;
@@ -107,13 +108,19 @@ fn groups(stage: &mut Stage<'_>, swaps: bool) -> Result<()> {
     }
     tight.set_limit(tight.memory()? + 512 * KIB)?;
     roomy.set_limit(2 * roomy.memory()?)?;
+    // What can be swapped out is not stuck. Version 1 does not say what a group may swap.
+    let may_swap = swaps && stage.machine.unified();
+    if may_swap {
+        elastic.set_limit(elastic.memory()? + 512 * KIB)?;
+        elastic.set_swap_limit(64 * MIB)?;
+    }
     for (group, most) in [(&full, "4"), (&free, "8")] {
         eaters.push(stage.eater("fills-a-group", &Eat { children: 3, ..Eat::default() }, Some(group))?);
         let file = group.dir().context("a group is out of reach")?.join("pids.max");
         fs::write(&file, most).with_context(|| format!("cannot write {}", file.display()))?;
     }
     let told = check(stage, &[])?;
-    let ours = [&tight, &roomy, &full, &free].map(|group| group.path.as_str());
+    let ours = [&tight, &roomy, &elastic, &full, &free].map(|group| group.path.as_str());
     let mut found: Vec<_> = findings(&told)
         .filter_map(|finding| {
             let at = finding.pointer("/evidence/limit_at")?.as_str()?;
@@ -121,10 +128,7 @@ fn groups(stage: &mut Stage<'_>, swaps: bool) -> Result<()> {
         })
         .collect();
     found.sort_unstable();
-    // What can be swapped out is not stuck: but version 1 does not say what a group may swap.
-    let is_stuck = !swaps || !stage.machine.unified();
-    let tight = is_stuck.then_some(("memcg-limit", tight.path.as_str()));
-    let mut expected: Vec<_> = [("fork-pids-max", full.path.as_str())].into_iter().chain(tight).collect();
+    let mut expected = vec![("fork-pids-max", full.path.as_str()), ("memcg-limit", tight.path.as_str())];
     expected.sort_unstable();
     stage.checks.equal("findings of groups", Some(found), Some(expected), "the scenario");
     Ok(())
@@ -177,6 +181,7 @@ fn badly_set_up(stage: &mut Stage<'_>) -> Result<()> {
         Changed::to("vm/panic_on_oom", 1)?,
         Changed::to("vm/oom_kill_allocating_task", 1)?,
         Changed::to("kernel/pid_max", PID_MAX)?,
+        Changed::to("vm/overcommit_ratio", 50)?,
         Changed::to("vm/overcommit_memory", 2)?,
     ];
     service()?;
