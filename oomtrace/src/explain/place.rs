@@ -3,24 +3,61 @@
 use super::{finding::Fix, shell::quoted, systemd};
 use crate::{
     host::container::Runtime,
-    incident::{Cgroup, Place},
+    incident::{Cgroup, Limit, Place},
     words::size,
 };
 
 const MORE: &str = "others on the machine have that much less; a leak only takes longer to fill it";
+
+/// What a cgroup may have of swap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swap {
+    /// That is not known.
+    Unknown,
+    /// As much as there is.
+    Any,
+    /// So many bytes.
+    UpTo(u64),
+}
+
+impl Swap {
+    /// That of a level at its limit. Version 1 has it in a limit of both.
+    pub fn of(level: &Limit) -> Self {
+        if level.swap_usage_bytes.is_some() {
+            return level.swap_limit_bytes.map_or(Self::Any, Self::UpTo);
+        }
+        match (level.memsw_usage_bytes, level.memsw_limit_bytes) {
+            (Some(_), Some(both)) => Self::UpTo(both.saturating_sub(level.limit_bytes.unwrap_or(both))),
+            (Some(_), None) => Self::Any,
+            (None, _) => Self::Unknown,
+        }
+    }
+
+    /// The option of Docker's and Podman's that keeps it as it is: memory and swap together. Without it Docker refuses a limit beyond
+    /// the one of both, and Podman doubles the memory.
+    fn option(self, mib: u64) -> Option<String> {
+        match self {
+            Self::Unknown => None,
+            Self::Any => Some("--memory-swap -1".to_owned()),
+            Self::UpTo(bytes) => {
+                Some(format!("--memory-swap {}m", mib.saturating_add(bytes.div_ceil(1 << 20))))
+            }
+        }
+    }
+}
 
 /// A limit that leaves half as much room again, in MiB.
 pub fn roomier_mib(limit_bytes: u64) -> u64 {
     limit_bytes.saturating_add(limit_bytes / 2).div_ceil(1 << 20).max(1)
 }
 
-/// How to give a cgroup more memory than its limit.
-pub fn raise(memcg: &Cgroup, limit_bytes: u64) -> Fix {
-    raise_above(memcg, limit_bytes, limit_bytes)
+/// How to give a cgroup more memory than its limit, and as much swap as it has.
+pub fn raise(memcg: &Cgroup, limit_bytes: u64, swap: Swap) -> Fix {
+    raise_above(memcg, limit_bytes, limit_bytes, swap)
 }
 
 /// The same where so much is needed.
-pub fn raise_above(memcg: &Cgroup, limit_bytes: u64, needed_bytes: u64) -> Fix {
+pub fn raise_above(memcg: &Cgroup, limit_bytes: u64, needed_bytes: u64, swap: Swap) -> Fix {
     let path = memcg.path.as_deref().unwrap_or_default();
     let mib = roomier_mib(needed_bytes);
     let now = size(limit_bytes);
@@ -35,21 +72,24 @@ pub fn raise_above(memcg: &Cgroup, limit_bytes: u64, needed_bytes: u64) -> Fix {
                 MORE,
             );
         }
-        let by = |tool: &str, more: &str| {
-            Fix::command(
-                format!("raise the container's --memory (now {now})"),
-                format!("{tool} --memory {mib}m{more} {id}"),
-                MORE,
-            )
-        };
-        return match container.runtime {
-            // Without it, Docker refuses a limit above the one of memory and swap.
-            Some(Runtime::Docker) => {
-                by("docker update", &format!(" --memory-swap {}m", mib.saturating_mul(2)))
-            }
+        let tool = match container.runtime {
+            Some(Runtime::Docker) => Some("docker"),
             // A user's own container is known to that user's Podman alone.
-            Some(Runtime::Podman) if !path.contains("/user@") => by("podman update", ""),
-            _ => Fix::advice(format!("raise the container's memory limit (now {now})"), MORE),
+            Some(Runtime::Podman) if !path.contains("/user@") => Some("podman"),
+            _ => None,
+        };
+        return match tool.zip(swap.option(mib)) {
+            Some((tool, swap)) => Fix::command(
+                format!("raise the container's --memory (now {now})"),
+                format!("{tool} update --memory {mib}m {swap} {id}"),
+                MORE,
+            ),
+            None => Fix::advice(
+                format!(
+                    "raise the container's memory limit (now {now}), and that of memory and swap by as much"
+                ),
+                MORE,
+            ),
         };
     }
     if path.contains("kubepods") {
@@ -116,7 +156,7 @@ mod tests {
 
     fn command(path: &str, hierarchy: u32) -> Option<String> {
         let memcg = Cgroup { path: Some(path.to_owned()), id: None, hierarchy: Some(hierarchy) };
-        raise(&memcg, 32 << 20).command
+        raise(&memcg, 32 << 20, Swap::UpTo(16 << 20)).command
     }
 
     /// Guards the commands: each speaks to whoever owns the limit, with names as single words, and where nobody here does,
@@ -139,8 +179,8 @@ mod tests {
                 0,
                 Some("systemctl --user set-property -- 'a b.service' MemoryMax=48M"),
             ),
-            (docker.as_str(), 0, Some("docker update --memory 48m --memory-swap 96m 4e9bf3a17c02")),
-            (podman.as_str(), 0, Some("podman update --memory 48m 4e9bf3a17c02")),
+            (docker.as_str(), 0, Some("docker update --memory 48m --memory-swap 64m 4e9bf3a17c02")),
+            (podman.as_str(), 0, Some("podman update --memory 48m --memory-swap 64m 4e9bf3a17c02")),
             (pod.as_str(), 0, None),
             (rootless.as_str(), 0, None),
             (inner.as_str(), 0, Some(inner_command.as_str())),
@@ -160,6 +200,31 @@ mod tests {
         ] {
             assert_eq!(command(path, hierarchy).as_deref(), expected, "{path}");
         }
+    }
+
+    /// Guards swap: a container that gets more memory may swap as much as before, and where that is not known there is no command.
+    #[test]
+    fn swap_stays_what_it_is() {
+        let path = format!("/docker/{}", "4e9bf3a17c02".repeat(5) + "4e9b");
+        let memcg = Cgroup { path: Some(path), id: None, hierarchy: Some(0) };
+        for (swap, option) in [
+            (Swap::UpTo(0), Some("--memory-swap 48m")),
+            (Swap::UpTo(32 << 20), Some("--memory-swap 80m")),
+            (Swap::Any, Some("--memory-swap -1")),
+            (Swap::Unknown, None),
+        ] {
+            let command = raise(&memcg, 32 << 20, swap).command;
+            let expected = option.map(|option| format!("docker update --memory 48m {option} 4e9bf3a17c02"));
+            assert_eq!(command, expected);
+        }
+        let mut level = Limit { limit_bytes: Some(32), ..Limit::default() };
+        assert_eq!(Swap::of(&level), Swap::Unknown);
+        (level.memsw_usage_bytes, level.memsw_limit_bytes) = (Some(1), Some(48));
+        assert_eq!(Swap::of(&level), Swap::UpTo(16));
+        level.memsw_limit_bytes = None;
+        assert_eq!(Swap::of(&level), Swap::Any);
+        (level.swap_usage_bytes, level.swap_limit_bytes) = (Some(0), Some(0));
+        assert_eq!(Swap::of(&level), Swap::UpTo(0));
     }
 
     /// Guards the commands that allow swap, as those above.

@@ -1,7 +1,11 @@
 //! A memory limit leaves nothing for the kernel's part of a process.
 
 use super::{
-    super::{finding::Fix, fork, place::raise},
+    super::{
+        finding::Fix,
+        fork,
+        place::{Swap, raise},
+    },
     Rule,
 };
 use crate::incident::{Cgroup, ForkCause};
@@ -14,7 +18,9 @@ pub const RULE: Rule = Rule {
         })?;
         let hierarchy = failure.limit_hierarchy;
         let fix = match failure.limit_at.clone().zip(failure.limit_bytes) {
-            Some((path, limit)) => raise(&Cgroup { path: Some(path), id: None, hierarchy }, limit),
+            Some((path, limit)) => {
+                raise(&Cgroup { path: Some(path), id: None, hierarchy }, limit, Swap::Unknown)
+            }
             None => Fix::advice("raise that memory limit", "others on the machine have that much less"),
         };
         Some(told.fix(fix))

@@ -1,7 +1,10 @@
 //! Someone lowered a limit below what was used.
 
 use super::{
-    super::{finding::Fix, place::raise_above},
+    super::{
+        finding::Fix,
+        place::{Swap, raise_above},
+    },
     Case, Conclusion, Rule,
 };
 use crate::{
@@ -34,7 +37,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     .with_known("usage_bytes", hit.and_then(|hit| hit.level.usage_bytes));
     if let (Some(hit), Some(memcg)) = (hit, &scope.memcg) {
         let used = hit.level.usage_bytes.unwrap_or(0).max(hit.limit_bytes);
-        told = told.fix(raise_above(memcg, hit.limit_bytes, used));
+        told = told.fix(raise_above(memcg, hit.limit_bytes, used, Swap::of(hit.level)));
     }
     Some(told.fix(Fix::advice(
         "to shrink a group in use, lower memory.high first: it makes the group give memory back, and kills nobody",

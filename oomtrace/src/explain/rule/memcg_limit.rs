@@ -1,7 +1,12 @@
 //! The victim's own limit was reached.
 
 use super::{
-    super::{case::own_bytes, finding::Fix, node::nearly_reached, place::raise},
+    super::{
+        case::own_bytes,
+        finding::Fix,
+        node::nearly_reached,
+        place::{Swap, raise},
+    },
     Case, Conclusion, Rule, SERVERS,
 };
 use crate::{
@@ -55,7 +60,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
         .with("limit_at", hit.level.path.as_str())
         .with_known("usage_bytes", hit.level.usage_bytes)
         .with_known("victim_bytes", own)
-        .fix(if hit.with_swap { both() } else { raise(memcg, hit.limit_bytes) });
+        .fix(if hit.with_swap { both() } else { raise(memcg, hit.limit_bytes, Swap::of(hit.level)) });
     Some(told.fix(Fix::advice(
         format!("look for a leak, if {comm} grows without end: a higher limit is then reached only later"),
         "none",
@@ -85,6 +90,10 @@ fn nearly_full(group: &Group) -> Option<Conclusion> {
     let memory = group.memory.as_ref()?;
     let (limit, needed) = (memory.limit_bytes?, memory.needed_bytes?);
     nearly_reached(needed, limit).then(|| {
+        // Version 1's limit is of memory and swap together.
+        let in_memory = if memory.legacy { limit } else { 0 };
+        let swap =
+            memory.swap_limit_bytes.map_or(Swap::Any, |bytes| Swap::UpTo(bytes.saturating_sub(in_memory)));
         let memcg =
             Cgroup { path: Some(group.path.clone()), id: None, hierarchy: Some(memory.legacy.into()) };
         Conclusion::warning(format!(
@@ -98,7 +107,7 @@ fn nearly_full(group: &Group) -> Option<Conclusion> {
         .with("limit_bytes", limit)
         .with("needed_bytes", needed)
         .with_known("usage_bytes", memory.usage_bytes)
-        .fix(raise(&memcg, limit))
+        .fix(raise(&memcg, limit, swap))
     })
 }
 
