@@ -50,6 +50,7 @@ fuzz_target!(|bytes: &[u8]| {
         Record::Kin(..) => size_of::<abi::Kin>(),
         Record::Struck(..) => size_of::<abi::Struck>(),
         Record::AllocFailure(..) => size_of::<abi::AllocFailure>(),
+        Record::UserKill(..) => size_of::<abi::UserKill>(),
         Record::Cmdline(..) => masked(bytes),
         // Two paths of any length, of which what is no text is replaced.
         Record::PidsRefused(..) => bytes.len(),

@@ -154,10 +154,11 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
 fn summary(begun: Instant, counts: Counts) {
     let some = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
     say!(
-        "ended after {} s: {} incidents with {} victims{}{}{}.",
+        "ended after {} s: {} incidents with {} victims{}{}{}{}.",
         begun.elapsed().as_secs(),
         counts.incidents,
         counts.victims,
+        some(counts.user_kills, "processes killed by daemons in user space"),
         some(counts.forks, "forks that failed"),
         some(counts.filtered, "left out by filters"),
         some(counts.lost, "records lost"),

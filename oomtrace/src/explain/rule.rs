@@ -50,18 +50,21 @@ mod swap_full;
 mod swap_none;
 mod systemd_oompolicy;
 mod unreclaimable_slab;
+mod userspace_killer;
 mod victim_not_culprit;
 
 use super::{case::Case, command_line::Server, finding::Conclusion};
 use crate::{
     host::{node::Node, settings::Settings},
-    incident::{ForkFailure, Relief},
+    incident::{ForkFailure, Relief, UserKill},
 };
 
 /// What concludes something from an incident.
 pub type OfIncident = fn(&Case<'_>) -> Option<Conclusion>;
 /// What concludes something from a fork that failed, and from how the machine is set up.
 pub type OfFork = fn(&ForkFailure, Option<&Settings>) -> Option<Conclusion>;
+/// What concludes something from a kill by a daemon in user space, and from how the machine is set up.
+pub type OfUserKill = fn(&UserKill, Option<&Settings>) -> Option<Conclusion>;
 /// What concludes something from what became of victims.
 pub type OfRelief = fn(&Relief) -> Option<Conclusion>;
 
@@ -83,6 +86,8 @@ pub struct Rule {
     pub incident: Option<OfIncident>,
     /// What it makes of a fork that failed.
     pub fork: Option<OfFork>,
+    /// What it makes of a kill by a daemon in user space.
+    pub user_kill: Option<OfUserKill>,
     /// What it makes of what became of the victims.
     pub relief: Option<OfRelief>,
     /// What it makes of a server's settings.
@@ -93,7 +98,17 @@ pub struct Rule {
 
 impl Rule {
     const fn new(id: &'static str, page: &'static str) -> Self {
-        Self { id, page, yields_to: &[], incident: None, fork: None, relief: None, server: None, node: None }
+        Self {
+            id,
+            page,
+            yields_to: &[],
+            incident: None,
+            fork: None,
+            user_kill: None,
+            relief: None,
+            server: None,
+            node: None,
+        }
     }
 
     /// What it says, in a line: the first of its page's that is no heading.
@@ -147,6 +162,7 @@ pub const RULES: &[Rule] = &[
     panic_on_oom::RULE,
     crash_capture::RULE,
     overcommit::RULE,
+    userspace_killer::RULE,
     service_unprotected::RULE,
     log_limits::RULE,
     fork_pids_max::RULE,

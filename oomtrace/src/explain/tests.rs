@@ -7,8 +7,8 @@ use crate::{
     host::node::{Memory, Node, Pressure, Process},
     incident::{
         Ballot, Candidate, Cause, Cgroup, Command, Common, ForkCause, ForkFailureTag, ForkingTask,
-        HostMemory, Limit, OomTag, Outcome, Place, Proof, Rss, SchemaName, Scope, ScopeKind, Trigger,
-        Verdict, Victim, WallTime, Zone,
+        HostMemory, Killer, Limit, OomTag, Outcome, Place, Proof, Rss, SchemaName, Scope, ScopeKind,
+        SentSignal, SentVia, Trigger, UserKillTag, Verdict, Victim, WallTime, Zone,
     },
     kernel::hooks::Tier,
     session::Source,
@@ -273,6 +273,7 @@ fn every_rule_has_a_page_and_every_page_a_rule() {
         assert!(
             rule.incident.is_some()
                 || rule.fork.is_some()
+                || rule.user_kill.is_some()
                 || rule.relief.is_some()
                 || rule.server.is_some()
                 || rule.node.is_some(),
@@ -514,4 +515,21 @@ fn a_storm_is_not_explained_fork_by_fork() {
     assert_eq!((0..100).filter(|nth| has_findings(5_000_000_000 + nth, 0)).count(), 10);
     assert!(has_findings(6_000_000_000, 0));
     assert!(!has_findings(6_000_000_001, 1_000_000_000));
+}
+
+/// A kill by a daemon of that name, of so many processes of 30 MiB.
+pub fn user_kill(killer: &str, victims: u32) -> UserKill {
+    let sent = SentSignal { number: 9, name: Some("SIGKILL"), via: SentVia::Kill, after_ns: 0 };
+    let one = |pid| Victim { verdict: None, signals: vec![sent], ..victim("app", pid, 30, "/web") };
+    UserKill {
+        schema: SchemaName::V1,
+        r#type: UserKillTag::UserspaceKill,
+        common: memcg().common,
+        killer: Killer { pid: Some(5), comm: Some(killer.to_owned()), uid: Some(0) },
+        victims: (10..10 + victims).map(one).collect(),
+        limits: Vec::new(),
+        findings: Vec::new(),
+        missing: BTreeMap::new(),
+        lost_records: 0,
+    }
 }

@@ -21,6 +21,7 @@ use super::{
     tally::Tally,
     tell::{self, Telling},
     types::{Common, Incident, Relief, ReliefTag, SchemaName, WallTime},
+    user_kill::{self, UserKills},
 };
 use crate::{
     host::settings::Settings,
@@ -50,6 +51,7 @@ pub struct Assembler {
     cmdlines: Cmdlines,
     failures: Failures,
     forks: Forks,
+    user_kills: UserKills,
     /// Cgroups that refused a fork, by the log.
     refusing: Vec<String>,
     /// Calls of `out_of_memory()` without a decision when the last incident was told.
@@ -83,6 +85,7 @@ impl Assembler {
             cmdlines: Cmdlines::default(),
             failures: Failures::default(),
             forks: Forks::default(),
+            user_kills: UserKills::default(),
             refusing: Vec::new(),
             undecided: 0,
             kins: Kins::default(),
@@ -153,6 +156,12 @@ impl Assembler {
         }
         if let Record::AllocFailure(_, failure) = record {
             events.extend(self.failed(&key, &failure, wall_clock_offset_ns));
+            return events;
+        }
+        if let Record::UserKill(_, kill) = record {
+            let chains = self.run_of_failure(&key).map(|run| run.chains).unwrap_or_default();
+            let full = self.user_kills.take(&key, *kill, chains, wall_clock_offset_ns);
+            events.extend(full.map(|open| self.user_killed(&open)));
             return events;
         }
         if let Record::ForkHost(_, host) = record {
@@ -297,6 +306,15 @@ impl Assembler {
         Some(Event::ForkFailure(Box::new(ForkFailure { lost_records, ..line })))
     }
 
+    /// A daemon has killed, and nothing more comes of it for now.
+    fn user_killed(&mut self, open: &user_kill::Open) -> Event {
+        self.user_kills.tell(open);
+        let (boot_ns, offset_ns) = open.began();
+        let seq = self.next_seq();
+        let common = self.common(seq, boot_ns, offset_ns);
+        Event::UserKill(Box::new(open.line(common, &self.session, &self.cmdlines, &self.kins)))
+    }
+
     /// A process told its command line.
     fn cmdline(&mut self, cmdline: Cmdline) -> Vec<Event> {
         if self.reliefs.cmdline(&cmdline) {
@@ -340,7 +358,8 @@ impl Assembler {
     #[must_use]
     pub fn deadline_ns(&self) -> Option<u64> {
         let runs = self.open.values().map(|run| run.deadline_ns);
-        runs.chain(self.reliefs.deadline_ns()).chain(self.log.deadline_ns()).min()
+        let others = self.reliefs.deadline_ns().into_iter().chain(self.user_kills.deadline_ns());
+        runs.chain(others).chain(self.log.deadline_ns()).min()
     }
 
     /// Ends what has waited long enough.
@@ -365,6 +384,9 @@ impl Assembler {
         let mut events = self.expire_runs(now_ns, held);
         for kill in self.log.expire(now_ns) {
             events.push(self.unseen(&kill));
+        }
+        for open in self.user_kills.expire(now_ns) {
+            events.push(self.user_killed(&open));
         }
         let late = self.reliefs.expire(now_ns);
         events.extend(late.into_iter().map(|late| self.relieved(late, now_ns == u64::MAX)));

@@ -24,6 +24,7 @@ mod stall;
 mod tally;
 mod tell;
 mod types;
+mod user_kill;
 mod zones;
 
 pub use assemble::Assembler;
@@ -38,6 +39,8 @@ pub(crate) use relief::NOT_IN_TIME;
 pub use types::{
     Ancestor, Ballot, Candidate, Cause, Cgroup, Command, Common, HostMemory, Incident, Kinship, Limit, Line,
     Loss, LossTag, OomTag, Outcome, Place, Relief, ReliefTag, Relieved, Rss, RssKernel, SchemaName, Scope,
-    ScopeKind, Stall, Status, StatusState, StatusTag, Trigger, Verdict, Victim, WallTime, Zone,
+    ScopeKind, SentSignal, SentVia, Stall, Status, StatusState, StatusTag, Trigger, Verdict, Victim,
+    WallTime, Zone,
 };
+pub use user_kill::{Killer, UserKill, UserKillTag};
 pub use zones::{COUNTERS, HOST_MEMORY, ZONES};

@@ -131,6 +131,7 @@ impl Run {
             | Record::Struck(..)
             | Record::Kin(..)
             | Record::AllocFailure(..)
+            | Record::UserKill(..)
             | Record::ForkFailure(..)
             | Record::ForkHost(..)
             | Record::PidsRefused(..)

@@ -3,7 +3,7 @@
 mod trigger;
 mod victims;
 
-pub(super) use victims::companion;
+pub(super) use victims::{companion, facts, lacks};
 
 use super::{
     ballot,

@@ -109,6 +109,7 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
             | Record::Relief(..)
             | Record::Struck(..)
             | Record::AllocFailure(..)
+            | Record::UserKill(..)
             | Record::Settings(..)
             | Record::KernelLog(..) => bail!("nobody decided"),
         }

@@ -22,5 +22,5 @@ pub use settings::encode as encode_settings;
 pub use types::{
     After, AllocFailure, Allowed, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing,
     KernelLog, Key, Kin, Level, Link, Mark, Mm, Node, PidsRefused, Reclaim, Record, Relief, Stall, Struck,
-    Task, Tie, Whose, Zone,
+    Task, Tie, UserKill, Whose, Zone,
 };

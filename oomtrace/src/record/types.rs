@@ -303,6 +303,21 @@ pub struct Struck {
     pub mm: Mm,
 }
 
+/// A daemon in user space sent a process a signal that ends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserKill {
+    /// The daemon's first thread.
+    pub killer: Task,
+    /// Who gets it.
+    pub victim: Task,
+    /// Its address space.
+    pub mm: Mm,
+    /// The signal.
+    pub signal: u32,
+    /// Whether it does not say who sends it, as one by `cgroup.kill`.
+    pub without_sender: bool,
+}
+
 /// What failed though nobody was killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failing {
@@ -478,6 +493,8 @@ pub enum Record {
     Settings(Key, Box<Settings>),
     /// An allocation failed. Its run is no run of the OOM killer's; a remainder's key is no run's.
     AllocFailure(Key, Box<AllocFailure>),
+    /// A daemon in user space kills. Its run is no run of the OOM killer's.
+    UserKill(Key, Box<UserKill>),
 }
 
 impl Record {
@@ -504,7 +521,8 @@ impl Record {
             | Self::Kin(key, _)
             | Self::KernelLog(key, _)
             | Self::Settings(key, _)
-            | Self::AllocFailure(key, _) => *key,
+            | Self::AllocFailure(key, _)
+            | Self::UserKill(key, _) => *key,
         }
     }
 }

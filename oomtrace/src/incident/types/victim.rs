@@ -82,6 +82,33 @@ pub struct Victim {
     /// When the process began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<WallTime>,
+    /// Of a victim of a daemon in user space: what that sent it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signals: Vec<SentSignal>,
+}
+
+/// A signal that a daemon sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SentSignal {
+    /// Its number.
+    pub number: u32,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'static str>,
+    /// How it was sent.
+    pub via: SentVia,
+    /// How long after the first one to this process.
+    pub after_ns: u64,
+}
+
+/// How a signal was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SentVia {
+    /// To the process: `kill(2)`, `pidfd_send_signal(2)`.
+    Kill,
+    /// To all of a cgroup (version 2): `cgroup.kill`.
+    CgroupKill,
 }
 
 /// Resident memory.

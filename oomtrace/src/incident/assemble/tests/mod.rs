@@ -5,6 +5,7 @@ mod refusals;
 mod reliefs;
 mod runs;
 mod told;
+mod user_kills;
 
 use super::*;
 use crate::{
