@@ -3,6 +3,7 @@
 mod all_shielded;
 mod collateral;
 mod confined;
+mod container_unlimited;
 mod crash_capture;
 mod fork_deadline_policy;
 mod fork_exec_in_progress;
@@ -147,6 +148,7 @@ pub const RULES: &[Rule] = &[
     oom_kill_allocating_task::RULE,
     shielded_giant::RULE,
     victim_not_culprit::RULE,
+    container_unlimited::RULE,
     node_exhausted::RULE,
     swap_none::RULE,
     swap_full::RULE,
