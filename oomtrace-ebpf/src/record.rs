@@ -47,11 +47,14 @@ pub enum RecordKind {
     Namespaces = 20,
     /// [`UserKill`]: a daemon in user space sent a process a signal that ends it.
     UserKill = 21,
+    /// [`Cmdline`]: the environment of a process, in the place of its command line. Userspace leaves of it what it has a use for
+    /// before anything else is done with it.
+    Environment = 22,
 }
 
 impl RecordKind {
     /// Every kind that the kernel half makes, in the order of the loss counters.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Decision,
         Self::Level,
         Self::Mark,
@@ -69,6 +72,7 @@ impl RecordKind {
         Self::PidsLevel,
         Self::Namespaces,
         Self::UserKill,
+        Self::Environment,
     ];
     /// Above the value of every kind.
     pub const END: u32 = 32;
@@ -548,10 +552,10 @@ record! {
 }
 
 record! {
-    /// The command line of a trigger or a victim, from its own memory; its bytes follow. It is no part of a run: in its
-    /// header trigger, beginning and number are 0.
+    /// The command line of a trigger or a victim, or a victim's environment, from its own memory; its bytes follow. It is no part
+    /// of a run: in its header trigger, beginning and number are 0.
     pub struct Cmdline {
-        /// Kind [`RecordKind::Cmdline`].
+        /// Kind [`RecordKind::Cmdline`] or [`RecordKind::Environment`].
         pub header: Header,
         /// Its process id.
         pub pid: u32,

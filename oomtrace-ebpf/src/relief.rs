@@ -45,7 +45,7 @@ struct Dying {
     seen: u32,
 }
 
-/// Its command line has been sent.
+/// Its command line and its environment have been sent.
 const CMDLINE: u32 = 1 << 31;
 
 /// `task` is going to be killed, or was marked. A global function: the verifier walks it once.
@@ -66,8 +66,12 @@ pub extern "C" fn expect(task: u64) -> u64 {
         }
     }
     let until_ns = now() + RELIEF_PATIENCE_NS;
-    // A trigger has told its own before.
-    let seen = if mm == get!(current(), task_mm) { CMDLINE } else { 0 };
+    let mut seen = 0;
+    if mm == get!(current(), task_mm) {
+        // A trigger has told its own command line before.
+        seen = CMDLINE;
+        cmdline::send_environment(Wake::Later.flags());
+    }
     let dying = Dying { until_ns, start_boot_ns, pid: get!(task, task_tgid as u32), seen };
     // If there is no room, the least recent one makes it: a victim whose end is not seen is told as that.
     let _ = DYING.insert(mm, dying, 0);
@@ -162,6 +166,7 @@ extern "C" fn dies() -> u64 {
     let dying = unsafe { &mut *dying };
     if dying.seen & CMDLINE == 0 && boot_ns <= dying.until_ns {
         dying.seen |= CMDLINE;
+        cmdline::send_environment(Wake::Later.flags());
         cmdline::send_own(Wake::Now.flags());
     }
     0

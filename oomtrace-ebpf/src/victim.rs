@@ -195,7 +195,12 @@ pub fn marked_task(victim: u64) -> u64 {
 #[raw_tracepoint(tracepoint = "mark_victim")]
 fn victim_raw_tp(ctx: RawTracePointContext) -> i32 {
     let victim = ctx.arg::<u64>(0);
-    let task = if victim == MIRROR { current() } else { marked_task(victim) };
+    let task = if victim == MIRROR {
+        cmdline::send_environment(Wake::Later.flags());
+        current()
+    } else {
+        marked_task(victim)
+    };
     if task != 0 {
         marked(task);
     } else {

@@ -416,6 +416,7 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::Settings) => "settings",
         Some(RecordKind::AllocFailure) => "alloc_failure",
         Some(RecordKind::UserKill) => "user_kill",
+        Some(RecordKind::Environment) => "environment",
         None => "unknown",
     }
 }

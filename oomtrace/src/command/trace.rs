@@ -20,7 +20,7 @@ use super::{
 use crate::{
     cli::{Kind, TraceArgs},
     host::{self, Host, names::Names},
-    incident::{Assembler, LOGGED, TRIGGER_CMDLINE, VICTIMS_CMDLINE},
+    incident::{Assembler, LOGGED, TRIGGER_CMDLINE, VICTIMS_CMDLINE, VICTIMS_ENVIRONMENT},
     kernel::{
         limits::LimitsCheck,
         load::{self, Attached, Options},
@@ -188,6 +188,9 @@ fn session(host: Host, attached: &mut Attached, witness: &Witness) -> Session {
         for field in [TRIGGER_CMDLINE, VICTIMS_CMDLINE] {
             missing.insert(field.to_owned(), reason.to_owned());
         }
+    }
+    if let Some(reason) = attached.resolved.no_environment() {
+        missing.insert(VICTIMS_ENVIRONMENT.to_owned(), reason.to_owned());
     }
     Session {
         host,

@@ -19,6 +19,7 @@ mod fork_pidns_dead;
 mod fork_pids_max;
 mod fork_threads_max;
 mod fragmentation;
+mod go_memlimit;
 mod group_kill;
 mod huge_pages_reserved;
 mod jvm_heap;
@@ -120,8 +121,15 @@ impl Rule {
 }
 
 /// Rules about a setting of a server: they say what is behind a limit that was reached.
-const SERVERS: &[&str] =
-    &["jvm-heap", "node-heap", "postgres-buffers", "mysql-buffers", "redis-maxmemory", "nginx-workers"];
+const SERVERS: &[&str] = &[
+    "jvm-heap",
+    "node-heap",
+    "go-memlimit",
+    "postgres-buffers",
+    "mysql-buffers",
+    "redis-maxmemory",
+    "nginx-workers",
+];
 
 /// All rules. What an operator should look at first stands first: what leaves the machine or a service without a way out, then
 /// the setting that is wrong, then the limit that was reached, or what is behind the memory that ran out, and that; then what would
@@ -131,6 +139,7 @@ pub const RULES: &[Rule] = &[
     limit_lowered::RULE,
     jvm_heap::RULE,
     node_heap::RULE,
+    go_memlimit::RULE,
     postgres_buffers::RULE,
     mysql_buffers::RULE,
     redis_maxmemory::RULE,

@@ -184,6 +184,13 @@ pub fn server(line: &str, limit_mib: u64) -> Incident {
     incident
 }
 
+/// The same with a variable in the victim's environment.
+pub fn with_environment(mut incident: Incident, name: &str, value: &str) -> Incident {
+    let environment = incident.victims[0].environment.get_or_insert_default();
+    environment.insert(name.to_owned(), value.to_owned());
+    incident
+}
+
 /// A zone.
 pub fn zone(name: &str, managed_mib: u64, free_kib: u64, min_kib: u64, blocks: &[u64]) -> Zone {
     Zone {

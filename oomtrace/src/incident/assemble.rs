@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use super::{
     chain::Chain,
     cmdlines::{self, Cmdlines, TRIGGER_CMDLINE, VICTIMS_CMDLINE},
+    environments::Environments,
     event::Event,
     failure::{AllocFailure, Failures},
     fork::{self, ForkFailure, Forks},
@@ -49,6 +50,7 @@ pub struct Assembler {
     remembered: VecDeque<(u32, Option<u64>)>,
     reliefs: Reliefs,
     cmdlines: Cmdlines,
+    environments: Environments,
     failures: Failures,
     forks: Forks,
     user_kills: UserKills,
@@ -83,6 +85,7 @@ impl Assembler {
             remembered: VecDeque::new(),
             reliefs: Reliefs::default(),
             cmdlines: Cmdlines::default(),
+            environments: Environments::default(),
             failures: Failures::default(),
             forks: Forks::default(),
             user_kills: UserKills::default(),
@@ -150,10 +153,6 @@ impl Assembler {
             events.extend(self.cmdline(*cmdline));
             return events;
         }
-        if let Record::Struck(_, struck) = record {
-            self.struck(*struck);
-            return events;
-        }
         if let Record::AllocFailure(_, failure) = record {
             events.extend(self.failed(&key, &failure, wall_clock_offset_ns));
             return events;
@@ -164,14 +163,6 @@ impl Assembler {
             events.extend(full.map(|open| self.user_killed(&open)));
             return events;
         }
-        if let Record::ForkHost(_, host) = record {
-            self.forks.host = Some(*host);
-            return events;
-        }
-        if let Record::Settings(_, settings) = record {
-            self.settings = Some(*settings);
-            return events;
-        }
         if let Record::PidsRefused(_, refused) = record {
             events.push(self.forks_refused(&key, &refused, wall_clock_offset_ns));
             return events;
@@ -180,10 +171,7 @@ impl Assembler {
             events.extend(self.fork_failed(&key, &failure, wall_clock_offset_ns));
             return events;
         }
-        if let Record::Kin(_, kin) = record {
-            self.kins.take(*kin);
-            return events;
-        }
+        let Some(record) = self.noted(record) else { return events };
         if let Record::Mark(_, mark) = &record {
             self.log.marked(&mark.victim, self.total_vm_kb(mark), key.boot_ns);
         }
@@ -241,6 +229,19 @@ impl Assembler {
             events.push(Event::Opened(Box::new(incident)));
         }
         events
+    }
+
+    /// Notes what says nothing by itself; gives other records back.
+    fn noted(&mut self, record: Record) -> Option<Record> {
+        match record {
+            Record::Struck(_, struck) => self.struck(*struck),
+            Record::Kin(_, kin) => self.kins.take(*kin),
+            Record::Environment(_, environment) => self.environments.take(*environment),
+            Record::ForkHost(_, host) => self.forks.host = Some(*host),
+            Record::Settings(_, settings) => self.settings = Some(*settings),
+            other => return Some(other),
+        }
+        None
     }
 
     /// An allocation failed. The cgroups of its task came just before, as those of a run of the OOM killer do.
@@ -312,7 +313,13 @@ impl Assembler {
         let (boot_ns, offset_ns) = open.began();
         let seq = self.next_seq();
         let common = self.common(seq, boot_ns, offset_ns);
-        Event::UserKill(Box::new(open.line(common, &self.session, &self.cmdlines, &self.kins)))
+        let with = user_kill::With {
+            session: &self.session,
+            cmdlines: &self.cmdlines,
+            environments: &self.environments,
+            kins: &self.kins,
+        };
+        Event::UserKill(Box::new(open.line(common, &with)))
     }
 
     /// A process told its command line.
@@ -530,6 +537,7 @@ impl Assembler {
             run,
             session: &self.session,
             cmdlines: &self.cmdlines,
+            environments: &self.environments,
             kins: &self.kins,
             kill: self.kill(run),
             undecided: self.undecided,

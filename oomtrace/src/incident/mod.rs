@@ -6,6 +6,7 @@ mod ballot;
 mod chain;
 mod cmdlines;
 mod doubt;
+mod environments;
 mod event;
 mod failure;
 mod fork;
@@ -29,6 +30,7 @@ mod zones;
 
 pub use assemble::Assembler;
 pub use cmdlines::{TRIGGER_CMDLINE, VICTIMS_CMDLINE};
+pub use environments::VICTIMS_ENVIRONMENT;
 pub use event::Event;
 pub use failure::{AllocFailure, AllocFailureTag, FailedTask, FailureKind};
 pub use fork::{ForkCause, ForkFailure, ForkFailureTag, ForkingTask, Making, NamespaceKind, Proof};

@@ -128,6 +128,7 @@ impl Run {
             // They belong to no run.
             Record::Relief(..)
             | Record::Cmdline(..)
+            | Record::Environment(..)
             | Record::Struck(..)
             | Record::Kin(..)
             | Record::AllocFailure(..)

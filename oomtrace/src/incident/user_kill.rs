@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{
     chain::Chain,
     cmdlines::{Cmdlines, VICTIMS_CMDLINE},
+    environments::Environments,
     kin::Kins,
     missing::{NO_CHAIN, note, unread},
     tell,
@@ -221,6 +222,14 @@ fn with(mut earlier: Vec<Sent>, sent: Sent) -> Vec<Sent> {
     earlier
 }
 
+/// What lines are completed from.
+pub(super) struct With<'a> {
+    pub session: &'a Session,
+    pub cmdlines: &'a Cmdlines,
+    pub environments: &'a Environments,
+    pub kins: &'a Kins,
+}
+
 impl Open {
     /// When it began, ns since boot, and how far the wall clock was ahead of that.
     pub fn began(&self) -> (u64, i64) {
@@ -228,7 +237,7 @@ impl Open {
     }
 
     /// The line, under its head.
-    pub fn line(&self, common: Common, session: &Session, cmdlines: &Cmdlines, kins: &Kins) -> UserKill {
+    pub fn line(&self, common: Common, with: &With<'_>) -> UserKill {
         let mut missing = BTreeMap::new();
         let killer = &self.killer;
         unread(
@@ -239,11 +248,11 @@ impl Open {
         let mut victims = Vec::new();
         for (index, victim) in self.victims.iter().enumerate() {
             let field = format!("victims[{index}]");
-            victims.push(self.victim(victim, &field, (session, cmdlines, kins), &mut missing));
+            victims.push(self.victim(victim, &field, with, &mut missing));
         }
         let first = self.victims.first().and_then(|victim| self.chain(&victim.task));
         let limits = first.ok_or_else(|| NO_CHAIN.to_owned());
-        let limits = limits.and_then(|chain| chain.limits(session.host.page_bytes));
+        let limits = limits.and_then(|chain| chain.limits(with.session.host.page_bytes));
         note(&mut missing, "limits", &limits);
         UserKill {
             schema: SchemaName::V1,
@@ -262,10 +271,10 @@ impl Open {
         &self,
         victim: &Signalled,
         field: &str,
-        (session, cmdlines, kins): (&Session, &Cmdlines, &Kins),
+        with: &With<'_>,
         missing: &mut BTreeMap<String, String>,
     ) -> Victim {
-        let (task, mm) = (&victim.task, &victim.mm);
+        let (task, mm, session) = (&victim.task, &victim.mm, with.session);
         let cgroup = self.chain(task).ok_or_else(|| NO_CHAIN.to_owned()).and_then(|chain| chain.path(0));
         note(missing, &format!("{field}.cgroup"), &cgroup);
         let facts = tell::facts(task, mm, session);
@@ -279,8 +288,9 @@ impl Open {
         });
         Victim {
             signals: signals.collect(),
-            kinship: kins.of(task, field, missing),
-            command: cmdlines.told(task, &format!("{field}.cmdline"), VICTIMS_CMDLINE, session, missing),
+            kinship: with.kins.of(task, field, missing),
+            command: with.cmdlines.told(task, &format!("{field}.cmdline"), VICTIMS_CMDLINE, session, missing),
+            environment: with.environments.told(task, field, session, missing),
             place: Place::of(cgroup.ok()),
             start_time: task.start_boot_ns.map(|start_ns| WallTime::at(start_ns, self.offset_ns)),
             // The kernel scored nobody.

@@ -363,18 +363,20 @@ pub const RELIEF: Role = Role {
 /// What victims were started with. A trigger's own command line takes no hook of its own.
 pub const CMDLINE: Role = Role {
     name: "cmdline",
-    purpose: "the command line of a victim that is not the trigger",
+    purpose: "the command line and the environment of a victim that is not the trigger",
     choices: &[
         choice(&[EXPECTED, hook("dies_raw_tp", Kind::RawTracepoint, "signal_deliver")]),
         Choice {
             hooks: &[],
             offered: None,
             shared: false,
-            losses: &[("victims.cmdline", "no hook shows a victim before it ends")],
+            losses: &[("victims.cmdline", UNSEEN), ("victims.environment", UNSEEN)],
             note: "",
         },
     ],
 };
+
+const UNSEEN: &str = "no hook shows a victim before it ends";
 
 /// What dies with victims. Attached early: it follows the mark at once.
 pub const COLLATERAL: Role = Role {

@@ -398,7 +398,9 @@ impl Format for Human {
 fn unknown(missing: &BTreeMap<String, String>) -> Vec<String> {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     // How much swap there is, no replay can tell, and few rows would say.
-    for (field, reason) in missing.iter().filter(|(field, _)| !field.starts_with("host_memory.swap_")) {
+    // Nor of what few programs are set by.
+    let shown = |field: &str| !field.starts_with("host_memory.swap_") && !field.ends_with(".environment");
+    for (field, reason) in missing.iter().filter(|(field, _)| shown(field)) {
         match reasons.iter_mut().find(|(known, _)| *known == reason.as_str()) {
             Some((_, fields)) => fields.push(field),
             None => reasons.push((reason, vec![field])),

@@ -11,7 +11,7 @@ use super::types::{
     Key, Kin, Level, Link, Mark, Mm, Node, Reclaim, Record, Relief, Stall, Struck, Task, Tie, UserKill,
     Whose, Zone,
 };
-use super::{fork, kernel_log, pids_refused, settings};
+use super::{environment, fork, kernel_log, pids_refused, settings};
 use crate::text;
 
 /// No process has a higher id (include/linux/threads.h).
@@ -120,6 +120,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
             Record::UserKill(key(&raw.header), Box::new(user_kill(&raw)))
         }
         RecordKind::Cmdline => Record::Cmdline(key(&header), Box::new(cmdline(bytes)?)),
+        RecordKind::Environment => Record::Environment(key(&header), Box::new(environment::decode(bytes)?)),
         RecordKind::Kin => {
             let raw: abi::Kin = exactly(kind, bytes)?;
             Record::Kin(key(&raw.header), Box::new(kin(&raw)))

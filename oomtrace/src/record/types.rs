@@ -1,5 +1,7 @@
 //! What a record says. `None`: the kernel half could not read it.
 
+use std::collections::BTreeMap;
+
 use oomtrace_ebpf::NODE_COUNTERS;
 
 use super::fork::{ForkFailure, ForkHost, Namespaces, PidsLevel};
@@ -398,6 +400,19 @@ pub struct Cmdline {
     pub truncated: bool,
 }
 
+/// Of a victim's environment what tells how much memory it is set to use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// Its process id.
+    pub pid: u32,
+    /// When the process began, ns since boot.
+    pub start_boot_ns: Option<u64>,
+    /// Variables, by name. None with another name is kept anywhere.
+    pub variables: BTreeMap<String, String>,
+    /// Whether it goes on behind what was read.
+    pub truncated: bool,
+}
+
 /// A process from which another one descends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ancestor {
@@ -473,6 +488,8 @@ pub enum Record {
     Relief(Key, Relief),
     /// The command line of a process. Its key is no run's.
     Cmdline(Key, Box<Cmdline>),
+    /// Of the environment of a victim. Its key is no run's.
+    Environment(Key, Box<Environment>),
     /// A task was killed with a victim. Its key is no run's.
     Struck(Key, Box<Struck>),
     /// The ancestors of a process. Its key is no run's.
@@ -517,6 +534,7 @@ impl Record {
             | Self::PidsRefused(key, _)
             | Self::Relief(key, _)
             | Self::Cmdline(key, _)
+            | Self::Environment(key, _)
             | Self::Struck(key, _)
             | Self::Kin(key, _)
             | Self::KernelLog(key, _)

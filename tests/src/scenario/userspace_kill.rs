@@ -54,7 +54,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let mut steady = Steady::start(stage, &unit)?;
     let mut early = early(stage, &apart)?;
 
-    let Some(mut tracer) = stage.tracer(&["--json", "--kind", "oom", "--record", argument(&recording)?])?
+    let Some(mut oomtrace) = stage.tracer(&["--json", "--kind", "oom", "--record", argument(&recording)?])?
     else {
         return Ok(());
     };
@@ -92,9 +92,9 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
             lines.iter().filter_map(|line| object(line).ok()).flat_map(|line| pids(&line)).collect();
         expected.iter().all(|pid| told.contains(pid))
     };
-    let told = tracer.until(stage.deadline.or_after(DELIVERY), "the daemons' kills", complete);
+    let told = oomtrace.until(stage.deadline.or_after(DELIVERY), "the daemons' kills", complete);
     stage.checks.that(matches!(told, Ok(true)), || "not all of the daemons' victims are told".to_owned());
-    let output = tracer.stop(stage.deadline)?;
+    let output = oomtrace.stop(stage.deadline)?;
     stage.keep_output("oomtrace", &output)?;
     let traced = read(output)?;
     stage.judge_course(&traced);
@@ -175,7 +175,7 @@ fn early(stage: &Stage<'_>, group: &Cgroup) -> Result<Option<(Eater, Early)>> {
     let (total, available) = (meminfo_bytes(&meminfo, "MemTotal:"), meminfo_bytes(&meminfo, "MemAvailable:"));
     let (total, available) = total.zip(available).context("/proc/meminfo lacks MemAvailable")?;
     // It kills the largest, which this is to be, with SIGKILL at once, since both figures are the same.
-    let anon = available / 3 * 2;
+    let anon = available / 4 * 3;
     let eater = stage.eater("by-earlyoom", &Eat { anon, ..Eat::default() }, Some(group))?;
     let half = available * 50 / total;
     let mut command = Command::new(program);
@@ -190,7 +190,10 @@ impl Early {
     /// Waits until it has killed its victim, and ends it: there is nobody else to be killed.
     fn kills(&mut self, eater: &mut Eater, stage: &Stage<'_>) -> Result<()> {
         eater.order(word::FILL)?;
-        eater.killed(stage.deadline)?;
+        // It looks once a second, or more often the less there is.
+        if eater.survived(stage.deadline)? {
+            eater.killed(stage.deadline)?;
+        }
         terminate(&self.child)
     }
 }

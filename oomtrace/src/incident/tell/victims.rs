@@ -117,6 +117,7 @@ impl Telling<'_> {
             points,
             kinship: self.kins.of(task, field, missing),
             command,
+            environment: self.environments.told(task, field, session, missing),
             place: Place::of(cgroup.ok()),
             start_time: task.start_boot_ns.map(|start_ns| WallTime::at(start_ns, run.offset_ns)),
             verdict: Some(verdict),

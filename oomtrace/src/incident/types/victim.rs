@@ -1,5 +1,7 @@
 //! Who was chosen, and what it had.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -76,6 +78,11 @@ pub struct Victim {
     /// What it was started with.
     #[serde(flatten)]
     pub command: Command,
+    /// Of its environment, as it was started with that, what sets how much memory it uses: `GOMEMLIMIT`, `JAVA_TOOL_OPTIONS`,
+    /// `JDK_JAVA_OPTIONS`, `_JAVA_OPTIONS`, `NODE_OPTIONS`; what looks like a secret as `***`. Nothing else of it is kept. Empty: it
+    /// has none of these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<BTreeMap<String, String>>,
     /// Where it ran.
     #[serde(flatten)]
     pub place: Place,

@@ -19,8 +19,8 @@ fn sent(daemon: u32, victim: u32, signal: u32, boot_ns: u64, levels: bool) -> Ve
 }
 
 fn told(events: &[Event]) -> Vec<&UserKill> {
-    let kill = |event| if let &Event::UserKill(ref kill) = event { &**kill } else { panic!("{event:?}") };
-    events.iter().map(kill).collect()
+    let all = events.iter();
+    all.map(|event| if let Event::UserKill(kill) = event { &**kill } else { panic!("{event:?}") }).collect()
 }
 
 fn pids(kill: &UserKill) -> Vec<u32> {
