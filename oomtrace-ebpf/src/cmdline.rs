@@ -1,4 +1,4 @@
-//! Command lines. A program cannot wait for memory that is not at hand, and reaches that of the current process alone: so
+//! Command lines, and environments. A program cannot wait for memory that is not at hand, and reaches that of the current process alone: so
 //! a trigger's is read where it asks, a victim's where it takes the signal that ends it.
 
 use core::ptr;
@@ -7,28 +7,42 @@ use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_RING_SIZE},
     helpers::generated::bpf_probe_read_user,
 };
-use oomtrace_ebpf::{CMDLINE_WORDS, Cmdline, RecordKind};
+use oomtrace_ebpf::{CMDLINE_WORDS, Cmdline, Header, RecordKind};
 
 use crate::{
     read::get,
-    ring::{RECORDS, apart, count_lost},
+    ring::{RECORDS, apart, lose},
     run::now,
     task::current,
 };
 
-/// Sends the current process's command line, and wakes userspace as the flags say. Kills matter more: nothing is sent
-/// while the ring is half full. A global function.
+/// Sends the current process's command line, and wakes userspace as the flags say. A global function.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn send_own(flags: u64) -> u64 {
     let mm = get!(current(), task_mm);
-    let (start, end) = (get!(mm, mm_arg_start), get!(mm, mm_arg_end));
+    send_text(RecordKind::Cmdline as u64, get!(mm, mm_arg_start), get!(mm, mm_arg_end), flags)
+}
+
+/// The same of its environment.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn send_environment(flags: u64) -> u64 {
+    let mm = get!(current(), task_mm);
+    send_text(RecordKind::Environment as u64, get!(mm, mm_env_start), get!(mm, mm_env_end), flags)
+}
+
+/// Sends a part of the current process's memory. Kills matter more: nothing is sent while the ring is half full. A global
+/// function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn send_text(kind: u64, start: u64, end: u64, flags: u64) -> u64 {
     if start == 0 || start >= end || RECORDS.query(AVAILABLE) > RECORDS.query(SIZE) / 2 {
         return 0;
     }
     let total = end - start;
     let head = Cmdline {
-        header: apart(RecordKind::Cmdline, 0, now()),
+        header: Header { kind: kind as u16, ..apart(RecordKind::Cmdline, 0, now()) },
         pid: get!(current(), task_tgid as u32),
         len: 0,
         start_boot_ns: get!(get!(current(), task_group_leader), task_start_boottime),
@@ -56,7 +70,7 @@ fn send<const WORDS: usize>(mut head: Cmdline, start: u64, flags: u64) -> bool {
     let Some(mut entry) = RECORDS.reserve::<[u64; WORDS]>(0) else {
         // A large one is tried again as a small one.
         if WORDS == SMALL {
-            count_lost(RecordKind::Cmdline);
+            lose(head.header.kind.into());
         }
         return false;
     };

@@ -11,14 +11,15 @@ use crate::{
     ring::{Wake, apart, send},
     run,
     task::{self, current},
-    victim::{PF_EXITING, sigkill},
+    victim::{PF_EXITING, ends},
 };
 
-/// `task` gets the kernel's own SIGKILL: whether it dies with a victim, which is told then.
-#[inline(always)]
-pub fn struck(task: u64) -> bool {
+/// `task` gets the kernel's own SIGKILL: whether it dies with a victim (1, or 0), which is told then. A global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn struck(task: u64) -> u64 {
     let boot_ns = relief::expected();
-    boot_ns != 0 && hit(task, boot_ns) != 0
+    if boot_ns == 0 { 0 } else { hit(task, boot_ns) }
 }
 
 /// The same while a victim is expected to end. A global function.
@@ -58,11 +59,12 @@ extern "C" fn hit(task: u64, boot_ns: u64) -> u64 {
 }
 
 /// `signal_generate(int sig, struct kernel_siginfo *info, struct task_struct *task, int group, int result)`: every signal
-/// passes here, so all but the kernel's own SIGKILL leave at once, and that too while no victim is expected to end.
+/// passes here, so all but those that end a process leave at once, and the kernel's own SIGKILL too while no victim is expected to
+/// end.
 #[raw_tracepoint(tracepoint = "signal_generate")]
 fn struck_raw_tp(ctx: RawTracePointContext) -> i32 {
-    if sigkill(&ctx) {
-        struck(ctx.arg(2));
+    if let Some(task) = ends(&ctx) {
+        struck(task);
     }
     0
 }

@@ -166,6 +166,10 @@ layout! {
     mm_arg_start: 8 = "mm_struct"."arg_start";
     /// Where it ends.
     mm_arg_end: 8 = "mm_struct"."arg_end";
+    /// Where the environment begins.
+    mm_env_start: 8 = "mm_struct"."env_start";
+    /// Where it ends.
+    mm_env_end: 8 = "mm_struct"."env_end";
     /// Page tables, bytes.
     mm_pgtables_bytes: 8 = "mm_struct"."pgtables_bytes";
     /// First of four RSS counters where these are plain atomics (6.1 and before).

@@ -13,12 +13,12 @@ mod record;
 
 pub use layout::{ABSENT, Field, Layout, NO_ARGUMENT, Params};
 pub use record::{
-    AllocFailure, Allowed, Ancestor, CMDLINE_WORDS, Candidate, Close, Cmdline, Decision, FAILURE_AGAIN_NS,
-    FORK_KINDS, FORK_LEVELS, FailureCount, FailureKey, ForkFailure, ForkHost, ForkKey, Header, KernelLog,
-    Kin, Level, MAX_ANCESTORS, MAX_CANDIDATES, MAX_CHILDREN, MAX_LEVELS, MAX_ORDERS, MAX_ZONES, MIRROR, Mark,
-    MmFacts, NAME_LEN, NAMESPACE_COUNTERS, NO_LIMIT_PAGES, NODE_COUNTERS, NODE_ID, NODE_WORDS,
-    NamespaceLevel, Namespaces, Node, PidNamespace, PidsLevel, PidsRefused, RELIEF_PATIENCE_NS, RSS_ANON,
-    RSS_FILE, RSS_SHMEM, RSS_SWAP, RecordKind, Relief, Struck, TEXT_LEN, TaskFacts, UserLevel, Variables,
-    Zone, chain, close, decision, failure, fork, fork_host, forking, kin, level, mm, namespaces,
-    pids_refused, reclaim, relief, site, struck, task, zone,
+    AllocFailure, Allowed, Ancestor, CMDLINE_WORDS, Candidate, Close, Cmdline, DAEMON_AGAIN_NS, DAEMONS,
+    Decision, FAILURE_AGAIN_NS, FORK_KINDS, FORK_LEVELS, FailureCount, FailureKey, ForkFailure, ForkHost,
+    ForkKey, Header, KernelLog, Kin, Level, MAX_ANCESTORS, MAX_CANDIDATES, MAX_CHILDREN, MAX_LEVELS,
+    MAX_ORDERS, MAX_ZONES, MIRROR, Mark, MmFacts, NAME_LEN, NAMESPACE_COUNTERS, NO_LIMIT_PAGES,
+    NODE_COUNTERS, NODE_ID, NODE_WORDS, NamespaceLevel, Namespaces, Node, PidNamespace, PidsLevel,
+    PidsRefused, RELIEF_PATIENCE_NS, RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP, RecordKind, Relief, Struck,
+    TEXT_LEN, TaskFacts, UserKill, UserLevel, Variables, Zone, chain, close, decision, failure, fork,
+    fork_host, forking, kin, level, mm, namespaces, pids_refused, reclaim, relief, site, struck, task, zone,
 };

@@ -21,6 +21,8 @@ mod collateral;
 #[cfg(target_arch = "bpf")]
 mod count;
 #[cfg(target_arch = "bpf")]
+mod daemon;
+#[cfg(target_arch = "bpf")]
 mod fork;
 #[cfg(target_arch = "bpf")]
 mod hurt;

@@ -25,8 +25,11 @@ pub const HURT: Recent = Recent { name: "HURT", holds: 256 };
 /// Forks that are failing, by thread.
 pub const FORKING: Recent = Recent { name: "FORKING", holds: 256 };
 
+/// What daemons in user space have sent.
+pub const SENT: Recent = Recent { name: "SENT", holds: 512 };
+
 /// All of them.
-pub const ALL: [Recent; 5] = [RECLAIM, KILLING, DYING, HURT, FORKING];
+pub const ALL: [Recent; 6] = [RECLAIM, KILLING, DYING, HURT, FORKING, SENT];
 
 impl Recent {
     /// The size at which it holds as many on a machine of `cpus` possible processors.

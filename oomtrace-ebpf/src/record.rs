@@ -45,11 +45,16 @@ pub enum RecordKind {
     Settings = 19,
     /// [`Namespaces`]: how many namespaces the user of a task that forked has made.
     Namespaces = 20,
+    /// [`UserKill`]: a daemon in user space sent a process a signal that ends it.
+    UserKill = 21,
+    /// [`Cmdline`]: the environment of a process, in the place of its command line. Userspace leaves of it what it has a use for
+    /// before anything else is done with it.
+    Environment = 22,
 }
 
 impl RecordKind {
     /// Every kind that the kernel half makes, in the order of the loss counters.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Decision,
         Self::Level,
         Self::Mark,
@@ -66,6 +71,8 @@ impl RecordKind {
         Self::ForkFailure,
         Self::PidsLevel,
         Self::Namespaces,
+        Self::UserKill,
+        Self::Environment,
     ];
     /// Above the value of every kind.
     pub const END: u32 = 32;
@@ -218,6 +225,26 @@ pub mod mm {
     pub const SUM: u32 = 1 << 3;
 }
 
+impl TaskFacts {
+    /// Of which nothing was read.
+    pub const UNREAD: Self = Self {
+        present: 0,
+        pid: 0,
+        tid: 0,
+        ppid: 0,
+        uid: 0,
+        flags: 0,
+        threads: 0,
+        oom_score_adj: 0,
+        reserved_16: 0,
+        start_boot_ns: 0,
+        memcg_id: 0,
+        memcg_hierarchy: 0,
+        live: 0,
+        comm: [0; 16],
+    };
+}
+
 record! {
     /// An address space's size.
     pub struct MmFacts {
@@ -235,6 +262,18 @@ record! {
         /// The counters with every CPU's part added, pages.
         pub rss_sum: [i64; 4],
     } size 88
+}
+
+impl MmFacts {
+    /// Of which nothing was read.
+    pub const UNREAD: Self = Self {
+        present: 0,
+        cpus: 0,
+        total_vm_pages: 0,
+        pgtables_bytes: 0,
+        rss_count: [0; 4],
+        rss_sum: [0; 4],
+    };
 }
 
 /// Bits of [`Decision::present`].
@@ -513,10 +552,10 @@ record! {
 }
 
 record! {
-    /// The command line of a trigger or a victim, from its own memory; its bytes follow. It is no part of a run: in its
-    /// header trigger, beginning and number are 0.
+    /// The command line of a trigger or a victim, or a victim's environment, from its own memory; its bytes follow. It is no part
+    /// of a run: in its header trigger, beginning and number are 0.
     pub struct Cmdline {
-        /// Kind [`RecordKind::Cmdline`].
+        /// Kind [`RecordKind::Cmdline`] or [`RecordKind::Environment`].
         pub header: Header,
         /// Its process id.
         pub pid: u32,
@@ -527,6 +566,32 @@ record! {
         /// Its length, bytes: if more than `len`, it goes on.
         pub total: u64,
     } size 56
+}
+
+/// Names of daemons that kill processes before the kernel does, as their first thread has them: systemd-oomd, earlyoom, nohang,
+/// and Facebook's oomd. At most 15 letters, and four of them.
+pub const DAEMONS: [&str; 4] = ["systemd-oomd", "earlyoom", "nohang", "oomd"];
+
+/// A signal that such a daemon sends to a process again is told once in this time, ns.
+pub const DAEMON_AGAIN_NS: u64 = 1_000_000_000;
+
+record! {
+    /// One of the [`DAEMONS`] sent a process SIGTERM or SIGKILL. It has a run of its own, with the memory cgroups of the process,
+    /// but for those that the same thread has sent just before.
+    pub struct UserKill {
+        /// Kind [`RecordKind::UserKill`].
+        pub header: Header,
+        /// The daemon's first thread.
+        pub killer: TaskFacts,
+        /// Who gets it.
+        pub victim: TaskFacts,
+        /// Its address space.
+        pub mm: MmFacts,
+        /// The signal.
+        pub signal: u32,
+        /// Whether it does not say who sends it: 1, as a signal by `cgroup.kill`; or 0.
+        pub without_sender: u32,
+    } size 272
 }
 
 /// Sizes of the records that a [`Cmdline`] begins, in words of 8 bytes: the smaller one if it has room for all.

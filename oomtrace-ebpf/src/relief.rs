@@ -45,7 +45,7 @@ struct Dying {
     seen: u32,
 }
 
-/// Its command line has been sent.
+/// Its command line and its environment have been sent.
 const CMDLINE: u32 = 1 << 31;
 
 /// `task` is going to be killed, or was marked. A global function: the verifier walks it once.
@@ -66,8 +66,12 @@ pub extern "C" fn expect(task: u64) -> u64 {
         }
     }
     let until_ns = now() + RELIEF_PATIENCE_NS;
-    // A trigger has told its own before.
-    let seen = if mm == get!(current(), task_mm) { CMDLINE } else { 0 };
+    let mut seen = 0;
+    if mm == get!(current(), task_mm) {
+        // A trigger has told its own command line before.
+        seen = CMDLINE;
+        cmdline::send_environment(Wake::Later.flags());
+    }
     let dying = Dying { until_ns, start_boot_ns, pid: get!(task, task_tgid as u32), seen };
     // If there is no room, the least recent one makes it: a victim whose end is not seen is told as that.
     let _ = DYING.insert(mm, dying, 0);
@@ -148,26 +152,31 @@ fn last_thread(task: u64) -> u64 {
     if is_zero(signal, constant!(LAYOUT.signal_live)) { get!(signal, signal_oom_mm) } else { 0 }
 }
 
-/// The current task, a victim, is about to die, its memory at hand for the last time.
-#[inline(always)]
-fn dies(boot_ns: u64) {
-    let Some(dying) = DYING.get_ptr_mut(get!(current(), task_mm)) else { return };
+/// The current task, which may be a victim, is about to die, its memory at hand for the last time. A global function: what every
+/// signal takes is then a few instructions, and no register or stack to be saved for the rest.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn dies() -> u64 {
+    let boot_ns = expected();
+    if boot_ns == 0 {
+        return 0;
+    }
+    let Some(dying) = DYING.get_ptr_mut(get!(current(), task_mm)) else { return 0 };
     // SAFETY: a map's element may be reused but never unmapped; a reused one is another victim's.
     let dying = unsafe { &mut *dying };
     if dying.seen & CMDLINE == 0 && boot_ns <= dying.until_ns {
         dying.seen |= CMDLINE;
+        cmdline::send_environment(Wake::Later.flags());
         cmdline::send_own(Wake::Now.flags());
     }
+    0
 }
 
 /// `signal_deliver(int sig, …)`: every signal passes here as its task takes it, so all but SIGKILL leave at once.
 #[raw_tracepoint(tracepoint = "signal_deliver")]
 fn dies_raw_tp(ctx: RawTracePointContext) -> i32 {
-    if ctx.arg::<i32>(0) == victim::SIGKILL {
-        let boot_ns = expected();
-        if boot_ns != 0 {
-            dies(boot_ns);
-        }
+    if victim::signal(&ctx) == victim::SIGKILL {
+        dies();
     }
     0
 }

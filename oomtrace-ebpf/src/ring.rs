@@ -104,7 +104,7 @@ pub fn count_lost(kind: RecordKind) {
 /// moves all of the program that comes behind it. So there is one.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn lose(kind: u64) -> u64 {
+pub extern "C" fn lose(kind: u64) -> u64 {
     if let Some(count) = LOST.get_ptr_mut(kind as u32) {
         // SAFETY: an element lives as long as its map and is aligned to 8.
         unsafe { add_one(count) };

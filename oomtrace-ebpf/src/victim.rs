@@ -1,6 +1,9 @@
 //! The victim: who was killed, and who was merely marked while exiting by itself.
 
+use core::ptr;
+
 use aya_ebpf::{
+    EbpfContext as _,
     macros::{fentry, kprobe, map, raw_tracepoint},
     maps::LruHashMap,
     programs::{FEntryContext, ProbeContext, RawTracePointContext},
@@ -9,7 +12,7 @@ use aya_log_ebpf::debug;
 use oomtrace_ebpf::{MIRROR, Mark, RecordKind, chain, recent, task as known};
 
 use crate::{
-    cmdline, collateral, kin, memcg, mm,
+    cmdline, collateral, daemon, kin, memcg, mm,
     read::{forget, get},
     relief,
     ring::{Wake, emit},
@@ -37,10 +40,11 @@ struct Kill {
 }
 
 /// `SEND_SIG_PRIV` (include/linux/signal.h): a signal from the kernel itself.
-const SEND_SIG_PRIV: u64 = 1;
+pub const SEND_SIG_PRIV: u64 = 1;
 /// `PF_EXITING` (include/linux/sched.h).
 pub const PF_EXITING: u32 = 4;
-pub const SIGKILL: i32 = 9;
+pub const SIGKILL: u32 = 9;
+pub const SIGTERM: u32 = 15;
 
 /// A kill of `task` begins in the context of the current thread: it is marked next, if it is not exiting.
 #[inline(always)]
@@ -191,7 +195,12 @@ pub fn marked_task(victim: u64) -> u64 {
 #[raw_tracepoint(tracepoint = "mark_victim")]
 fn victim_raw_tp(ctx: RawTracePointContext) -> i32 {
     let victim = ctx.arg::<u64>(0);
-    let task = if victim == MIRROR { current() } else { marked_task(victim) };
+    let task = if victim == MIRROR {
+        cmdline::send_environment(Wake::Later.flags());
+        current()
+    } else {
+        marked_task(victim)
+    };
     if task != 0 {
         marked(task);
     } else {
@@ -281,23 +290,63 @@ fn killed_raw_tp(ctx: RawTracePointContext) -> i32 {
 
 /// The same where no hook shows the decision: the victim may take the signal before it is marked, and is looked out for
 /// from here on. A thread that is exiting itself is not the OOM killer's; and who dies with a victim is none.
+///
+/// And it may be one that a daemon sends.
 #[raw_tracepoint(tracepoint = "signal_generate")]
 fn signalled_raw_tp(ctx: RawTracePointContext) -> i32 {
-    let task = ctx.arg(2);
-    if sigkill(&ctx) && !collateral::struck(task) {
-        debug!(&ctx, "SIGKILL from the kernel by {}", current_tid());
-        if run::current().is_some() || get!(current(), task_flags as u32) & PF_EXITING != 0 {
-            killing(task);
-        } else {
-            killing_undecided(task);
-            relief::expect(task);
-        }
+    if let Some(task) = ends(&ctx) {
+        signalled(task);
     }
     0
 }
 
+/// A global function: what every signal takes is then a few instructions, and no register or stack to be saved for the rest.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn signalled(task: u64) -> u64 {
+    if collateral::struck(task) != 0 {
+        return 0;
+    }
+    // The log does without one.
+    let ctx = RawTracePointContext::new(ptr::null_mut());
+    debug!(&ctx, "SIGKILL from the kernel by {}", current_tid());
+    if run::current().is_some() || get!(current(), task_flags as u32) & PF_EXITING != 0 {
+        killing(task);
+    } else {
+        killing_undecided(task);
+        relief::expect(task);
+    }
+    0
+}
+
+/// The number of the signal that a tracepoint of signals is about.
+///
+/// The first argument is an int, in the lower half of a word; from the whole word it would take two instructions more, which
+/// every signal pays.
+#[inline(always)]
+pub fn signal(ctx: &RawTracePointContext) -> u32 {
+    // SAFETY: the kernel lets a program read parts of its arguments, and there is a first one.
+    unsafe { ptr::read_volatile(ctx.as_ptr().cast::<u32>()) }
+}
+
+/// Who gets the kernel's own SIGKILL by the `signal_generate` with these arguments. What others send to end a process is told, if
+/// it is to be.
+#[inline(always)]
+pub fn ends(ctx: &RawTracePointContext) -> Option<u64> {
+    let signal = signal(ctx);
+    if signal != SIGKILL && signal != SIGTERM {
+        return None;
+    }
+    let (info, task) = (ctx.arg(1), ctx.arg(2));
+    if signal == SIGKILL && info == SEND_SIG_PRIV {
+        return Some(task);
+    }
+    daemon::sent(task, signal.into(), info, ctx.arg(4));
+    None
+}
+
 /// Whether it is the kernel's own SIGKILL.
 #[inline(always)]
-pub fn sigkill(ctx: &RawTracePointContext) -> bool {
-    ctx.arg::<i32>(0) == SIGKILL && ctx.arg::<u64>(1) == SEND_SIG_PRIV
+fn sigkill(ctx: &RawTracePointContext) -> bool {
+    signal(ctx) == SIGKILL && ctx.arg::<u64>(1) == SEND_SIG_PRIV
 }

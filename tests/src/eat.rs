@@ -87,6 +87,9 @@ pub struct Eat {
     /// What it is called on its command line, in place of its own path.
     #[arg(skip)]
     pub program: Option<String>,
+    /// Variables that it has in its environment, beside those of whoever starts it.
+    #[arg(skip)]
+    pub environment: Vec<(String, String)>,
     /// Arguments that mean nothing to it.
     #[arg(last = true)]
     pub ballast: Vec<OsString>,

@@ -243,6 +243,7 @@ fn command(name: &[u8], eat: &Eat, cgroup: Option<&Cgroup>) -> Result<Command> {
     if let Some(program) = &eat.program {
         command.arg0(program);
     }
+    command.envs(eat.environment.iter().map(|(name, value)| (name, value)));
     command.arg("eat").stdin(Stdio::piped()).stdout(Stdio::piped());
     command.arg("--name").arg(std::ffi::OsStr::from_bytes(name));
     for (option, bytes) in

@@ -82,6 +82,7 @@ impl Teller {
             What::PidsRefused(refused) => Record::PidsRefused(key, Box::new(refused.refused())),
             What::Settings(settings) => Record::Settings(key, Box::new(settings.settings())),
             What::AllocFailure(failure) => Record::AllocFailure(key, Box::new(failure.failure())),
+            What::UserKill(kill) => Record::UserKill(key, Box::new(kill.kill())),
             What::Candidate(candidate) => Record::Candidate(key, Box::new(candidate.candidate())),
             What::Zone(zone) => Record::Zone(key, Box::new(zone.zone())),
             What::Node(node) => Record::Node(key, Box::new(node.node())),
@@ -136,6 +137,7 @@ impl Teller {
                 }
                 Event::AllocFailure(failure) => failure.task.pid,
                 Event::ForkFailure(failure) => failure.task.pid,
+                Event::UserKill(kill) => kill.victims.first().and_then(|victim| victim.pid),
                 Event::Relieved(relief) => relief.victims.first().map(|victim| victim.pid),
             };
             if first.is_none_or(|pid| pid < STRANGERS.start) {

@@ -50,6 +50,9 @@ fuzz_target!(|bytes: &[u8]| {
         Record::Kin(..) => size_of::<abi::Kin>(),
         Record::Struck(..) => size_of::<abi::Struck>(),
         Record::AllocFailure(..) => size_of::<abi::AllocFailure>(),
+        Record::UserKill(..) => size_of::<abi::UserKill>(),
+        // A text of any length.
+        Record::Environment(..) => bytes.len(),
         Record::Cmdline(..) => masked(bytes),
         // Two paths of any length, of which what is no text is replaced.
         Record::PidsRefused(..) => bytes.len(),

@@ -94,6 +94,10 @@ impl Ledger {
                 self.failures += 1;
                 assert_eq!(failure.common.seq, (self.closed + self.failures) as u64, "numbered without a gap");
             }
+            Event::UserKill(kill) => {
+                self.failures += 1;
+                assert_eq!(kill.common.seq, (self.closed + self.failures) as u64, "numbered without a gap");
+            }
             Event::AllocFailure(failure) => {
                 self.failures += 1;
                 assert_eq!(failure.common.seq, (self.closed + self.failures) as u64, "numbered without a gap");

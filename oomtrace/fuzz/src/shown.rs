@@ -48,6 +48,13 @@ impl Shown {
                 assert_eq!(object["seq"], failure.common.seq);
                 assert!(failure.count > 0, "a fork that did not fail");
             }
+            Event::UserKill(kill) => {
+                let object: serde_json::Value = serde_json::from_slice(&line).expect("the line is JSON");
+                assert_eq!(object["type"], "userspace_kill");
+                assert_eq!(object["seq"], kill.common.seq);
+                assert!(kill.victims.iter().all(|victim| !victim.signals.is_empty()), "a victim of nothing");
+                assert!(!kill.victims.is_empty(), "a kill of nobody");
+            }
             Event::Opened(_) => assert!(line.is_empty(), "a line is written once, at the end"),
             Event::Closed(incident) => {
                 let object = object(&line, "oom", (&incident.id, incident.common.seq, incident.common.boot_ns));
@@ -72,6 +79,7 @@ fn block(text: &str, event: &Event) {
         Event::Opened(_) => assert!(headlines == 1 && text.lines().count() == 1, "{text:?}"),
         Event::AllocFailure(_) => assert!(headlines == 1 && text.lines().count() <= 2, "{text:?}"),
         Event::ForkFailure(_) => assert!(headlines == 1 && text.lines().count() <= 9, "{text:?}"),
+        Event::UserKill(_) => assert!(headlines == 1, "{text:?}"),
         Event::Relieved(_) => assert!(headlines <= 1 && (1..=4).contains(&text.lines().count()), "{text:?}"),
         Event::Closed(_) => assert!(headlines <= 1 && text.lines().count() >= 1, "{text:?}"),
     }

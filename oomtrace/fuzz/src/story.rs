@@ -2,7 +2,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use oomtrace::record::{
-    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Link, Mark, Mm, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Node, Zone, AllocFailure, Failing, ForkFailure, ForkHost, NamespaceLevel, Namespaces, PidNamespace, PidsLevel, PidsRefused, Promises, Site, UserLevel,
+    After, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Key, Level, Link, Mark, Mm, Reclaim, Record, Relief, Stall, Struck, Task, Tie, UserKill, Whose, Node, Zone, AllocFailure, Failing, ForkFailure, ForkHost, NamespaceLevel, Namespaces, PidNamespace, PidsLevel, PidsRefused, Promises, Site, UserLevel,
 };
 
 use oomtrace::host::settings::Settings;
@@ -86,6 +86,8 @@ pub enum What {
     Struck(Box<AnyStruck>),
     /// An allocation that failed.
     AllocFailure(Box<AnyFailure>),
+    /// A signal of a daemon's.
+    UserKill(Box<AnyUserKill>),
     ForkFailure(Box<AnyFork>),
     PidsLevel(Box<AnyPids>),
     Namespaces(Box<AnyNamespaces>),
@@ -482,6 +484,29 @@ impl AnyFailure {
             total: self.total,
             waits: self.waits.map(|id| cgroup(u64::from(id % 4))),
             remainder: self.remainder,
+        }
+    }
+}
+
+/// A signal of a daemon's to a process, of the set of [`AnyTask`].
+#[derive(Arbitrary, Debug)]
+pub struct AnyUserKill {
+    killer: AnyTask,
+    victim: AnyTask,
+    kill: bool,
+    without_sender: bool,
+}
+
+impl AnyUserKill {
+    /// The record's content.
+    #[must_use]
+    pub fn kill(&self) -> UserKill {
+        UserKill {
+            killer: self.killer.task(None, None),
+            victim: self.victim.task(None, None),
+            mm: Mm::default(),
+            signal: if self.kill { 9 } else { 15 },
+            without_sender: self.without_sender,
         }
     }
 }

@@ -161,11 +161,14 @@ impl Ring {
     }
 }
 
-/// Whether a record is of something that findings are made of: a choice of the OOM killer's, or a fork that failed.
+/// Whether a record is of something that findings are made of: a choice of the OOM killer's, a fork that failed, or a
+/// kill by a daemon.
 fn is_explained(record: &[u8]) -> bool {
     let kind = Header::read_from_prefix(record).map(|(header, _)| header.kind);
     kind.is_ok_and(|kind| {
-        [RecordKind::Decision, RecordKind::Mark, RecordKind::ForkFailure].iter().any(|of| *of as u16 == kind)
+        [RecordKind::Decision, RecordKind::Mark, RecordKind::ForkFailure, RecordKind::UserKill]
+            .iter()
+            .any(|of| *of as u16 == kind)
     })
 }
 

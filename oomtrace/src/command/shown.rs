@@ -56,6 +56,8 @@ pub struct Counts {
     pub incidents: u64,
     /// Victims in them.
     pub victims: u64,
+    /// Processes that daemons in user space killed.
+    pub user_kills: u64,
     /// Forks that failed.
     pub forks: u64,
     /// Incidents left out.
@@ -147,6 +149,23 @@ impl Shown {
                         names.complete_task(&mut failure.task.place, None);
                     }
                     if self.filter.passes_failure(failure) {
+                        self.send(assembler, Message::Incident(event), offset_ns);
+                    } else {
+                        self.counts.filtered += 1;
+                    }
+                    continue;
+                }
+                Event::UserKill(kill) => {
+                    if let Some(check) = &mut self.check {
+                        check.check_user_kill(kill);
+                    }
+                    if let Some(names) = &mut self.names {
+                        names.complete_victims(&mut kill.victims);
+                    }
+                    if self.filter.passes_user_kill(kill) {
+                        self.counts.user_kills =
+                            self.counts.user_kills.saturating_add(kill.victims.len() as u64);
+                        self.explainer.complete(&mut event, assembler.settings());
                         self.send(assembler, Message::Incident(event), offset_ns);
                     } else {
                         self.counts.filtered += 1;
@@ -396,6 +415,8 @@ fn kind_name(kind: u16) -> &'static str {
         Some(RecordKind::KernelLog) => "kernel_log",
         Some(RecordKind::Settings) => "settings",
         Some(RecordKind::AllocFailure) => "alloc_failure",
+        Some(RecordKind::UserKill) => "user_kill",
+        Some(RecordKind::Environment) => "environment",
         None => "unknown",
     }
 }

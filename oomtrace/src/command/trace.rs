@@ -20,7 +20,7 @@ use super::{
 use crate::{
     cli::{Kind, TraceArgs},
     host::{self, Host, names::Names},
-    incident::{Assembler, LOGGED, TRIGGER_CMDLINE, VICTIMS_CMDLINE},
+    incident::{Assembler, LOGGED, TRIGGER_CMDLINE, VICTIMS_CMDLINE, VICTIMS_ENVIRONMENT},
     kernel::{
         limits::LimitsCheck,
         load::{self, Attached, Options},
@@ -154,10 +154,11 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
 fn summary(begun: Instant, counts: Counts) {
     let some = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
     say!(
-        "ended after {} s: {} incidents with {} victims{}{}{}.",
+        "ended after {} s: {} incidents with {} victims{}{}{}{}.",
         begun.elapsed().as_secs(),
         counts.incidents,
         counts.victims,
+        some(counts.user_kills, "processes killed by daemons in user space"),
         some(counts.forks, "forks that failed"),
         some(counts.filtered, "left out by filters"),
         some(counts.lost, "records lost"),
@@ -187,6 +188,9 @@ fn session(host: Host, attached: &mut Attached, witness: &Witness) -> Session {
         for field in [TRIGGER_CMDLINE, VICTIMS_CMDLINE] {
             missing.insert(field.to_owned(), reason.to_owned());
         }
+    }
+    if let Some(reason) = attached.resolved.no_environment() {
+        missing.insert(VICTIMS_ENVIRONMENT.to_owned(), reason.to_owned());
     }
     Session {
         host,

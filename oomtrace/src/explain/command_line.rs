@@ -1,4 +1,6 @@
-//! Settings of servers, as they stand on command lines.
+//! Settings of servers, as they stand on command lines and in environments.
+
+use std::collections::BTreeMap;
 
 use super::{
     case::{Case, Room},
@@ -11,6 +13,8 @@ use crate::words;
 pub struct Server<'a> {
     /// What it was started with, itself first.
     pub arguments: &'a [String],
+    /// Of its environment what sets how much memory it uses, if that is known.
+    pub environment: Option<&'a BTreeMap<String, String>>,
     /// What it can have at the most.
     pub room: Option<Room<'a>>,
     /// All memory of the machine.
@@ -20,8 +24,13 @@ pub struct Server<'a> {
 impl<'a> Server<'a> {
     /// The victim of an incident.
     pub fn of(case: &Case<'a>) -> Option<Self> {
-        let arguments = case.victim()?.command.cmdline.as_deref()?;
-        Some(Self { arguments, room: case.room(), memory_bytes: case.memory_bytes() })
+        let victim = case.victim()?;
+        Some(Self {
+            arguments: victim.command.cmdline.as_deref().unwrap_or_default(),
+            environment: victim.environment.as_ref(),
+            room: case.room(),
+            memory_bytes: case.memory_bytes(),
+        })
     }
 
     /// Its arguments, if its program has one of these names.
@@ -30,11 +39,22 @@ impl<'a> Server<'a> {
         programs.contains(&program).then_some(self.arguments)
     }
 
+    /// The options in a variable of its environment.
+    pub fn variable(&self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        let value = self.environment.and_then(|environment| environment.get(name));
+        value.map_or("", String::as_str).split_ascii_whitespace()
+    }
+
     /// Whether a setting of this size cannot fit.
     pub fn misfit(&self, bytes: u64) -> Option<Misfit<'a>> {
-        let room = self.room?;
         // No server gets by with less than a fifth beside its heap or its main cache: threads, buffers, code, page tables.
-        (bytes > room.bytes - room.bytes / 5).then_some(Misfit { room, alone: bytes > room.bytes })
+        self.misfit_leaving(bytes, 5)
+    }
+
+    /// The same where it takes so small a part (one in so many) beside it.
+    pub fn misfit_leaving(&self, bytes: u64, part: u64) -> Option<Misfit<'a>> {
+        let room = self.room?;
+        (bytes > room.bytes - room.bytes / part.max(1)).then_some(Misfit { room, alone: bytes > room.bytes })
     }
 }
 
@@ -77,7 +97,7 @@ pub fn size(text: &str, unit: u64) -> Option<u64> {
 pub struct Misfit<'a> {
     /// What there is.
     pub room: Room<'a>,
-    /// Whether the setting alone is more than that. Else it leaves less than a fifth for everything else.
+    /// Whether the setting alone is more than that. Else it leaves too little for everything else: a fifth, or less.
     pub alone: bool,
 }
 
@@ -143,11 +163,17 @@ mod tests {
     fn programs_are_known_by_their_file() {
         let known = |line: &str| {
             let arguments = arguments(line);
-            Server { arguments: &arguments, room: None, memory_bytes: None }.named(&["java"]).is_some()
+            Server { arguments: &arguments, environment: None, room: None, memory_bytes: None }
+                .named(&["java"])
+                .is_some()
         };
         assert!(known("/usr/bin/java -Xmx1g"));
         assert!(!known("javac -Xmx1g"));
         assert!(!known("sh -c java"));
-        assert!(Server { arguments: &[], room: None, memory_bytes: None }.named(&["java"]).is_none());
+        assert!(
+            Server { arguments: &[], environment: None, room: None, memory_bytes: None }
+                .named(&["java"])
+                .is_none()
+        );
     }
 }

@@ -32,7 +32,7 @@ pub use rule::{RULES, Rule};
 
 use crate::{
     host::settings::Settings,
-    incident::{Event, ForkFailure, Incident},
+    incident::{Event, ForkFailure, Incident, UserKill},
 };
 
 /// Explains a stream of events, each when it is complete.
@@ -63,6 +63,7 @@ impl Explainer {
                     failure.findings = of_fork(failure, settings);
                 }
             }
+            Event::UserKill(kill) => kill.findings = of_user_kill(kill, settings),
             Event::Relieved(relief) => relief.findings = concluded(|rule| rule.relief?(relief)),
             Event::Opened(_) | Event::AllocFailure(_) | Event::ForkFailure(_) => {}
         }
@@ -87,6 +88,12 @@ fn of_case(case: &Case<'_>) -> Vec<Finding> {
 #[must_use]
 pub fn of_fork(failure: &ForkFailure, settings: Option<&Settings>) -> Vec<Finding> {
     concluded(|rule| rule.fork?(failure, settings))
+}
+
+/// What a kill by a daemon in user space comes to.
+#[must_use]
+pub fn of_user_kill(kill: &UserKill, settings: Option<&Settings>) -> Vec<Finding> {
+    concluded(|rule| rule.user_kill?(kill, settings))
 }
 
 /// The rule of an id.

@@ -30,7 +30,9 @@ fn of_servers(node: &Node, of_server: super::rule::OfServer) -> Vec<Conclusion> 
         if parent.is_some_and(|parent| parent.command == process.command) {
             return None;
         }
-        let server = Server { arguments, room: room(node, process), memory_bytes: node.memory.total };
+        let (room, memory_bytes) = (room(node, process), node.memory.total);
+        // Environments are read of victims alone.
+        let server = Server { arguments, environment: None, room, memory_bytes };
         let conclusion = of_server(&server)?;
         let summary = format!("{} (pid {}): {}", printable(&process.comm), process.pid, conclusion.summary);
         Some(

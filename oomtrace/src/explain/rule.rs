@@ -3,6 +3,7 @@
 mod all_shielded;
 mod collateral;
 mod confined;
+mod container_unlimited;
 mod crash_capture;
 mod fork_deadline_policy;
 mod fork_exec_in_progress;
@@ -18,6 +19,7 @@ mod fork_pidns_dead;
 mod fork_pids_max;
 mod fork_threads_max;
 mod fragmentation;
+mod go_memlimit;
 mod group_kill;
 mod huge_pages_reserved;
 mod jvm_heap;
@@ -50,18 +52,21 @@ mod swap_full;
 mod swap_none;
 mod systemd_oompolicy;
 mod unreclaimable_slab;
+mod userspace_killer;
 mod victim_not_culprit;
 
 use super::{case::Case, command_line::Server, finding::Conclusion};
 use crate::{
     host::{node::Node, settings::Settings},
-    incident::{ForkFailure, Relief},
+    incident::{ForkFailure, Relief, UserKill},
 };
 
 /// What concludes something from an incident.
 pub type OfIncident = fn(&Case<'_>) -> Option<Conclusion>;
 /// What concludes something from a fork that failed, and from how the machine is set up.
 pub type OfFork = fn(&ForkFailure, Option<&Settings>) -> Option<Conclusion>;
+/// What concludes something from a kill by a daemon in user space, and from how the machine is set up.
+pub type OfUserKill = fn(&UserKill, Option<&Settings>) -> Option<Conclusion>;
 /// What concludes something from what became of victims.
 pub type OfRelief = fn(&Relief) -> Option<Conclusion>;
 
@@ -83,6 +88,8 @@ pub struct Rule {
     pub incident: Option<OfIncident>,
     /// What it makes of a fork that failed.
     pub fork: Option<OfFork>,
+    /// What it makes of a kill by a daemon in user space.
+    pub user_kill: Option<OfUserKill>,
     /// What it makes of what became of the victims.
     pub relief: Option<OfRelief>,
     /// What it makes of a server's settings.
@@ -93,7 +100,17 @@ pub struct Rule {
 
 impl Rule {
     const fn new(id: &'static str, page: &'static str) -> Self {
-        Self { id, page, yields_to: &[], incident: None, fork: None, relief: None, server: None, node: None }
+        Self {
+            id,
+            page,
+            yields_to: &[],
+            incident: None,
+            fork: None,
+            user_kill: None,
+            relief: None,
+            server: None,
+            node: None,
+        }
     }
 
     /// What it says, in a line: the first of its page's that is no heading.
@@ -104,8 +121,15 @@ impl Rule {
 }
 
 /// Rules about a setting of a server: they say what is behind a limit that was reached.
-const SERVERS: &[&str] =
-    &["jvm-heap", "node-heap", "postgres-buffers", "mysql-buffers", "redis-maxmemory", "nginx-workers"];
+const SERVERS: &[&str] = &[
+    "jvm-heap",
+    "node-heap",
+    "go-memlimit",
+    "postgres-buffers",
+    "mysql-buffers",
+    "redis-maxmemory",
+    "nginx-workers",
+];
 
 /// All rules. What an operator should look at first stands first: what leaves the machine or a service without a way out, then
 /// the setting that is wrong, then the limit that was reached, or what is behind the memory that ran out, and that; then what would
@@ -115,6 +139,7 @@ pub const RULES: &[Rule] = &[
     limit_lowered::RULE,
     jvm_heap::RULE,
     node_heap::RULE,
+    go_memlimit::RULE,
     postgres_buffers::RULE,
     mysql_buffers::RULE,
     redis_maxmemory::RULE,
@@ -132,6 +157,7 @@ pub const RULES: &[Rule] = &[
     oom_kill_allocating_task::RULE,
     shielded_giant::RULE,
     victim_not_culprit::RULE,
+    container_unlimited::RULE,
     node_exhausted::RULE,
     swap_none::RULE,
     swap_full::RULE,
@@ -147,6 +173,7 @@ pub const RULES: &[Rule] = &[
     panic_on_oom::RULE,
     crash_capture::RULE,
     overcommit::RULE,
+    userspace_killer::RULE,
     service_unprotected::RULE,
     log_limits::RULE,
     fork_pids_max::RULE,

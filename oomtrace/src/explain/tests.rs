@@ -7,8 +7,8 @@ use crate::{
     host::node::{Memory, Node, Pressure, Process},
     incident::{
         Ballot, Candidate, Cause, Cgroup, Command, Common, ForkCause, ForkFailureTag, ForkingTask,
-        HostMemory, Limit, OomTag, Outcome, Place, Proof, Rss, SchemaName, Scope, ScopeKind, Trigger,
-        Verdict, Victim, WallTime, Zone,
+        HostMemory, Killer, Limit, OomTag, Outcome, Place, Proof, Rss, SchemaName, Scope, ScopeKind,
+        SentSignal, SentVia, Trigger, UserKillTag, Verdict, Victim, WallTime, Zone,
     },
     kernel::hooks::Tier,
     session::Source,
@@ -184,6 +184,13 @@ pub fn server(line: &str, limit_mib: u64) -> Incident {
     incident
 }
 
+/// The same with a variable in the victim's environment.
+pub fn with_environment(mut incident: Incident, name: &str, value: &str) -> Incident {
+    let environment = incident.victims[0].environment.get_or_insert_default();
+    environment.insert(name.to_owned(), value.to_owned());
+    incident
+}
+
 /// A zone.
 pub fn zone(name: &str, managed_mib: u64, free_kib: u64, min_kib: u64, blocks: &[u64]) -> Zone {
     Zone {
@@ -273,6 +280,7 @@ fn every_rule_has_a_page_and_every_page_a_rule() {
         assert!(
             rule.incident.is_some()
                 || rule.fork.is_some()
+                || rule.user_kill.is_some()
                 || rule.relief.is_some()
                 || rule.server.is_some()
                 || rule.node.is_some(),
@@ -514,4 +522,21 @@ fn a_storm_is_not_explained_fork_by_fork() {
     assert_eq!((0..100).filter(|nth| has_findings(5_000_000_000 + nth, 0)).count(), 10);
     assert!(has_findings(6_000_000_000, 0));
     assert!(!has_findings(6_000_000_001, 1_000_000_000));
+}
+
+/// A kill by a daemon of that name, of so many processes of 30 MiB.
+pub fn user_kill(killer: &str, victims: u32) -> UserKill {
+    let sent = SentSignal { number: 9, name: Some("SIGKILL"), via: SentVia::Kill, after_ns: 0 };
+    let one = |pid| Victim { verdict: None, signals: vec![sent], ..victim("app", pid, 30, "/web") };
+    UserKill {
+        schema: SchemaName::V1,
+        r#type: UserKillTag::UserspaceKill,
+        common: memcg().common,
+        killer: Killer { pid: Some(5), comm: Some(killer.to_owned()), uid: Some(0) },
+        victims: (10..10 + victims).map(one).collect(),
+        limits: Vec::new(),
+        findings: Vec::new(),
+        missing: BTreeMap::new(),
+        lost_records: 0,
+    }
 }

@@ -182,6 +182,7 @@ fn with_missing(mut incident: Incident) -> Incident {
         ("pgtables_bytes", victim.pgtables_bytes.is_none()),
         ("cgroup", victim.place.cgroup.is_none()),
         ("cmdline", true),
+        ("environment", true),
         ("start_time", true),
         ("ancestors", true),
         ("ns_pid", true),

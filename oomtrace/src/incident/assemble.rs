@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use super::{
     chain::Chain,
     cmdlines::{self, Cmdlines, TRIGGER_CMDLINE, VICTIMS_CMDLINE},
+    environments::Environments,
     event::Event,
     failure::{AllocFailure, Failures},
     fork::{self, ForkFailure, Forks},
@@ -21,6 +22,7 @@ use super::{
     tally::Tally,
     tell::{self, Telling},
     types::{Common, Incident, Relief, ReliefTag, SchemaName, WallTime},
+    user_kill::{self, UserKills},
 };
 use crate::{
     host::settings::Settings,
@@ -48,8 +50,10 @@ pub struct Assembler {
     remembered: VecDeque<(u32, Option<u64>)>,
     reliefs: Reliefs,
     cmdlines: Cmdlines,
+    environments: Environments,
     failures: Failures,
     forks: Forks,
+    user_kills: UserKills,
     /// Cgroups that refused a fork, by the log.
     refusing: Vec<String>,
     /// Calls of `out_of_memory()` without a decision when the last incident was told.
@@ -81,8 +85,10 @@ impl Assembler {
             remembered: VecDeque::new(),
             reliefs: Reliefs::default(),
             cmdlines: Cmdlines::default(),
+            environments: Environments::default(),
             failures: Failures::default(),
             forks: Forks::default(),
+            user_kills: UserKills::default(),
             refusing: Vec::new(),
             undecided: 0,
             kins: Kins::default(),
@@ -147,20 +153,14 @@ impl Assembler {
             events.extend(self.cmdline(*cmdline));
             return events;
         }
-        if let Record::Struck(_, struck) = record {
-            self.struck(*struck);
-            return events;
-        }
         if let Record::AllocFailure(_, failure) = record {
             events.extend(self.failed(&key, &failure, wall_clock_offset_ns));
             return events;
         }
-        if let Record::ForkHost(_, host) = record {
-            self.forks.host = Some(*host);
-            return events;
-        }
-        if let Record::Settings(_, settings) = record {
-            self.settings = Some(*settings);
+        if let Record::UserKill(_, kill) = record {
+            let chains = self.run_of_failure(&key).map(|run| run.chains).unwrap_or_default();
+            let full = self.user_kills.take(&key, *kill, chains, wall_clock_offset_ns);
+            events.extend(full.map(|open| self.user_killed(&open)));
             return events;
         }
         if let Record::PidsRefused(_, refused) = record {
@@ -171,10 +171,7 @@ impl Assembler {
             events.extend(self.fork_failed(&key, &failure, wall_clock_offset_ns));
             return events;
         }
-        if let Record::Kin(_, kin) = record {
-            self.kins.take(*kin);
-            return events;
-        }
+        let Some(record) = self.noted(record) else { return events };
         if let Record::Mark(_, mark) = &record {
             self.log.marked(&mark.victim, self.total_vm_kb(mark), key.boot_ns);
         }
@@ -232,6 +229,19 @@ impl Assembler {
             events.push(Event::Opened(Box::new(incident)));
         }
         events
+    }
+
+    /// Notes what says nothing by itself; gives other records back.
+    fn noted(&mut self, record: Record) -> Option<Record> {
+        match record {
+            Record::Struck(_, struck) => self.struck(*struck),
+            Record::Kin(_, kin) => self.kins.take(*kin),
+            Record::Environment(_, environment) => self.environments.take(*environment),
+            Record::ForkHost(_, host) => self.forks.host = Some(*host),
+            Record::Settings(_, settings) => self.settings = Some(*settings),
+            other => return Some(other),
+        }
+        None
     }
 
     /// An allocation failed. The cgroups of its task came just before, as those of a run of the OOM killer do.
@@ -297,6 +307,21 @@ impl Assembler {
         Some(Event::ForkFailure(Box::new(ForkFailure { lost_records, ..line })))
     }
 
+    /// A daemon has killed, and nothing more comes of it for now.
+    fn user_killed(&mut self, open: &user_kill::Open) -> Event {
+        self.user_kills.tell(open);
+        let (boot_ns, offset_ns) = open.began();
+        let seq = self.next_seq();
+        let common = self.common(seq, boot_ns, offset_ns);
+        let with = user_kill::With {
+            session: &self.session,
+            cmdlines: &self.cmdlines,
+            environments: &self.environments,
+            kins: &self.kins,
+        };
+        Event::UserKill(Box::new(open.line(common, &with)))
+    }
+
     /// A process told its command line.
     fn cmdline(&mut self, cmdline: Cmdline) -> Vec<Event> {
         if self.reliefs.cmdline(&cmdline) {
@@ -340,7 +365,8 @@ impl Assembler {
     #[must_use]
     pub fn deadline_ns(&self) -> Option<u64> {
         let runs = self.open.values().map(|run| run.deadline_ns);
-        runs.chain(self.reliefs.deadline_ns()).chain(self.log.deadline_ns()).min()
+        let others = self.reliefs.deadline_ns().into_iter().chain(self.user_kills.deadline_ns());
+        runs.chain(others).chain(self.log.deadline_ns()).min()
     }
 
     /// Ends what has waited long enough.
@@ -365,6 +391,9 @@ impl Assembler {
         let mut events = self.expire_runs(now_ns, held);
         for kill in self.log.expire(now_ns) {
             events.push(self.unseen(&kill));
+        }
+        for open in self.user_kills.expire(now_ns) {
+            events.push(self.user_killed(&open));
         }
         let late = self.reliefs.expire(now_ns);
         events.extend(late.into_iter().map(|late| self.relieved(late, now_ns == u64::MAX)));
@@ -508,6 +537,7 @@ impl Assembler {
             run,
             session: &self.session,
             cmdlines: &self.cmdlines,
+            environments: &self.environments,
             kins: &self.kins,
             kill: self.kill(run),
             undecided: self.undecided,

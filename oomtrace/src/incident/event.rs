@@ -4,6 +4,7 @@ use super::{
     failure::AllocFailure,
     fork::ForkFailure,
     types::{Incident, Relief},
+    user_kill::UserKill,
 };
 
 /// What the assembler has to say.
@@ -19,6 +20,8 @@ pub enum Event {
     AllocFailure(Box<AllocFailure>),
     /// A fork failed.
     ForkFailure(Box<ForkFailure>),
+    /// A daemon in user space killed.
+    UserKill(Box<UserKill>),
 }
 
 impl Event {
@@ -27,7 +30,11 @@ impl Event {
     pub fn closed(&self) -> Option<&Incident> {
         match self {
             Self::Closed(incident) => Some(incident),
-            Self::Opened(_) | Self::Relieved(_) | Self::AllocFailure(_) | Self::ForkFailure(_) => None,
+            Self::Opened(_)
+            | Self::Relieved(_)
+            | Self::AllocFailure(_)
+            | Self::ForkFailure(_)
+            | Self::UserKill(_) => None,
         }
     }
 }

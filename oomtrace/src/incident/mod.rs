@@ -6,6 +6,7 @@ mod ballot;
 mod chain;
 mod cmdlines;
 mod doubt;
+mod environments;
 mod event;
 mod failure;
 mod fork;
@@ -24,10 +25,12 @@ mod stall;
 mod tally;
 mod tell;
 mod types;
+mod user_kill;
 mod zones;
 
 pub use assemble::Assembler;
 pub use cmdlines::{TRIGGER_CMDLINE, VICTIMS_CMDLINE};
+pub use environments::VICTIMS_ENVIRONMENT;
 pub use event::Event;
 pub use failure::{AllocFailure, AllocFailureTag, FailedTask, FailureKind};
 pub use fork::{ForkCause, ForkFailure, ForkFailureTag, ForkingTask, Making, NamespaceKind, Proof};
@@ -38,6 +41,8 @@ pub(crate) use relief::NOT_IN_TIME;
 pub use types::{
     Ancestor, Ballot, Candidate, Cause, Cgroup, Command, Common, HostMemory, Incident, Kinship, Limit, Line,
     Loss, LossTag, OomTag, Outcome, Place, Relief, ReliefTag, Relieved, Rss, RssKernel, SchemaName, Scope,
-    ScopeKind, Stall, Status, StatusState, StatusTag, Trigger, Verdict, Victim, WallTime, Zone,
+    ScopeKind, SentSignal, SentVia, Stall, Status, StatusState, StatusTag, Trigger, Verdict, Victim,
+    WallTime, Zone,
 };
+pub use user_kill::{Killer, UserKill, UserKillTag};
 pub use zones::{COUNTERS, HOST_MEMORY, ZONES};

@@ -128,9 +128,11 @@ impl Run {
             // They belong to no run.
             Record::Relief(..)
             | Record::Cmdline(..)
+            | Record::Environment(..)
             | Record::Struck(..)
             | Record::Kin(..)
             | Record::AllocFailure(..)
+            | Record::UserKill(..)
             | Record::ForkFailure(..)
             | Record::ForkHost(..)
             | Record::PidsRefused(..)

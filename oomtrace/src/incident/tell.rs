@@ -3,12 +3,14 @@
 mod trigger;
 mod victims;
 
-pub(super) use victims::companion;
+pub(super) use victims::{companion, facts, lacks};
 
 use super::{
     ballot,
     cmdlines::{Cmdlines, VICTIMS_CMDLINE},
-    doubt, id,
+    doubt,
+    environments::{Environments, VICTIMS_ENVIRONMENT},
+    id,
     kin::Kins,
     log::Kill,
     logged, missing,
@@ -28,6 +30,7 @@ pub(super) struct Telling<'a> {
     pub run: &'a Run,
     pub session: &'a Session,
     pub cmdlines: &'a Cmdlines,
+    pub environments: &'a Environments,
     pub kins: &'a Kins,
     /// What the kernel log tells of its first victim.
     pub kill: Option<&'a Kill>,
@@ -42,6 +45,7 @@ impl Telling<'_> {
         let mut missing = session.missing.clone();
         // It is said of each victim.
         missing.remove(VICTIMS_CMDLINE);
+        missing.remove(VICTIMS_ENVIRONMENT);
         let mark = run.marks.first().map(|(_, mark)| mark);
         let victim = run.limits();
         let trigger = run.trigger().cloned().unwrap_or_default();

@@ -24,9 +24,9 @@ pub use self::{
     status::{Loss, LossTag, Status, StatusState, StatusTag},
     task::{Ancestor, Command, Kinship, Place, Trigger},
     time::WallTime,
-    victim::{Rss, RssKernel, Verdict, Victim},
+    victim::{Rss, RssKernel, SentSignal, SentVia, Verdict, Victim},
 };
-use super::{failure::AllocFailure, fork::ForkFailure};
+use super::{failure::AllocFailure, fork::ForkFailure, user_kill::UserKill};
 use crate::{check::Check, kernel::hooks::Tier, session::Source};
 
 /// The format's name and version.
@@ -50,6 +50,8 @@ pub enum Line<'a> {
     AllocFailure(&'a AllocFailure),
     /// A fork failed for want of something.
     ForkFailure(&'a ForkFailure),
+    /// A daemon in user space killed, before the kernel would have.
+    UserKill(&'a UserKill),
     /// Something was lost.
     Loss(&'a Loss),
     /// Tracing began or ended.

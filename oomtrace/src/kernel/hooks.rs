@@ -363,18 +363,20 @@ pub const RELIEF: Role = Role {
 /// What victims were started with. A trigger's own command line takes no hook of its own.
 pub const CMDLINE: Role = Role {
     name: "cmdline",
-    purpose: "the command line of a victim that is not the trigger",
+    purpose: "the command line and the environment of a victim that is not the trigger",
     choices: &[
         choice(&[EXPECTED, hook("dies_raw_tp", Kind::RawTracepoint, "signal_deliver")]),
         Choice {
             hooks: &[],
             offered: None,
             shared: false,
-            losses: &[("victims.cmdline", "no hook shows a victim before it ends")],
+            losses: &[("victims.cmdline", UNSEEN), ("victims.environment", UNSEEN)],
             note: "",
         },
     ],
 };
+
+const UNSEEN: &str = "no hook shows a victim before it ends";
 
 /// What dies with victims. Attached early: it follows the mark at once.
 pub const COLLATERAL: Role = Role {
@@ -382,11 +384,25 @@ pub const COLLATERAL: Role = Role {
     purpose: "who is killed with a victim: what shares its memory, or its PID namespace",
     choices: &[
         Choice { shared: true, ..choice(&[EXPECTED, SIGNALLED]) },
-        choice(&[EXPECTED, hook("struck_raw_tp", Kind::RawTracepoint, "signal_generate")]),
+        choice(&[EXPECTED, STRUCK]),
         Choice { losses: &[("collateral", NO_SIGNALS)], ..choice(&[]) },
     ],
 };
 
+const STRUCK: Hook = hook("struck_raw_tp", Kind::RawTracepoint, "signal_generate");
+
+/// Who is killed by others than the kernel. The programs that see its own signals see these, too.
+pub const USER_KILL: Role = Role {
+    name: "userspace_kill",
+    purpose: "who is killed by a daemon in user space (systemd-oomd, earlyoom, nohang, oomd)",
+    choices: &[
+        Choice { shared: true, note: BY_NAME, ..choice(&[SIGNALLED]) },
+        Choice { shared: true, note: BY_NAME, ..choice(&[STRUCK]) },
+        Choice { note: "they are not seen", ..choice(&[]) },
+    ],
+};
+
+const BY_NAME: &str = "such a daemon is known by its name";
 const NO_SIGNALS: &str = "no hook shows the kernel's signals here";
 const NO_RELIEF: &str = "no hook shows the end of a process here";
 
@@ -565,12 +581,13 @@ pub const FORK_FAILURE: Role = Role {
 };
 
 /// Every role.
-pub const ROLES: [Role; 13] = [
+pub const ROLES: [Role; 14] = [
     VICTIM,
     KILLED,
     RELIEF,
     CMDLINE,
     COLLATERAL,
+    USER_KILL,
     OUTCOME,
     DECISION,
     STALL,

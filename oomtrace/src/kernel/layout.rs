@@ -33,19 +33,28 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// Has the programs read no command line.
+    /// Has the programs read no command line, and no environment.
     pub fn leave_out_cmdline(&mut self, reason: &str) {
-        self.layout.mm_arg_start = ABSENT;
-        self.missing.insert("mm_arg_start", reason.to_owned());
+        (self.layout.mm_arg_start, self.layout.mm_env_start) = (ABSENT, ABSENT);
+        for field in ["mm_arg_start", "mm_env_start"] {
+            self.missing.insert(field, reason.to_owned());
+        }
     }
 
     /// Why no process's command line can be read, if so.
     #[must_use]
     pub fn no_cmdline(&self) -> Option<&str> {
-        ["mm_arg_start", "mm_arg_end", "task_mm"]
-            .iter()
-            .find_map(|field| self.missing.get(field))
-            .map(String::as_str)
+        self.first_missing(["mm_arg_start", "mm_arg_end", "task_mm"])
+    }
+
+    /// Why no process's environment can be read, if so.
+    #[must_use]
+    pub fn no_environment(&self) -> Option<&str> {
+        self.first_missing(["mm_env_start", "mm_env_end", "task_mm"])
+    }
+
+    fn first_missing(&self, fields: [&'static str; 3]) -> Option<&str> {
+        fields.iter().find_map(|field| self.missing.get(field)).map(String::as_str)
     }
 }
 

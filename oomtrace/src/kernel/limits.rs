@@ -13,7 +13,7 @@ use std::{
 
 use crate::host::memcg_files::{self, limit_bytes};
 use crate::{
-    incident::{AllocFailure, Incident, Limit},
+    incident::{AllocFailure, Incident, Limit, UserKill},
     kernel::hooks::Tier,
 };
 
@@ -59,9 +59,18 @@ impl LimitsCheck {
 
     /// The same of a failed allocation.
     pub fn check_failure(&mut self, failure: &mut AllocFailure) {
-        if let Err(reason) = self.compare_all(&failure.limits, "limits", &failure.missing) {
-            failure.limits.clear();
-            failure.missing.insert("limits".to_owned(), reason);
+        self.check_limits(&mut failure.limits, &mut failure.missing);
+    }
+
+    /// The same of a kill by a daemon in user space.
+    pub fn check_user_kill(&mut self, kill: &mut UserKill) {
+        self.check_limits(&mut kill.limits, &mut kill.missing);
+    }
+
+    fn check_limits(&mut self, limits: &mut Vec<Limit>, missing: &mut BTreeMap<String, String>) {
+        if let Err(reason) = self.compare_all(limits, "limits", missing) {
+            limits.clear();
+            missing.insert("limits".to_owned(), reason);
         }
     }
 

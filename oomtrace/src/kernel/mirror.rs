@@ -14,6 +14,7 @@ use aya::{
     programs::{RawTracePoint, RawTracePointRunOptions, TestRun},
 };
 use oomtrace_ebpf::{ABSENT, Layout, MIRROR, RecordKind};
+use zerocopy::FromBytes as _;
 
 use super::{disguise::Disguise, layout::Resolved, own::Own};
 use crate::record::{Cmdline, Kin, Level, Mm, Record, Task, decode};
@@ -68,6 +69,8 @@ struct Seen {
     /// Its memory cgroups, from its own upwards.
     levels: Vec<Level>,
     cmdline: Option<Cmdline>,
+    /// Its environment as it came, and how long it is in all.
+    environment: Option<(Vec<u8>, u64)>,
     kin: Option<Kin>,
 }
 
@@ -88,8 +91,12 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
     program.test_run(run)?;
     let ring = ebpf.map_mut("RECORDS").context("the eBPF object lacks the ring buffer")?;
     let mut ring = RingBuf::try_from(ring)?;
-    let (mut seen, mut levels, mut cmdline, mut kin) = (None, Vec::new(), None, None);
+    let (mut seen, mut levels, mut cmdline, mut kin, mut environment) = (None, Vec::new(), None, None, None);
     while let Some(bytes) = ring.next() {
+        if let Some(own) = as_it_came(&bytes) {
+            environment = Some(own);
+            continue;
+        }
         match decode(&bytes)? {
             Record::Level(_, level) => levels.push(*level),
             Record::Cmdline(_, told) => cmdline = Some(*told),
@@ -109,6 +116,8 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
             | Record::Relief(..)
             | Record::Struck(..)
             | Record::AllocFailure(..)
+            | Record::UserKill(..)
+            | Record::Environment(..)
             | Record::Settings(..)
             | Record::KernelLog(..) => bail!("nobody decided"),
         }
@@ -118,7 +127,14 @@ fn look(ebpf: &mut Ebpf) -> anyhow::Result<Seen> {
         forget_losses(ebpf)?;
         return Err(anyhow!("the ring buffer has no room for it"));
     };
-    Ok(Seen { task, mm, levels, cmdline, kin })
+    Ok(Seen { task, mm, levels, cmdline, environment, kin })
+}
+
+/// An environment that is not stripped yet: it is compared, and dropped.
+fn as_it_came(record: &[u8]) -> Option<(Vec<u8>, u64)> {
+    let (head, text) = oomtrace_ebpf::Cmdline::read_from_prefix(record).ok()?;
+    let text = text.get(..usize::try_from(head.len).ok()?)?;
+    (head.header.kind == RecordKind::Environment as u16).then(|| (text.to_vec(), head.total))
 }
 
 /// What found no room was nobody's victim.
@@ -137,6 +153,7 @@ fn compare(own: &Own, seen: &Seen, resolved: &Resolved, cpus: u32) -> Vec<String
     tasks(&mut found, own, &seen.task, &resolved.layout);
     memory(&mut found, own, &seen.mm, &resolved.layout, cpus);
     command(&mut found, own, seen);
+    environment(&mut found, own, seen);
     kinship(&mut found, own, seen, &resolved.layout);
     cgroups(&mut found, own, &seen.levels, resolved);
     found.0
@@ -190,6 +207,15 @@ fn command(found: &mut Differences, own: &Own, seen: &Seen) {
     let len = if cmdline.truncated { own.cmdline.len().min(cmdline.text.len()) } else { own.cmdline.len() };
     let own = own.cmdline.get(..len).unwrap_or_default().escape_ascii().to_string();
     found.unless_equal("mm_struct.arg_start", &[], Some(cmdline.text.escape_ascii().to_string()), &own);
+}
+
+/// The same. It has secrets: what differs is not told.
+fn environment(found: &mut Differences, own: &Own, seen: &Seen) {
+    let Some((text, total)) = &seen.environment else { return };
+    let same = own.environment.len() as u64 == *total && own.environment.starts_with(text);
+    if !same {
+        found.0.push("mm_struct.env_start gives another environment than /proc".to_owned());
+    }
 }
 
 /// None may be told: the ring may be too small.
@@ -297,6 +323,7 @@ mod tests {
             resident_pages: 1500,
             pgtables_kb: 64,
             cmdline: b"oomtrace\0--json\0".to_vec(),
+            environment: b"HOME=/\0TERM=x\0".to_vec(),
             cgroup: Some(OwnCgroup {
                 id: 9,
                 hierarchy: 0,
@@ -354,6 +381,7 @@ mod tests {
             },
             levels: vec![level(0, 9, "app"), level(1, 1, "")],
             cmdline: Some(cmdline(b"oomtrace\0--json\0", false)),
+            environment: Some((b"HOME=/\0TERM".to_vec(), 14)),
             kin: Some(kin()),
         }
     }
@@ -386,7 +414,7 @@ mod tests {
         assert_eq!(compare(&own(), &seen(), &resolved(true), 2), Vec::<String>::new());
         let cut_short = Seen { cmdline: Some(cmdline(b"oomtrace\0--", true)), ..seen() };
         assert_eq!(compare(&own(), &cut_short, &resolved(true), 2), Vec::<String>::new());
-        let wrong: [fn(&mut Seen); 30] = [
+        let wrong: [fn(&mut Seen); 32] = [
             |seen| seen.task.pid = Some(8),
             |seen| seen.task.pid = None,
             |seen| seen.task.tid = Some(7),
@@ -411,6 +439,8 @@ mod tests {
             |seen| seen.cmdline = Some(cmdline(b"oomtrace\0--json\0HOME=/\0", false)),
             |seen| seen.cmdline = Some(cmdline(b"oomtrace\0--jsom", true)),
             |seen| seen.cmdline = Some(cmdline(b"oomtrace\0", false)),
+            |seen| seen.environment = Some((b"HOME=/\0TERN".to_vec(), 14)),
+            |seen| seen.environment = Some((b"HOME=/\0TERM".to_vec(), 15)),
             |seen| seen.kin = Some(Kin { ns_pid: Some(8), ..kin() }),
             |seen| seen.kin = Some(Kin { ns_pid: None, ..kin() }),
             |seen| seen.kin = Some(Kin { ancestors: None, ..kin() }),
@@ -430,8 +460,14 @@ mod tests {
     /// namespaces.
     #[test]
     fn what_cannot_be_compared_is_no_difference() {
-        let nothing =
-            Seen { task: Task::default(), mm: Mm::default(), levels: Vec::new(), cmdline: None, kin: None };
+        let nothing = Seen {
+            task: Task::default(),
+            mm: Mm::default(),
+            levels: Vec::new(),
+            cmdline: None,
+            environment: None,
+            kin: None,
+        };
         assert_eq!(compare(&own(), &nothing, &resolved(false), 2), Vec::<String>::new());
         let contained = Own { in_initial_pid_namespace: false, cgroup: None, pid: 1, tid: 1, ..own() };
         assert_eq!(compare(&contained, &seen(), &resolved(true), 2), Vec::<String>::new());

@@ -44,6 +44,8 @@ pub struct Own {
     pub pgtables_kb: u64,
     /// Its arguments, each ended by NUL.
     pub cmdline: Vec<u8>,
+    /// Its environment as it was started with that, ended by NULs.
+    pub environment: Vec<u8>,
     pub cgroup: Option<OwnCgroup>,
 }
 
@@ -108,6 +110,7 @@ impl Own {
             resident_pages: statm.next()??,
             pgtables_kb: field("VmPTE")?.parse().ok()?,
             cmdline: fs::read(own.join("cmdline")).ok()?,
+            environment: fs::read(own.join("environ")).ok()?,
             cgroup: OwnCgroup::find(&text("cgroup")?, namespace("cgroup")),
         })
     }

@@ -16,7 +16,8 @@ use super::{
     btf::Btf,
     hooks::{
         ALLOC_FAILURE, CANDIDATES, CMDLINE, COLLATERAL, Choice, DECISION, FORK_FAILURE, HUGETLB, Hook,
-        KILLED, Kind, OUTCOME, PAGE_ALLOCATION, RELIEF, Role, STALL, STAND_IN, SYSCALLS, Tier, VICTIM,
+        KILLED, Kind, OUTCOME, PAGE_ALLOCATION, RELIEF, Role, STALL, STAND_IN, SYSCALLS, Tier, USER_KILL,
+        VICTIM,
     },
     hurt,
     load::{CannotTrace, Options, chain},
@@ -82,6 +83,7 @@ impl Filling<'_> {
             [&KILLED, &VICTIM, &RELIEF, &CMDLINE, &COLLATERAL]
         };
         let rest = [
+            &USER_KILL,
             &OUTCOME,
             &DECISION,
             &STALL,

@@ -4,7 +4,7 @@ use wildmatch::WildMatch;
 
 use crate::{
     cli::{FilterArgs, Kind},
-    incident::{AllocFailure, ForkFailure, Incident, Place, Proof, Victim},
+    incident::{AllocFailure, ForkFailure, Incident, Place, Proof, UserKill, Victim},
 };
 
 /// See [`FilterArgs`].
@@ -46,7 +46,17 @@ impl Filter {
     /// Whether one victim of the incident passes every filter; without a filter, every incident does.
     #[must_use]
     pub fn passes(&self, incident: &Incident) -> bool {
-        self.oom && (self.is_none() || incident.victims.iter().any(|victim| self.passes_victim(victim)))
+        self.passes_victims(&incident.victims)
+    }
+
+    /// The same of a kill by a daemon in user space.
+    #[must_use]
+    pub fn passes_user_kill(&self, kill: &UserKill) -> bool {
+        self.passes_victims(&kill.victims)
+    }
+
+    fn passes_victims(&self, victims: &[Victim]) -> bool {
+        self.oom && (self.is_none() || victims.iter().any(|victim| self.passes_victim(victim)))
     }
 
     /// Whether the task of a failed allocation does. Its memory is not known.

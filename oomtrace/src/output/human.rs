@@ -8,6 +8,7 @@ mod relief;
 mod request;
 mod scope;
 mod task;
+mod user_kill;
 mod victim;
 mod zones;
 
@@ -29,7 +30,10 @@ use self::{
 use super::{Format, Message};
 use crate::{
     explain::{Finding, FixKind},
-    incident::{AllocFailure, Event, ForkFailure, Incident, Loss, Outcome, Place, Relief, Verdict, WallTime},
+    incident::{
+        AllocFailure, Event, ForkFailure, Incident, Loss, Outcome, Place, Relief, Scope, UserKill, Verdict,
+        Victim, WallTime,
+    },
     text::printable,
     words,
 };
@@ -129,24 +133,28 @@ impl Human {
         self.line(to, &format!("  {label} {text}"), COLUMN);
     }
 
-    fn details(&self, incident: &Incident) -> String {
-        let mut to = String::new();
-        for (index, victim) in incident.victims.iter().enumerate() {
+    /// What is told of victims.
+    fn victims(&self, to: &mut String, victims: &[Victim], scope: &Scope) {
+        for (index, victim) in victims.iter().enumerate() {
             let label = if index == 0 { "victim" } else { "and" };
-            self.row(&mut to, label, &figures(victim, incident, index > 0));
+            self.row(to, label, &figures(victim, scope, index > 0));
         }
-        if let Some(line) = incident.victims.first().and_then(|victim| started_as(&victim.command)) {
-            self.row(&mut to, "command", &line);
+        let Some(first) = victims.first() else { return };
+        if let Some(line) = started_as(&first.command) {
+            self.row(to, "command", &line);
         }
-        if let Some(line) = incident.victims.first().and_then(|victim| parents(&victim.kinship)) {
-            self.row(&mut to, "parents", &line);
+        if let Some(line) = parents(&first.kinship) {
+            self.row(to, "parents", &line);
         }
         // The first line has the container instead.
-        if let Some(Place { container: Some(_), cgroup: Some(path), .. }) =
-            incident.victims.first().map(|victim| &victim.place)
-        {
-            self.row(&mut to, "cgroup", &printable(path));
+        if let Place { container: Some(_), cgroup: Some(path), .. } = &first.place {
+            self.row(to, "cgroup", &printable(path));
         }
+    }
+
+    fn details(&self, incident: &Incident) -> String {
+        let mut to = String::new();
+        self.victims(&mut to, &incident.victims, &incident.scope);
         self.row(&mut to, "asked", &asked(incident));
         if let Some(why) = incident.victims.first().and_then(|victim| why(victim, &incident.scope)) {
             self.row(&mut to, "why", &why);
@@ -171,18 +179,20 @@ impl Human {
         if incident.outcome == Some(Outcome::NoVictim) {
             self.row(&mut to, "outcome", "nobody could be killed: the allocation failed");
         }
-        if incident.lost_records > 0 {
-            let text = format!(
-                "{} records of this incident found no room: it may be incomplete",
-                incident.lost_records
-            );
-            self.row_in(YELLOW, &mut to, "lost", &text);
-        }
-        for reason in unknown(&incident.missing) {
-            self.row(&mut to, "unknown", &reason);
-        }
+        self.lacks(&mut to, incident.lost_records, &incident.missing);
         self.advise(&mut to, &incident.findings);
         to
+    }
+
+    /// What is not known, and why.
+    fn lacks(&self, to: &mut String, lost_records: u64, missing: &BTreeMap<String, String>) {
+        if lost_records > 0 {
+            let text = format!("{lost_records} records of this incident found no room: it may be incomplete");
+            self.row_in(YELLOW, to, "lost", &text);
+        }
+        for reason in unknown(missing) {
+            self.row(to, "unknown", &reason);
+        }
     }
 
     /// What it comes to and what to do about it: the findings that matter most, with a command as one can paste it.
@@ -250,6 +260,34 @@ impl Human {
         if let Some(advice) = failure::advice(failure) {
             self.row(&mut to, "do", &advice);
         }
+        to
+    }
+
+    /// A block of its own.
+    fn user_kill(&self, kill: &UserKill) -> String {
+        let time = self.paint(DIM, &self.time(kill.common.time));
+        let what = self.paint(RED, "OOMD KILL");
+        let first = kill.victims.first();
+        let who = self.paint(BOLD, &name(first.and_then(|victim| victim.comm.as_deref())));
+        let adj = first.and_then(|victim| victim.oom_score_adj);
+        let adj = adj.map_or_else(String::new, |adj| format!(", adj {adj}"));
+        let place = first.and_then(|victim| place(&victim.place));
+        let place = place.map_or_else(String::new, |place| format!("  in {place}"));
+        let more = match kill.victims.len() {
+            0 | 1 => String::new(),
+            several => format!(" and {} more", several - 1),
+        };
+        let pid = id(first.and_then(|victim| victim.pid));
+        let by = user_kill::by(kill);
+        let mut to = String::new();
+        self.line(&mut to, &format!("{time}  {what}  {who} (pid {pid}{adj}){more}{place}   {by}"), COLUMN);
+        let scope = Scope { limits: kill.limits.clone(), ..Scope::default() };
+        self.victims(&mut to, &kill.victims, &scope);
+        for level in crowded(&scope) {
+            self.row(&mut to, "limit", &level);
+        }
+        self.lacks(&mut to, kill.lost_records, &kill.missing);
+        self.advise(&mut to, &kill.findings);
         to
     }
 
@@ -343,6 +381,10 @@ impl Format for Human {
                 to.extend(self.fork(failure).into_bytes());
                 (self.headed, self.told) = (None, None);
             }
+            Message::Incident(Event::UserKill(kill)) => {
+                to.extend(self.user_kill(kill).into_bytes());
+                (self.headed, self.told) = (None, None);
+            }
             Message::Loss(loss) => {
                 to.extend(self.loss(loss).into_bytes());
                 (self.headed, self.told) = (None, None);
@@ -356,7 +398,9 @@ impl Format for Human {
 fn unknown(missing: &BTreeMap<String, String>) -> Vec<String> {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     // How much swap there is, no replay can tell, and few rows would say.
-    for (field, reason) in missing.iter().filter(|(field, _)| !field.starts_with("host_memory.swap_")) {
+    // Nor of what few programs are set by.
+    let shown = |field: &str| !field.starts_with("host_memory.swap_") && !field.ends_with(".environment");
+    for (field, reason) in missing.iter().filter(|(field, _)| shown(field)) {
         match reasons.iter_mut().find(|(known, _)| *known == reason.as_str()) {
             Some((_, fields)) => fields.push(field),
             None => reasons.push((reason, vec![field])),

@@ -20,6 +20,7 @@ impl Format for Json {
             Message::Incident(Event::Relieved(relief)) => Line::Relief(relief),
             Message::Incident(Event::AllocFailure(failure)) => Line::AllocFailure(failure),
             Message::Incident(Event::ForkFailure(failure)) => Line::ForkFailure(failure),
+            Message::Incident(Event::UserKill(kill)) => Line::UserKill(kill),
             Message::Loss(loss) => Line::Loss(loss),
             Message::Status(status) => Line::Status(status),
         };

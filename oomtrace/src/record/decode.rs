@@ -8,9 +8,10 @@ use zerocopy::FromBytes;
 
 use super::types::{
     After, AllocFailure, Allowed, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing,
-    Key, Kin, Level, Link, Mark, Mm, Node, Reclaim, Record, Relief, Stall, Struck, Task, Tie, Whose, Zone,
+    Key, Kin, Level, Link, Mark, Mm, Node, Reclaim, Record, Relief, Stall, Struck, Task, Tie, UserKill,
+    Whose, Zone,
 };
-use super::{fork, kernel_log, pids_refused, settings};
+use super::{environment, fork, kernel_log, pids_refused, settings};
 use crate::text;
 
 /// No process has a higher id (include/linux/threads.h).
@@ -114,7 +115,12 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
             let raw: abi::ForkHost = exactly(kind, bytes)?;
             Record::ForkHost(key(&raw.header), Box::new(fork::host(&raw)))
         }
+        RecordKind::UserKill => {
+            let raw: abi::UserKill = exactly(kind, bytes)?;
+            Record::UserKill(key(&raw.header), Box::new(user_kill(&raw)))
+        }
         RecordKind::Cmdline => Record::Cmdline(key(&header), Box::new(cmdline(bytes)?)),
+        RecordKind::Environment => Record::Environment(key(&header), Box::new(environment::decode(bytes)?)),
         RecordKind::Kin => {
             let raw: abi::Kin = exactly(kind, bytes)?;
             Record::Kin(key(&raw.header), Box::new(kin(&raw)))
@@ -400,6 +406,16 @@ fn alloc_failure(raw: &abi::AllocFailure) -> Result<AllocFailure, DecodeError> {
         // Time since boot is never 0.
         remainder: raw.header.opened_ns == 0,
     })
+}
+
+fn user_kill(raw: &abi::UserKill) -> UserKill {
+    UserKill {
+        killer: task(&raw.killer),
+        victim: task(&raw.victim),
+        mm: mm(&raw.mm),
+        signal: raw.signal,
+        without_sender: raw.without_sender != 0,
+    }
 }
 
 fn mark(raw: &abi::Mark) -> Mark {

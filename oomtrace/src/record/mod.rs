@@ -1,6 +1,7 @@
 //! Records of the kernel half: decoded once, here, into owned types.
 
 mod decode;
+mod environment;
 mod file;
 mod fork;
 mod kernel_log;
@@ -20,7 +21,7 @@ pub use pids_refused::encode as encode_pids_refused;
 pub use recorder::{Recorder, create};
 pub use settings::encode as encode_settings;
 pub use types::{
-    After, AllocFailure, Allowed, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision, Failing,
-    KernelLog, Key, Kin, Level, Link, Mark, Mm, Node, PidsRefused, Reclaim, Record, Relief, Stall, Struck,
-    Task, Tie, Whose, Zone,
+    After, AllocFailure, Allowed, Ancestor, Candidate, Ceiling, CgroupId, Close, Cmdline, Decision,
+    Environment, Failing, KernelLog, Key, Kin, Level, Link, Mark, Mm, Node, PidsRefused, Reclaim, Record,
+    Relief, Stall, Struck, Task, Tie, UserKill, Whose, Zone,
 };

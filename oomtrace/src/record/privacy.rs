@@ -1,13 +1,19 @@
-//! What a record must not tell: secrets on command lines. Masked as soon as a record is out of the ring, before it is
+//! What a record must not tell: secrets on command lines, and environments. Masked as soon as a record is out of the ring, before it is
 //! recorded, decoded or shown.
 
-use oomtrace_ebpf::{Cmdline, RecordKind};
+use oomtrace_ebpf::{Cmdline, Header, RecordKind};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
+use super::environment;
 use crate::secrets;
 
-/// Masks what looks like a secret, and clears what the kernel half left behind the text. Other records stay as they are.
-pub fn mask(record: &mut [u8]) {
+/// Masks what looks like a secret, and clears what the kernel half left behind the text; leaves of an environment a few variables.
+/// Other records stay as they are.
+pub fn mask(record: &mut Vec<u8>) {
+    let kind = Header::read_from_prefix(record).map(|(header, _)| header.kind);
+    if kind == Ok(RecordKind::Environment as u16) {
+        return environment::strip(record);
+    }
     let Ok((mut head, _)) = Cmdline::read_from_prefix(record) else { return };
     if head.header.kind != RecordKind::Cmdline as u16 {
         return;

@@ -1,5 +1,7 @@
 //! What a record says. `None`: the kernel half could not read it.
 
+use std::collections::BTreeMap;
+
 use oomtrace_ebpf::NODE_COUNTERS;
 
 use super::fork::{ForkFailure, ForkHost, Namespaces, PidsLevel};
@@ -303,6 +305,21 @@ pub struct Struck {
     pub mm: Mm,
 }
 
+/// A daemon in user space sent a process a signal that ends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserKill {
+    /// The daemon's first thread.
+    pub killer: Task,
+    /// Who gets it.
+    pub victim: Task,
+    /// Its address space.
+    pub mm: Mm,
+    /// The signal.
+    pub signal: u32,
+    /// Whether it does not say who sends it, as one by `cgroup.kill`.
+    pub without_sender: bool,
+}
+
 /// What failed though nobody was killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failing {
@@ -383,6 +400,19 @@ pub struct Cmdline {
     pub truncated: bool,
 }
 
+/// Of a victim's environment what tells how much memory it is set to use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// Its process id.
+    pub pid: u32,
+    /// When the process began, ns since boot.
+    pub start_boot_ns: Option<u64>,
+    /// Variables, by name. None with another name is kept anywhere.
+    pub variables: BTreeMap<String, String>,
+    /// Whether it goes on behind what was read.
+    pub truncated: bool,
+}
+
 /// A process from which another one descends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ancestor {
@@ -458,6 +488,8 @@ pub enum Record {
     Relief(Key, Relief),
     /// The command line of a process. Its key is no run's.
     Cmdline(Key, Box<Cmdline>),
+    /// Of the environment of a victim. Its key is no run's.
+    Environment(Key, Box<Environment>),
     /// A task was killed with a victim. Its key is no run's.
     Struck(Key, Box<Struck>),
     /// The ancestors of a process. Its key is no run's.
@@ -478,6 +510,8 @@ pub enum Record {
     Settings(Key, Box<Settings>),
     /// An allocation failed. Its run is no run of the OOM killer's; a remainder's key is no run's.
     AllocFailure(Key, Box<AllocFailure>),
+    /// A daemon in user space kills. Its run is no run of the OOM killer's.
+    UserKill(Key, Box<UserKill>),
 }
 
 impl Record {
@@ -500,11 +534,13 @@ impl Record {
             | Self::PidsRefused(key, _)
             | Self::Relief(key, _)
             | Self::Cmdline(key, _)
+            | Self::Environment(key, _)
             | Self::Struck(key, _)
             | Self::Kin(key, _)
             | Self::KernelLog(key, _)
             | Self::Settings(key, _)
-            | Self::AllocFailure(key, _) => *key,
+            | Self::AllocFailure(key, _)
+            | Self::UserKill(key, _) => *key,
         }
     }
 }

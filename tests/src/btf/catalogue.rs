@@ -7,7 +7,7 @@ use super::edit::Edit;
 use super::{Btf, Member, Record, kind};
 
 /// The members that oomtrace reads: struct, and path within it. Of alternatives each kernel has one.
-pub(super) const FIELDS: [(&str, &str); 78] = [
+pub(super) const FIELDS: [(&str, &str); 80] = [
     ("task_struct", "pid"),
     ("task_struct", "tgid"),
     ("task_struct", "comm"),
@@ -35,6 +35,8 @@ pub(super) const FIELDS: [(&str, &str); 78] = [
     ("mm_struct", "total_vm"),
     ("mm_struct", "arg_start"),
     ("mm_struct", "arg_end"),
+    ("mm_struct", "env_start"),
+    ("mm_struct", "env_end"),
     ("mm_struct", "pgtables_bytes"),
     ("mm_struct", "rss_stat.count[0]"),
     ("mm_struct", "rss_stat[0].count"),

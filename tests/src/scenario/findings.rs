@@ -1,16 +1,19 @@
-//! What incidents come to: servers by their real command lines.
+//! What incidents come to: servers by their real command lines and environments.
+
+use std::fs;
 
 use anyhow::{Context, Result};
+use serde_json::json;
 
 use super::{Needs, Scenario};
 use crate::compare::Expected;
 use crate::eat::{Eat, word};
 use crate::size::MIB;
-use crate::stage::Stage;
+use crate::stage::{Scratch, Stage, argument};
 use crate::witness::tree::Tree;
 
-/// Guards findings as they come live: the settings of servers on their command lines, which are read as they die, held against
-/// the limit that they reached; and those that fit.
+/// Guards findings as they come live: the settings of servers on their command lines and in their environments, which are read as
+/// they die, held against the limit that they reached; and those that fit. And that nothing else of an environment is told.
 pub const SCENARIO: Scenario = Scenario {
     name: "findings",
     guards: "a server dies of its limit: what is found is its setting that cannot fit, or the plain limit if it fits",
@@ -23,41 +26,75 @@ pub const SCENARIO: Scenario = Scenario {
 /// The limit of each.
 const LIMIT: u64 = 32 * MIB;
 
-/// How many are tried on a machine that was made for it: one whose setting cannot fit, and one whose fits.
-const EMULATED: usize = 2;
+/// How many are tried on a machine that was made for it: one whose setting cannot fit, one whose fits, and one that has it in its
+/// environment.
+const EMULATED: usize = 3;
 
-/// A program, its options, and what must be found.
-const SERVERS: [(&str, &str, &str); 7] = [
-    ("/usr/bin/java", "-Xmx700m -jar shop.jar", "jvm-heap"),
-    ("java", "-Xmx20m -jar shop.jar", "memcg-limit"),
-    ("node", "--max-old-space-size=4096 app.js", "node-heap"),
-    ("postgres", "-D /data -c shared_buffers=1GB", "postgres-buffers"),
-    ("/usr/sbin/mysqld", "--innodb-buffer-pool-size=1G", "mysql-buffers"),
-    ("redis-server", "--maxmemory 2gb", "redis-maxmemory"),
-    ("redis-server", "--maxmemory 12mb", "memcg-limit"),
+/// What each has in its environment that is nobody's business.
+const SECRET: (&str, &str) = ("SHOP_DATABASE", "hunter2hunter2");
+
+/// A program, its options, a variable in its environment, and what must be found.
+const SERVERS: [(&str, &str, (&str, &str), &str); 11] = [
+    ("/usr/bin/java", "-Xmx700m -jar shop.jar", NONE, "jvm-heap"),
+    ("java", "-Xmx20m -jar shop.jar", NONE, "memcg-limit"),
+    ("/srv/app", "--listen", ("GOMEMLIMIT", "1GiB"), "go-memlimit"),
+    ("node", "--max-old-space-size=4096 app.js", NONE, "node-heap"),
+    ("postgres", "-D /data -c shared_buffers=1GB", NONE, "postgres-buffers"),
+    ("/usr/sbin/mysqld", "--innodb-buffer-pool-size=1G", NONE, "mysql-buffers"),
+    ("redis-server", "--maxmemory 2gb", NONE, "redis-maxmemory"),
+    ("redis-server", "--maxmemory 12mb", NONE, "memcg-limit"),
+    ("java", "-jar shop.jar", ("JAVA_TOOL_OPTIONS", "-Xmx700m"), "jvm-heap"),
+    ("java", "-Xmx700m -jar shop.jar", ("_JAVA_OPTIONS", "-Xmx20m"), "memcg-limit"),
+    ("node", "app.js", ("NODE_OPTIONS", "--max-old-space-size=4096"), "node-heap"),
 ];
 
+/// No variable that is told.
+const NONE: (&str, &str) = ("SHOP", "1");
+
 fn run(stage: &mut Stage<'_>) -> Result<()> {
+    let scratch = Scratch::new(stage.name)?;
     let tree = stage.tree()?;
     // Command lines are read as in every other scenario: under emulation one of a kind will do.
     let most = if stage.machine.disposable { EMULATED } else { SERVERS.len() };
-    for (number, (program, options, expected)) in SERVERS.into_iter().enumerate().take(most) {
+    for (number, (program, options, variable, expected)) in SERVERS.into_iter().enumerate().take(most) {
         let group = tree.group(&format!("server-{number}"))?;
         group.set_limit(LIMIT)?;
         let eat = Eat {
             anon: 2 * LIMIT,
             program: Some(program.to_owned()),
+            environment: [SECRET, variable].map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
             ballast: options.split(' ').map(Into::into).collect(),
             ..Eat::default()
         };
         let mut server = stage.eater("server", &eat, Some(&group))?;
-        let watch = stage.watch(&[])?;
+        let recording = scratch.file("recording");
+        let watch = stage.watch(&["--record", argument(&recording)?])?;
         server.order(word::FILL)?;
         server.killed(stage.deadline)?;
         let kill = [Expected::kill(&server.facts, &server.facts, &group)];
         let seen = stage.finish(watch, &kill)?;
         stage.judge(&seen, &kill, &[&server.facts]);
         stage.judge_findings(&seen, &server.facts, &[expected]);
+        let Some(traced) = &seen.traced else { continue };
+        let incident = traced.incident_of(server.pid()).context("oomtrace does not report the kill")?;
+        let environment = incident.json.pointer("/victims/0/environment");
+        let told = if variable == NONE { json!({}) } else { json!({variable.0: variable.1}) };
+        // What runs the scenarios may have one of the others.
+        let own = |name: &str| environment.and_then(|environment| environment.get(name));
+        stage.checks.that(own(variable.0) == told.get(variable.0), || {
+            format!("environment is {environment:?}, not {told}")
+        });
+        stage
+            .checks
+            .that(environment.is_some(), || format!("no environment is told: {}", incident.json["missing"]));
+        let recorded = fs::read(&recording).context("the recording cannot be read")?;
+        for (place, bytes) in [("the recording", recorded), ("the output", traced.output.stdout.concat())] {
+            let has = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+            stage.checks.that(!has(SECRET.0) && !has(SECRET.1), || format!("{} is in {place}", SECRET.0));
+            stage
+                .checks
+                .that(variable == NONE || has(variable.1), || format!("{} is not in {place}", variable.0));
+        }
     }
     if stage.machine.disposable { Ok(()) } else { pool(stage, &tree) }
 }

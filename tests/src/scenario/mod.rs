@@ -58,6 +58,7 @@ mod sysrq;
 mod threads;
 mod two_cgroups;
 mod two_tracers;
+mod userspace_kill;
 
 use anyhow::Result;
 
@@ -158,6 +159,7 @@ pub static ALL: &[Scenario] = &[
     all_unkillable::SCENARIO,
     exiting::SCENARIO,
     other_kills::SCENARIO,
+    userspace_kill::SCENARIO,
     forks::SCENARIO,
     fork_cures::SCENARIO,
     fork_storm::SCENARIO,

@@ -46,6 +46,10 @@ pub fn main(args: &Args) -> Result<()> {
         Ok(runc) => println!("runc          {}", runc.display()),
         Err(err) => println!("runc          none, so one scenario is skipped: {err:#}"),
     }
+    match package::earlyoom() {
+        Ok(earlyoom) => println!("earlyoom      {}", earlyoom.display()),
+        Err(err) => println!("earlyoom      none, so one scenario does without: {err:#}"),
+    }
     let mut unavailable = Vec::new();
     for wanted in &args.kernel {
         match kernel(wanted, args.update) {

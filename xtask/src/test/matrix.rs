@@ -278,7 +278,11 @@ impl Plan {
             })
             .collect();
         // Where it cannot be had, the scenario that needs it says so.
-        let runc = if self.purpose == Purpose::Usual { package::runc().ok() } else { None };
+        let usual = |package: fn() -> Result<PathBuf>| match self.purpose {
+            Purpose::Usual => package().ok(),
+            Purpose::Nodes | Purpose::Cures | Purpose::Repairs | Purpose::Times => None,
+        };
+        let (runc, earlyoom) = (usual(package::runc), usual(package::earlyoom));
         // Each tier is judged by its results: what one exits with must not end the others.
         let command = ["sh", "-c", &format!("{}; exit 0", script.join("; "))].map(OsString::from).to_vec();
         Ok(Guest {
@@ -296,6 +300,7 @@ impl Plan {
             ]
             .into_iter()
             .chain(runc.map(|runc| (runc, "/usr/bin/runc".into())))
+            .chain(earlyoom.map(|earlyoom| (earlyoom, "/usr/bin/earlyoom".into())))
             .chain(self.tools()?)
             .collect(),
             packages: self.packages(),

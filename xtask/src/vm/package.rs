@@ -40,6 +40,11 @@ pub fn runc() -> Result<PathBuf> {
     Ok(tree("runc")?.join("usr/sbin/runc"))
 }
 
+/// The daemon that the scenario `userspace_kill` has kill in guests.
+pub fn earlyoom() -> Result<PathBuf> {
+    Ok(tree("earlyoom")?.join("usr/bin/earlyoom"))
+}
+
 /// Empties the cache of packages, so that the next guest gets the newest.
 pub fn forget_all() -> Result<()> {
     let dir = cache::path("packages")?;

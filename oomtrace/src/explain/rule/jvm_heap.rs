@@ -14,10 +14,11 @@ pub const RULE: Rule =
 
 fn holds(server: &Server<'_>) -> Option<Conclusion> {
     let arguments = server.named(&["java"])?;
+    let options = options(server, arguments);
     let room = server.room?;
-    let contained = !arguments.iter().any(|argument| argument == "-XX:-UseContainerSupport");
+    let contained = !options.iter().any(|(option, _)| *option == "-XX:-UseContainerSupport");
     let seen = if contained { Some(room.bytes) } else { server.memory_bytes };
-    let (setting, heap_bytes) = heap(arguments, seen)?;
+    let (setting, heap_bytes) = heap(&options, seen)?;
     let misfit = server.misfit(heap_bytes)?;
     let told = misfit
         .told(&format!("the Java heap may grow to {} ({setting})", size(heap_bytes)), heap_bytes)
@@ -34,25 +35,44 @@ fn holds(server: &Server<'_>) -> Option<Conclusion> {
     )
 }
 
-/// The option that sets the largest size of the heap, and that size. Of several, the last counts. The default is a quarter of
-/// what the JVM sees: too large only where it does not see the container.
-fn heap(arguments: &[String], seen_bytes: Option<u64>) -> Option<(String, u64)> {
+/// An option, and the variable that it stands in; none: the command line.
+type Set<'a> = (&'a str, Option<&'static str>);
+
+/// All options of a JVM, what counts last behind: `JAVA_TOOL_OPTIONS` are taken before the command line, `_JAVA_OPTIONS` after it
+/// (Arguments::parse_vm_init_args(), hotspot/share/runtime/arguments.cpp), and the launcher puts `JDK_JAVA_OPTIONS` in front of the
+/// command line (JDK 9 and later).
+fn options<'a>(server: &Server<'a>, arguments: &'a [String]) -> Vec<Set<'a>> {
     // What follows belongs to the program.
     let program = arguments.iter().position(|argument| argument == "-jar").unwrap_or(arguments.len());
-    let options = arguments.get(1..program).unwrap_or_default();
-    let fixed = options.iter().rev().find_map(|option| {
-        let value = option.strip_prefix("-Xmx").or_else(|| option.strip_prefix("-XX:MaxHeapSize="))?;
-        Some((option.clone(), command_line::size(value, 1)?))
+    let on_command_line = arguments.get(1..program).unwrap_or_default();
+    let of = |name: &'static str| server.variable(name).map(move |option| (option, Some(name)));
+    of("JAVA_TOOL_OPTIONS")
+        .chain(of("JDK_JAVA_OPTIONS"))
+        .chain(on_command_line.iter().map(|option| (option.as_str(), None)))
+        .chain(of("_JAVA_OPTIONS"))
+        .collect()
+}
+
+/// The option that sets the largest size of the heap, and that size. Of several, the last counts. The default is a quarter of
+/// what the JVM sees: too large only where it does not see the container.
+fn heap(options: &[Set<'_>], seen_bytes: Option<u64>) -> Option<(String, u64)> {
+    let called = |(option, variable): &Set<'_>| match variable {
+        Some(variable) => format!("{option} in {variable}"),
+        None => (*option).to_owned(),
+    };
+    let fixed = options.iter().rev().find_map(|set| {
+        let value = set.0.strip_prefix("-Xmx").or_else(|| set.0.strip_prefix("-XX:MaxHeapSize="))?;
+        Some((called(set), command_line::size(value, 1)?))
     });
     // An explicit size counts before a share, wherever it stands.
     fixed.or_else(|| {
-        let share = options.iter().rev().find_map(|option| {
-            let value = option.strip_prefix("-XX:MaxRAMPercentage=")?;
-            Some((option.clone(), hundredths(value)?))
+        let share = options.iter().rev().find_map(|set| {
+            let value = set.0.strip_prefix("-XX:MaxRAMPercentage=")?;
+            Some((called(set), hundredths(value)?))
         });
         let blind = || {
-            let option = options.iter().find(|option| *option == "-XX:-UseContainerSupport")?;
-            Some((format!("a quarter of the machine's memory, since {option}"), 2500))
+            let set = options.iter().find(|(option, _)| *option == "-XX:-UseContainerSupport")?;
+            Some((format!("a quarter of the machine's memory, since {}", called(set)), 2500))
         };
         let (setting, hundredths) = share.or_else(blind)?;
         Some((setting, seen_bytes?.checked_mul(hundredths)? / 10_000))
@@ -68,7 +88,7 @@ fn hundredths(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::tests::{global, ids, server, told};
+    use super::super::super::tests::{global, ids, server, told, with_environment};
 
     /// Guards each way to set the heap, and that it explains the limit instead of the plain rule.
     #[test]
@@ -91,6 +111,31 @@ mod tests {
         );
         assert!(!over.likely && over.fix[0].what.contains("-Xmx384m"));
         assert!(told("jvm-heap", &server("java -Xmx450m Main", 512)).conclusion.likely);
+    }
+
+    /// Guards the order in which a JVM takes its options: JAVA_TOOL_OPTIONS, then JDK_JAVA_OPTIONS and the command line, then
+    /// _JAVA_OPTIONS; the last counts.
+    #[test]
+    fn variables_count_as_the_jvm_takes_them() {
+        const LINE: &str = "java -Xmx300m -jar shop.jar";
+        let with = |line: &str, name: &str, value: &str| with_environment(server(line, 512), name, value);
+        for name in ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"] {
+            let set = with("java -jar shop.jar", name, "-Dx=y  -Xmx700m");
+            let summary = told("jvm-heap", &set).conclusion.summary;
+            assert!(
+                summary.starts_with(&format!("the Java heap may grow to 700.0 MiB (-Xmx700m in {name}),")),
+                "{summary}"
+            );
+            let expected = if name == "_JAVA_OPTIONS" { "jvm-heap" } else { "memcg-limit" };
+            assert_eq!(ids(&with(LINE, name, "-Xmx700m")), [expected], "{name}");
+        }
+        assert_eq!(ids(&with("java -Xmx700m Main", "_JAVA_OPTIONS", "-Xmx300m")), ["memcg-limit"]);
+        assert_eq!(ids(&with("java -Xmx700m Main", "JAVA_TOOL_OPTIONS", "-Xmx300m")), ["jvm-heap"]);
+        let both = with("java Main", "JAVA_TOOL_OPTIONS", "-Xmx700m");
+        assert_eq!(ids(&with_environment(both, "JDK_JAVA_OPTIONS", "-Xmx300m")), ["memcg-limit"]);
+        assert_eq!(ids(&with("java Main", "JAVA_TOOL_OPTIONS", "-XX:MaxRAMPercentage=95")), ["jvm-heap"]);
+        assert_eq!(ids(&with("java Main", "NODE_OPTIONS", "-Xmx700m")), ["memcg-limit"]);
+        assert_eq!(ids(&with("javac Main.java", "JAVA_TOOL_OPTIONS", "-Xmx700m")), ["memcg-limit"]);
     }
 
     /// Guards against heaps that fit, defaults, other programs, and options of the program that Java runs.

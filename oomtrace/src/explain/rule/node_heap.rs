@@ -15,13 +15,20 @@ pub const RULE: Rule = Rule {
 };
 
 fn holds(server: &Server<'_>) -> Option<Conclusion> {
+    const NAME: &str = "--max-old-space-size";
     let arguments = server.named(&["node", "nodejs"])?;
+    // The command line counts before the variable. option() leaves out the first, the program.
+    let variable: Vec<_> =
+        std::iter::once("").chain(server.variable("NODE_OPTIONS")).map(str::to_owned).collect();
+    let (value, of) = match option(arguments, NAME) {
+        Some(value) => (value, ""),
+        None => (option(&variable, NAME)?, " in NODE_OPTIONS"),
+    };
     // In MiB.
-    let value = option(arguments, "--max-old-space-size")?;
     let heap_bytes = command_line::size(value, 1 << 20)?;
     let misfit = server.misfit(heap_bytes)?;
     let told = misfit.told(
-        &format!("the heap of Node.js may grow to {} (--max-old-space-size={value})", size(heap_bytes)),
+        &format!("the heap of Node.js may grow to {} ({NAME}={value}{of})", size(heap_bytes)),
         heap_bytes,
     );
     let fits = (misfit.room.bytes / 4 * 3) >> 20;
@@ -33,7 +40,7 @@ fn holds(server: &Server<'_>) -> Option<Conclusion> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::tests::{ids, server, told};
+    use super::super::super::tests::{ids, server, told, with_environment};
 
     /// Guards the option in both forms, and that it explains the limit.
     #[test]
@@ -44,6 +51,26 @@ mod tests {
             assert_eq!(ids(&server(line, 512)), ["node-heap"], "{line}");
         }
         assert!(told("node-heap", &server("node --max-old-space-size=450 app.js", 512)).conclusion.likely);
+    }
+
+    /// Guards the option in the environment: it counts where the command line has none.
+    #[test]
+    fn the_variable_counts_unless_the_command_line_has_it() {
+        let with = |line: &str, value: &str| with_environment(server(line, 512), "NODE_OPTIONS", value);
+        let set = with("node app.js", "--enable-source-maps --max_old_space_size=4096");
+        assert!(told("node-heap", &set).conclusion.summary.contains("=4096 in NODE_OPTIONS)"));
+        for (line, value) in [
+            ("node --max-old-space-size=64 app.js", "--max-old-space-size=4096"),
+            ("node app.js", "--max-old-space-size=64"),
+            ("node app.js", "--max-semi-space-size=4096"),
+            ("npm start", "--max-old-space-size=4096"),
+        ] {
+            assert_eq!(ids(&with(line, value)), ["memcg-limit"], "{line} {value}");
+        }
+        assert_eq!(
+            ids(&with("node --max-old-space-size=4096 app.js", "--max-old-space-size=64")),
+            ["node-heap"]
+        );
     }
 
     /// Guards against heaps that fit, defaults and other programs.

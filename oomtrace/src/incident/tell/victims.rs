@@ -86,7 +86,6 @@ impl Telling<'_> {
         let field = &format!("victims[{index}]");
         let page_bytes = session.host.page_bytes;
         let chain = run.chain(task, Whose::Victim);
-        let rss = memory::best(&mm, task.threads, session);
         let pages = memory::as_kernel(&mm, session);
         let computed = pages.as_ref().ok().and_then(|pages| {
             memory::points(pages, mm.pgtables_bytes?, task.oom_score_adj?, capacity_pages, page_bytes)
@@ -104,27 +103,10 @@ impl Telling<'_> {
         let cgroup = chain.path(0);
         let command =
             self.cmdlines.told(task, &format!("{field}.cmdline"), VICTIMS_CMDLINE, session, missing);
-        let swap_bytes = memory::swap_bytes(&mm, page_bytes);
         note(missing, &format!("{field}.cgroup"), &cgroup);
         note(missing, &format!("{field}.rss_kernel"), &pages);
-        unread(
-            missing,
-            field,
-            [
-                ("pid", task.pid.is_none()),
-                ("tid", task.tid.is_none()),
-                ("ppid", task.ppid.is_none()),
-                ("comm", task.comm.is_none()),
-                ("uid", task.uid.is_none()),
-                ("threads", task.threads.is_none()),
-                ("oom_score_adj", task.oom_score_adj.is_none()),
-                ("start_time", task.start_boot_ns.is_none()),
-                ("total_vm_bytes", mm.total_vm_pages.is_none()),
-                ("pgtables_bytes", mm.pgtables_bytes.is_none()),
-                ("rss", rss.is_none()),
-                ("swap_bytes", swap_bytes.is_none()),
-            ],
-        );
+        let facts = facts(task, &mm, session);
+        unread(missing, field, lacks(task, &mm, &facts));
         if points.is_none() {
             missing
                 .insert(format!("{field}.points"), "what the score is made of is not all known".to_owned());
@@ -135,20 +117,40 @@ impl Telling<'_> {
             points,
             kinship: self.kins.of(task, field, missing),
             command,
+            environment: self.environments.told(task, field, session, missing),
             place: Place::of(cgroup.ok()),
             start_time: task.start_boot_ns.map(|start_ns| WallTime::at(start_ns, run.offset_ns)),
-            ..facts(task, &mm, verdict, session)
+            verdict: Some(verdict),
+            ..facts
         }
     }
 }
 
 /// Who was killed with a victim after the incident was told.
 pub(in crate::incident) fn companion(struck: &Struck, session: &Session) -> Victim {
-    facts(&struck.task, &struck.mm, verdict(struck.tie), session)
+    Victim { verdict: Some(verdict(struck.tie)), ..facts(&struck.task, &struck.mm, session) }
+}
+
+/// Which of the facts of a victim are lacking.
+pub(in crate::incident) fn lacks(task: &Task, mm: &Mm, facts: &Victim) -> [(&'static str, bool); 12] {
+    [
+        ("pid", task.pid.is_none()),
+        ("tid", task.tid.is_none()),
+        ("ppid", task.ppid.is_none()),
+        ("comm", task.comm.is_none()),
+        ("uid", task.uid.is_none()),
+        ("threads", task.threads.is_none()),
+        ("oom_score_adj", task.oom_score_adj.is_none()),
+        ("start_time", task.start_boot_ns.is_none()),
+        ("total_vm_bytes", mm.total_vm_pages.is_none()),
+        ("pgtables_bytes", mm.pgtables_bytes.is_none()),
+        ("rss", facts.rss.is_none()),
+        ("swap_bytes", facts.swap_bytes.is_none()),
+    ]
 }
 
 /// What a victim's own records tell, without what its incident adds.
-fn facts(task: &Task, mm: &Mm, verdict: Verdict, session: &Session) -> Victim {
+pub(in crate::incident) fn facts(task: &Task, mm: &Mm, session: &Session) -> Victim {
     let page_bytes = session.host.page_bytes;
     Victim {
         pid: task.pid,
@@ -157,7 +159,6 @@ fn facts(task: &Task, mm: &Mm, verdict: Verdict, session: &Session) -> Victim {
         comm: task.comm.clone(),
         uid: task.uid,
         threads: task.threads,
-        verdict: Some(verdict),
         oom_score_adj: task.oom_score_adj,
         total_vm_bytes: mm.total_vm_pages.map(|pages| pages.saturating_mul(u64::from(page_bytes))),
         rss: memory::best(mm, task.threads, session),

@@ -1,5 +1,7 @@
 //! Who was chosen, and what it had.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -76,12 +78,44 @@ pub struct Victim {
     /// What it was started with.
     #[serde(flatten)]
     pub command: Command,
+    /// Of its environment, as it was started with that, what sets how much memory it uses: `GOMEMLIMIT`, `JAVA_TOOL_OPTIONS`,
+    /// `JDK_JAVA_OPTIONS`, `_JAVA_OPTIONS`, `NODE_OPTIONS`; what looks like a secret as `***`. Nothing else of it is kept. Empty: it
+    /// has none of these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<BTreeMap<String, String>>,
     /// Where it ran.
     #[serde(flatten)]
     pub place: Place,
     /// When the process began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<WallTime>,
+    /// Of a victim of a daemon in user space: what that sent it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signals: Vec<SentSignal>,
+}
+
+/// A signal that a daemon sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SentSignal {
+    /// Its number.
+    pub number: u32,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'static str>,
+    /// How it was sent.
+    pub via: SentVia,
+    /// How long after the first one to this process.
+    pub after_ns: u64,
+}
+
+/// How a signal was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SentVia {
+    /// To the process: `kill(2)`, `pidfd_send_signal(2)`.
+    Kill,
+    /// To all of a cgroup (version 2): `cgroup.kill`.
+    CgroupKill,
 }
 
 /// Resident memory.

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use super::words::{grouped, id, name, size};
 use crate::{
-    incident::{Incident, Scope, ScopeKind, Verdict, Victim},
+    incident::{Scope, ScopeKind, Verdict, Victim},
     text::printable,
 };
 
 /// How large it was and what became of it.
-pub(super) fn figures(victim: &Victim, incident: &Incident, named: bool) -> String {
+pub(super) fn figures(victim: &Victim, scope: &Scope, named: bool) -> String {
     let mut parts = Vec::new();
     if named {
         parts.push(format!("{} (pid {})", name(victim.comm.as_deref()), id(victim.pid)));
@@ -29,12 +29,10 @@ pub(super) fn figures(victim: &Victim, incident: &Incident, named: bool) -> Stri
             ));
             // Not its file pages: others may be charged for them.
             let own = rss.anon_bytes.saturating_add(rss.shmem_bytes);
-            if let Some(per_cent) = incident
-                .scope
-                .capacity_bytes
-                .and_then(|capacity| own.saturating_mul(100).checked_div(capacity))
+            if let Some(per_cent) =
+                scope.capacity_bytes.and_then(|capacity| own.saturating_mul(100).checked_div(capacity))
             {
-                let of = if incident.scope.kind == Some(ScopeKind::Memcg) { "limit" } else { "capacity" };
+                let of = if scope.kind == Some(ScopeKind::Memcg) { "limit" } else { "capacity" };
                 parts.push(if per_cent > 100 {
                     // A file in memory counts for whoever wrote it, also in whoever else maps it.
                     format!("anon and shmem more than the {of}: some of it is shared, and counts for others")

@@ -5,10 +5,11 @@ mod refusals;
 mod reliefs;
 mod runs;
 mod told;
+mod user_kills;
 
 use super::*;
 use crate::{
-    incident::{chain::tests::level, types::Verdict},
+    incident::{VICTIMS_ENVIRONMENT, chain::tests::level, types::Verdict},
     kernel::hooks::Tier,
     record::{After, Candidate, CgroupId, Close, Decision, Level, Mm, Reclaim},
     session::tests::sample,
@@ -19,7 +20,7 @@ const ROOT: u64 = 1;
 
 fn session(tier: Tier) -> Session {
     Session {
-        missing: [TRIGGER_CMDLINE, VICTIMS_CMDLINE]
+        missing: [TRIGGER_CMDLINE, VICTIMS_CMDLINE, VICTIMS_ENVIRONMENT]
             .map(|field| (field.to_owned(), NO_CMDLINE.to_owned()))
             .into(),
         ..sample(tier)

@@ -32,8 +32,9 @@ fn a_decision_a_mark_and_an_end_are_one_incident() {
     assert_eq!(incident.scope.memcg.as_ref().and_then(|memcg| memcg.path.as_deref()), Some("/app"));
     assert_eq!(incident.scope.capacity_bytes, Some(8192 * 4096));
     assert_eq!((incident.trigger.kinship.ns_pid, incident.victims[0].kinship.ns_pid), (Some(70), Some(80)));
-    let mut unread: BTreeMap<_, _> =
-        [TRIGGER_CMDLINE, "victims[0].cmdline"].map(|field| (field.to_owned(), NO_CMDLINE.to_owned())).into();
+    let mut unread: BTreeMap<_, _> = [TRIGGER_CMDLINE, "victims[0].cmdline", "victims[0].environment"]
+        .map(|field| (field.to_owned(), NO_CMDLINE.to_owned()))
+        .into();
     // Recordings of older versions have none.
     let none = "the records of the decision have none";
     unread.extend(["zones", "host_memory"].map(|field| (field.to_owned(), none.to_owned())));
