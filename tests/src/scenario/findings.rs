@@ -1,6 +1,8 @@
 //! What incidents come to: servers by their real command lines and environments.
 
 use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -18,10 +20,14 @@ pub const SCENARIO: Scenario = Scenario {
     name: "findings",
     guards: "a server dies of its limit: what is found is its setting that cannot fit, or the plain limit if it fits",
     needs: Needs::Memcg,
-    kills: SERVERS.len() + 1,
+    kills: AT_ONCE,
     once: true,
     run,
 };
+
+/// Kills after which the kernel's log gets a rest: it has ten headers in five seconds (`oom_kill_process()`, mm/oom_kill.c).
+const AT_ONCE: usize = 8;
+const REST: Duration = Duration::from_secs(5);
 
 /// The limit of each.
 const LIMIT: u64 = 32 * MIB;
@@ -57,6 +63,9 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     // Command lines are read as in every other scenario: under emulation one of a kind will do.
     let most = if stage.machine.disposable { EMULATED } else { SERVERS.len() };
     for (number, (program, options, variable, expected)) in SERVERS.into_iter().enumerate().take(most) {
+        if number == AT_ONCE {
+            sleep(REST);
+        }
         let group = tree.group(&format!("server-{number}"))?;
         group.set_limit(LIMIT)?;
         let eat = Eat {
