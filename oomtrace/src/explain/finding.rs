@@ -144,17 +144,19 @@ impl Lasts {
     /// By what the command writes to.
     fn of(command: &str) -> Option<Self> {
         let known = [
-            ("systemctl", Self::ForGood),
-            (" update ", Self::ForGood),
-            ("/sys/fs/cgroup", Self::WithGroup),
-            ("sysctl ", Self::UntilBoot),
-            ("/proc/sys/", Self::UntilBoot),
-            ("swapon", Self::UntilBoot),
-            ("choom ", Self::WithProcess),
-            ("prlimit ", Self::WithProcess),
-            ("/oom_score_adj", Self::WithProcess),
+            ("systemctl", Some(Self::ForGood)),
+            (" update ", Some(Self::ForGood)),
+            ("/sys/fs/cgroup", Some(Self::WithGroup)),
+            // A setting of a namespace's is gone with that.
+            ("nsenter ", None),
+            ("sysctl ", Some(Self::UntilBoot)),
+            ("/proc/sys/", Some(Self::UntilBoot)),
+            ("swapon", Some(Self::UntilBoot)),
+            ("choom ", Some(Self::WithProcess)),
+            ("prlimit ", Some(Self::WithProcess)),
+            ("/oom_score_adj", Some(Self::WithProcess)),
         ];
-        known.into_iter().find_map(|(written, lasts)| command.contains(written).then_some(lasts))
+        known.into_iter().find_map(|(written, lasts)| command.contains(written).then_some(lasts)).flatten()
     }
 
     /// In words.

@@ -327,6 +327,7 @@ pub fn fork_failure(cause: ForkCause) -> ForkFailure {
         nested: None,
         limit_depth: None,
         limit_hierarchy: None,
+        limit_level: None,
         needed_bytes: None,
         task: ForkingTask::default(),
         count: 1,

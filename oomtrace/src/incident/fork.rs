@@ -19,7 +19,7 @@ use super::{
     chain::Chain,
     missing::{self, NO_CHAIN, UNREAD, lacking, note},
     repeats::{News, Repeats, Series},
-    types::{Command, Common, Kinship, Place, SchemaName},
+    types::{Command, Common, Kinship, Limit, Place, SchemaName},
 };
 use crate::explain::Finding;
 use crate::record::{self, ForkHost, PidsLevel, PidsRefused, Task};
@@ -83,6 +83,9 @@ pub struct ForkFailure {
     /// The number of the hierarchy that the cgroup `limit_at` is of; 0: version 2. For the rules: where its files are depends on it.
     #[serde(skip)]
     pub limit_hierarchy: Option<u32>,
+    /// Of `memcg_kmem`: what that cgroup may have beside, swap above all. For the rules.
+    #[serde(skip)]
+    pub limit_level: Option<Limit>,
     /// Of `overcommit`: how much would have to be promised in all for the fork to come about. For the rules.
     #[serde(skip)]
     pub needed_bytes: Option<u64>,
@@ -304,6 +307,7 @@ impl Forks {
             limit_at: found.at,
             limit_depth: found.depth,
             limit_hierarchy: found.hierarchy,
+            limit_level: found.level,
             needed_bytes: found.needed_bytes,
             namespace: found.namespace,
             nested: found.nested,
@@ -384,6 +388,7 @@ pub(super) fn refused(refused: &PidsRefused, common: Common) -> ForkFailure {
             .and_then(|(at, own)| depth(at, own)),
         limit_at: refused.limit_at.clone(),
         limit_hierarchy: None,
+        limit_level: None,
         needed_bytes: None,
         namespace: None,
         nested: None,

@@ -100,12 +100,16 @@ pub const CURES: &[Cure] = &[
         promised(ground, "kbytes", Promises::limit, remedy)
     }),
     command("memory.max", "fork-memcg-kmem", charged),
-    command("user.max_*_namespaces of a user namespace", "fork-namespace-limit", |ground, remedy| {
-        let (mut forker, file) = sandbox(ground, "cure-ns-own")?;
-        forker.tell(&Order::Write { file: file.into(), text: "1".to_owned() })?;
-        forker.hold(UTS, 1)?;
-        lift(&mut forker, UTS, libc::ENOSPC, remedy)
-    }),
+    // Before, nothing leads to whose limit it is.
+    Cure {
+        since: (5, 14),
+        ..command("user.max_*_namespaces of a user namespace", "fork-namespace-limit", |ground, remedy| {
+            let (mut forker, file) = sandbox(ground, "cure-ns-own")?;
+            forker.tell(&Order::Write { file: file.into(), text: "1".to_owned() })?;
+            forker.hold(UTS, 1)?;
+            lift(&mut forker, UTS, libc::ENOSPC, remedy)
+        })
+    },
     command("user.max_*_namespaces of the machine", "fork-namespace-limit", |ground, remedy| {
         let (mut forker, _) = sandbox(ground, "cure-ns-first")?;
         let setting = Setting::keep("user/max_uts_namespaces")?;

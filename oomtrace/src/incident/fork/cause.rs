@@ -6,7 +6,10 @@ use super::{
     errno::{EAGAIN, EINTR, EMFILE, ENFILE, ENOMEM, ENOSPC},
 };
 use crate::{
-    incident::chain::{Chain, stock_pages},
+    incident::{
+        chain::{Chain, stock_pages},
+        types::Limit,
+    },
     record::{Ceiling, ForkFailure, ForkHost, Namespaces, PidsLevel, Site},
 };
 
@@ -36,6 +39,8 @@ pub(super) struct Found {
     pub depth: Option<u32>,
     /// Of a cgroup: the hierarchy that it is of.
     pub hierarchy: Option<u32>,
+    /// Of a memory cgroup: what it may have beside.
+    pub level: Option<Limit>,
     /// Of promises: how much would have to be promised in all.
     pub needed_bytes: Option<u64>,
     /// Of namespaces: which kind, …
@@ -74,6 +79,7 @@ impl Found {
             at: None,
             depth: None,
             hierarchy: None,
+            level: None,
             needed_bytes: None,
             namespace: None,
             nested: None,
@@ -305,6 +311,7 @@ impl Evidence<'_> {
         found.usage_bytes = level.usage_pages.map(bytes);
         found.depth = u32::try_from(depth).ok();
         found.hierarchy = level.link.id.map(|id| id.hierarchy);
+        found.level = chain.limits(self.page_bytes).ok().and_then(|limits| limits.into_iter().nth(depth));
         match chain.path(depth) {
             Ok(path) => found.at = Some(path),
             Err(reason) => found.missing.push(("limit_at", reason)),
