@@ -13,7 +13,7 @@ use crate::stage::Stage;
 pub const SCENARIO: Scenario = Scenario {
     name: "global_container",
     guards: "a container without a limit takes the machine's memory: that is found, and with a limit above it is not",
-    needs: Needs::SmallDisposable,
+    needs: Needs::Tools,
     kills: 2,
     once: true,
     run,
