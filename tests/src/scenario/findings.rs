@@ -40,18 +40,16 @@ const EMULATED: usize = 3;
 const SECRET: (&str, &str) = ("SHOP_DATABASE", "hunter2hunter2");
 
 /// A program, its options, a variable in its environment, and what must be found.
-const SERVERS: [(&str, &str, (&str, &str), &str); 11] = [
-    ("/usr/bin/java", "-Xmx700m -jar shop.jar", NONE, "jvm-heap"),
+const SERVERS: [(&str, &str, (&str, &str), &str); 9] = [
+    ("/usr/bin/java", "-jar shop.jar", ("JAVA_TOOL_OPTIONS", "-Xmx700m"), "jvm-heap"),
     ("java", "-Xmx20m -jar shop.jar", NONE, "memcg-limit"),
     ("/srv/app", "--listen", ("GOMEMLIMIT", "1GiB"), "go-memlimit"),
-    ("node", "--max-old-space-size=4096 app.js", NONE, "node-heap"),
+    ("node", "app.js", ("NODE_OPTIONS", "--max-old-space-size=4096"), "node-heap"),
     ("postgres", "-D /data -c shared_buffers=1GB", NONE, "postgres-buffers"),
     ("/usr/sbin/mysqld", "--innodb-buffer-pool-size=1G", NONE, "mysql-buffers"),
     ("redis-server", "--maxmemory 2gb", NONE, "redis-maxmemory"),
     ("redis-server", "--maxmemory 12mb", NONE, "memcg-limit"),
-    ("java", "-jar shop.jar", ("JAVA_TOOL_OPTIONS", "-Xmx700m"), "jvm-heap"),
     ("java", "-Xmx700m -jar shop.jar", ("_JAVA_OPTIONS", "-Xmx20m"), "memcg-limit"),
-    ("node", "app.js", ("NODE_OPTIONS", "--max-old-space-size=4096"), "node-heap"),
 ];
 
 /// No variable that is told.

@@ -20,6 +20,7 @@ pub mod fork_mixtures;
 pub mod fork_storm;
 mod forks;
 mod global;
+mod global_container;
 mod global_mlock;
 mod global_slab;
 mod global_tmpfs;
@@ -173,6 +174,7 @@ pub static ALL: &[Scenario] = &[
     cpuset::SCENARIO,
     mempolicy::SCENARIO,
     global::SCENARIO,
+    global_container::SCENARIO,
     global_tmpfs::SCENARIO,
     global_slab::SCENARIO,
     global_mlock::SCENARIO,
@@ -257,6 +259,7 @@ mod tests {
         assert!(Needs::Disposable.unmet(&large).is_none());
         for name in [
             "global",
+            "global_container",
             "global_tmpfs",
             "global_slab",
             "global_mlock",

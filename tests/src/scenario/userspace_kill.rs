@@ -52,7 +52,6 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let mut swept = [eater("swept-1", &whole)?, eater("swept-2", &whole)?];
     let mut spared = [eater("by-shell", &apart)?, eater("by-systemd", &apart)?, eater("by-other", &apart)?];
     let mut steady = Steady::start(stage, &unit)?;
-    let mut early = early(stage, &apart)?;
 
     let Some(mut oomtrace) = stage.tracer(&["--json", "--kind", "oom", "--record", argument(&recording)?])?
     else {
@@ -79,6 +78,8 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let pid = steady.pid;
     act_as("earlyoom", &format!("kill -15 {pid}; sleep 0.1; kill -15 {pid}; kill -9 {pid}"))?;
     steady.ended(stage)?;
+    // What the others held is free by now, and is counted as that.
+    let mut early = early(stage, &apart)?;
     if let Some((eater, daemon)) = &mut early {
         let result = daemon.kills(eater, stage);
         end(&mut daemon.child);
