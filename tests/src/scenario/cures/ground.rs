@@ -35,8 +35,13 @@ impl<'g, 's> Ground<'g, 's> {
     /// Begins to watch.
     pub fn new(stage: &'g mut Stage<'s>, oomtrace: Tracer) -> Result<Self> {
         let tree = stage.tree()?;
-        tree.base().delegate("cpu")?;
         Ok(Self { stage, oomtrace, tree, proposed: BTreeSet::new(), cured: BTreeSet::new() })
+    }
+
+    /// Makes a cgroup whose turns of a processor can be limited, too.
+    pub fn timed_group(&self, path: &str) -> Result<Cgroup> {
+        self.tree.base().delegate("cpu")?;
+        self.group(path)
     }
 
     /// Makes a cgroup.

@@ -69,7 +69,7 @@ pub fn swap_forbidden(ground: &mut Ground<'_, '_>) -> Result<()> {
 pub fn stalled(ground: &mut Ground<'_, '_>) -> Result<()> {
     /// So often it waits for its next turn, of a millisecond in 300: twice or thrice to fill the rest, and then in vain.
     const TURNS: u64 = 8;
-    let group = ground.group("stalled")?;
+    let group = ground.timed_group("stalled")?;
     group.set_limit(LIMIT)?;
     let eat = Eat { anon: LIMIT - MIB, more: 2 * MIB, ..Eat::default() };
     let mut eater = ground.eater("stalled", &eat, Some(&group))?;
