@@ -482,7 +482,7 @@ mod tests {
     fn special_machines_run_what_they_are_for() {
         let of = |only: &[&str]| Choice { only: only.iter().map(ToString::to_string).collect(), full: false };
         let names = |names: &[&str]| Some(names.iter().map(ToString::to_string).collect::<Vec<_>>());
-        assert_eq!(nodes("6.12").only(&of(&[])), names(&["cpuset", "mempolicy", "swap_limit"]));
+        assert_eq!(nodes("6.12").only(&of(&[])), names(&["cpuset", "mempolicy", "swap_limit", "check"]));
         assert_eq!(nodes("6.12").only(&of(&["group", "cpuset"])), names(&["cpuset"]));
         assert_eq!(nodes("6.12").only(&of(&["group"])), names(&[]));
         let times = times("6.12", "kprobe");
