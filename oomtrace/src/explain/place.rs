@@ -107,15 +107,27 @@ pub fn raise_above(memcg: &Cgroup, limit_bytes: u64, needed_bytes: u64, swap: Sw
             MORE,
         );
     }
-    let file = match memcg.hierarchy {
-        Some(0) | None => format!("/sys/fs/cgroup{path}/memory.max"),
-        Some(_) => format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"),
+    let set = |mib: u64, file: String| format!("echo {mib}M > {}", quoted(&file));
+    let command = match (memcg.hierarchy, swap) {
+        (Some(0) | None, _) => set(mib, format!("/sys/fs/cgroup{path}/memory.max")),
+        (Some(_), swap) => {
+            let memory = set(mib, format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"));
+            match swap {
+                // Above the limit of both, that of memory is refused (mem_cgroup_resize_max(), mm/memcontrol.c).
+                Swap::UpTo(bytes) => {
+                    let both = mib.saturating_add(bytes.div_ceil(1 << 20));
+                    let both = set(both, format!("/sys/fs/cgroup/memory{path}/memory.memsw.limit_in_bytes"));
+                    format!("{both} && {memory}")
+                }
+                Swap::Any | Swap::Unknown => memory,
+            }
+        }
     };
     Fix::command(
         format!(
             "raise the limit (now {now}): for good in the settings of whatever made the group, and by hand until then"
         ),
-        format!("echo {mib}M > {}", quoted(&file)),
+        command,
         MORE,
     )
 }
@@ -186,7 +198,6 @@ mod tests {
             (inner.as_str(), 0, Some(inner_command.as_str())),
             ("/kubepods/burstable/pod7a3c1f2e-0b1d-4c5e-9f60-718293a4b5c6", 0, None),
             ("/web/$(reboot)", 0, Some("echo 48M > '/sys/fs/cgroup/web/$(reboot)/memory.max'")),
-            ("/web", 4, Some("echo 48M > /sys/fs/cgroup/memory/web/memory.limit_in_bytes")),
             (
                 "/system.slice/web.service/worker",
                 0,
@@ -239,6 +250,18 @@ mod tests {
         }
         let docker = format!("/docker/{}", "4e9bf3a17c02".repeat(5) + "4e9b");
         assert_eq!(allow_swap(&docker, Some(0)).command, None);
+    }
+
+    /// Guards version 1, where memory alone may have no more than memory and swap together.
+    #[test]
+    fn the_limit_of_both_is_raised_first() {
+        let memcg = Cgroup { path: Some("/web".to_owned()), id: None, hierarchy: Some(4) };
+        let command = |swap| raise(&memcg, 32 << 20, swap).command.unwrap_or_default();
+        let memory = "echo 48M > /sys/fs/cgroup/memory/web/memory.limit_in_bytes";
+        let both =
+            |mib| format!("echo {mib}M > /sys/fs/cgroup/memory/web/memory.memsw.limit_in_bytes && {memory}");
+        assert_eq!((command(Swap::UpTo(0)), command(Swap::UpTo(8 << 20))), (both(48), both(56)));
+        assert_eq!((command(Swap::Any).as_str(), command(Swap::Unknown).as_str()), (memory, memory));
     }
 
     /// Guards the proposed limit: half as much again, never nothing, never more than fits.

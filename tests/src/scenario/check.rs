@@ -31,7 +31,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     if stage.tool.is_none() {
         return Ok(());
     }
-    let swap = stage.machine.zram.then(|| Zram::enable(stage.machine.page_bytes)).transpose()?;
+    let swap = stage.machine.zram.then(|| Zram::enable(stage.machine.page_bytes, 64 * MIB)).transpose()?;
     if stage.machine.disposable {
         let found = ids(&check(stage, &[])?);
         let expected = if swap.is_some() { set(&[]) } else { set(&["swap-none"]) };

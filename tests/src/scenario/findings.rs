@@ -1,21 +1,25 @@
 //! What incidents come to: servers by their real command lines and environments.
 
 use std::fs;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::cures::ground::{proposed, run as run_it};
 use super::{Needs, Scenario};
 use crate::compare::Expected;
 use crate::eat::{Eat, word};
 use crate::size::MIB;
 use crate::stage::{Scratch, Stage, argument};
+use crate::witness::cgroup::Cgroup;
 use crate::witness::tree::Tree;
 
 /// Guards findings as they come live: the settings of servers on their command lines and in their environments, which are read as
-/// they die, held against the limit that they reached; and those that fit. And that nothing else of an environment is told.
+/// they die, held against the limit that they reached; and those that fit, where the limit is raised as is proposed, and the same
+/// happens no more. And that nothing else of an environment is told.
 pub const SCENARIO: Scenario = Scenario {
     name: "findings",
     guards: "a server dies of its limit: what is found is its setting that cannot fit, or the plain limit if it fits",
@@ -67,7 +71,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
         let group = tree.group(&format!("server-{number}"))?;
         group.set_limit(LIMIT)?;
         let eat = Eat {
-            anon: 2 * LIMIT,
+            anon: LIMIT / 4 * 5,
             program: Some(program.to_owned()),
             environment: [SECRET, variable].map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
             ballast: options.split(' ').map(Into::into).collect(),
@@ -84,6 +88,9 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
         stage.judge_findings(&seen, &server.facts, &[expected]);
         let Some(traced) = &seen.traced else { continue };
         let incident = traced.incident_of(server.pid()).context("oomtrace does not report the kill")?;
+        if expected == "memcg-limit" {
+            is_cured(stage, &incident.json, &eat, &group)?;
+        }
         let environment = incident.json.pointer("/victims/0/environment");
         let told = if variable == NONE { json!({}) } else { json!({variable.0: variable.1}) };
         // What runs the scenarios may have one of the others.
@@ -104,6 +111,19 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
         }
     }
     if stage.machine.disposable { Ok(()) } else { pool(stage, &tree) }
+}
+
+/// Raises the limit as is proposed, in version 1 or 2 as the machine has it, and checks that the same happens no more.
+fn is_cured(stage: &mut Stage<'_>, incident: &Value, eat: &Eat, group: &Cgroup) -> Result<()> {
+    let command = proposed(incident, "memcg-limit", "change")?;
+    let mut sh = Command::new("sh");
+    sh.args(["-c", &command]);
+    run_it(sh).with_context(|| format!("{command:?} is proposed"))?;
+    let mut again = stage.eater("server", eat, Some(group))?;
+    again.order(word::FILL)?;
+    let survived = again.survived(stage.deadline)?;
+    stage.checks.that(survived, || format!("the same happens again after {command:?}"));
+    Ok(())
 }
 
 /// A pool of workers that fill a limit together.

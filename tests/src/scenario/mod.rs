@@ -67,6 +67,7 @@ use crate::machine::Machine;
 use crate::process::on_path;
 use crate::size::MIB;
 use crate::stage::Stage;
+use crate::systemd::Systemd;
 use crate::witness::cgroup::Hierarchy;
 
 /// One thing that is provoked and looked at.
@@ -111,6 +112,8 @@ pub enum Needs {
     Tools,
     /// On such a machine with the version 2 hierarchy, and with the programs that findings about failed forks propose to call.
     Repairable,
+    /// On such a machine with systemd, too.
+    Systemd,
     /// On a machine made for it, whose kernel can move the memory controller to version 1 and back.
     LegacyMemcg,
 }
@@ -181,6 +184,7 @@ pub static ALL: &[Scenario] = &[
     order2::SCENARIO,
     alloc_failure::SCENARIO,
     cures::SCENARIO,
+    cures::units::SCENARIO,
     // Last: after these no header is printed for some seconds.
     ring_overflow::SCENARIO,
     reader_stopped::SCENARIO,
@@ -207,6 +211,9 @@ impl Needs {
             }
             Self::Repairable => {
                 "a machine made for these tests, with the version 2 hierarchy, bash, nsenter, prlimit and sysctl"
+            }
+            Self::Systemd => {
+                "a machine made for these tests, as for the scenario `cures`, with systemd installed"
             }
             Self::LegacyMemcg => {
                 "a machine made for these tests, with Linux 5.x: later ones cannot well move the controller to version 1"
@@ -235,6 +242,7 @@ impl Needs {
                     && Self::Swap.unmet(machine).is_none()
                     && TOOLS.iter().all(|tool| on_path(tool).is_some())
             }
+            Self::Systemd => Self::Tools.unmet(machine).is_none() && Systemd::is_here(),
         };
         (!met).then(|| format!("it can run on {}", self.describe()))
     }

@@ -32,7 +32,7 @@ const DEVICE: u64 = 64 * MIB;
 const OTHER_PAGES: u64 = 13;
 
 fn run(stage: &mut Stage<'_>) -> Result<()> {
-    let _swap = Zram::enable(stage.machine.page_bytes)?;
+    let _swap = Zram::enable(stage.machine.page_bytes, DEVICE)?;
     let tree = stage.tree()?;
     let group = tree.group("swapping")?;
     group.set_limit(LIMIT)?;
@@ -75,12 +75,12 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
 pub(super) struct Zram;
 
 impl Zram {
-    /// Makes it a swap space, and uses it.
-    pub(super) fn enable(page: u64) -> Result<Self> {
-        fs::write("/sys/block/zram0/disksize", DEVICE.to_string()).context("cannot size /dev/zram0")?;
+    /// Makes it a swap space of so much, and uses it.
+    pub(super) fn enable(page: u64, bytes: u64) -> Result<Self> {
+        fs::write("/sys/block/zram0/disksize", bytes.to_string()).context("cannot size /dev/zram0")?;
         let mut device =
             OpenOptions::new().write(true).open("/dev/zram0").context("cannot open /dev/zram0")?;
-        device.write_all(&header(page)?).context("cannot write to /dev/zram0")?;
+        device.write_all(&header(page, bytes)?).context("cannot write to /dev/zram0")?;
         drop(device);
         let path = path()?;
         // SAFETY: the path is a string that ends in NUL.
@@ -105,10 +105,10 @@ fn path() -> Result<CString> {
 }
 
 /// The first page of a swap space (`union swap_header`, include/linux/swap.h): version 1, the last page, no bad ones.
-fn header(page: u64) -> Result<Vec<u8>> {
+fn header(page: u64, bytes: u64) -> Result<Vec<u8>> {
     const MAGIC: &[u8] = b"SWAPSPACE2";
     let size = usize::try_from(page).context("a page is out of range")?;
-    let last = u32::try_from(DEVICE / page - 1).context("a swap space is out of range")?;
+    let last = u32::try_from(bytes / page - 1).context("a swap space is out of range")?;
     let mut header = vec![0; 1024];
     header.extend([1, last].map(u32::to_ne_bytes).concat());
     header.resize(size - MAGIC.len(), 0);

@@ -193,6 +193,17 @@ impl Cgroup {
         self.write("cpuset.mems", nodes)
     }
 
+    /// Gives it so many milliseconds of a processor in so many (version 2); None: all that it asks for.
+    pub fn set_turns(&self, of: Option<(u64, u64)>) -> Result<()> {
+        let text = of.map_or_else(|| "max".to_owned(), |(own, of)| format!("{} {}", own * 1000, of * 1000));
+        self.write("cpu.max", &text)
+    }
+
+    /// How often it has used up its turn (version 2).
+    pub fn turns_waited_for(&self) -> Result<u64> {
+        keyed(&self.read("cpu.stat")?, "nr_throttled").context("cpu.stat has no nr_throttled line")
+    }
+
     /// Its limit in bytes; None when it has none.
     pub fn limit(&self) -> Result<Option<u64>> {
         self.limit_in(if self.version() == Version::V1 { "memory.limit_in_bytes" } else { "memory.max" })

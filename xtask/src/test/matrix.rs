@@ -78,7 +78,7 @@ enum Purpose {
     Nodes,
     /// The one that does what findings propose: it has the programs for that, and zram.
     Cures,
-    /// The one that does what findings about failed forks propose: it has the programs for that, and systemd.
+    /// The one that does what findings about failed forks, and about units, propose: it has the programs for that, and systemd.
     Repairs,
     /// Those that compare times: it has one processor, whose time passes by the instructions that it executes.
     Times,
@@ -91,7 +91,7 @@ impl Purpose {
             Self::Usual => None,
             Self::Nodes => Some(&["cpuset", "mempolicy", "swap_limit", "check"]),
             Self::Cures => Some(&["cures", "global_container"]),
-            Self::Repairs => Some(&["fork_cures"]),
+            Self::Repairs => Some(&["fork_cures", "units"]),
             Self::Times => Some(&["stall", "relief"]),
         }
     }
@@ -164,7 +164,7 @@ const fn nodes(kernel: &'static str) -> Plan {
 /// A machine with the programs that findings propose to call. What they and their libraries take is in memory.
 const fn cures(kernel: &'static str) -> Plan {
     let (tiers, whole) = (&["trampoline"], Some("trampoline"));
-    Plan { tiers, whole, memory: 384, purpose: Purpose::Cures, ..nodes(kernel) }
+    Plan { tiers, whole, memory: 320, purpose: Purpose::Cures, ..nodes(kernel) }
 }
 
 /// What the findings and the scenario itself call there, and what busybox has in another form or not at all.
@@ -186,9 +186,9 @@ const TOOLS: [&str; 15] = [
     "unshare",
 ];
 
-/// A machine with what findings about failed forks propose to call.
+/// A machine with what findings about failed forks and units propose to call.
 const fn repairs(kernel: &'static str) -> Plan {
-    Plan { memory: 384, modules: &[], purpose: Purpose::Repairs, ..cures(kernel) }
+    Plan { memory: 384, purpose: Purpose::Repairs, ..cures(kernel) }
 }
 
 /// A machine with exact times.

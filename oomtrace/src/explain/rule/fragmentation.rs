@@ -8,17 +8,14 @@ pub const RULE: Rule = Rule {
     ..Rule::new("fragmentation", include_str!("../../../docs/findings/fragmentation.md"))
 };
 
-/// The smallest there is: with larger ones, a zone is taken for one with enough that just has not.
-const PAGE: u64 = 4096;
-
 fn holds(case: &Case<'_>) -> Option<Conclusion> {
     let order = u32::try_from(case.incident.trigger.order?).ok().filter(|order| *order > 0)?;
-    // __zone_watermark_ok() (mm/page_alloc.c): enough is free, also without what is asked for but its last page, and then there
-    // must be a block of that order or above.
-    let asked = 1_u64.checked_shl(order)?.saturating_sub(1).saturating_mul(PAGE);
+    // The last attempt before the kill (__alloc_pages_may_oom(), mm/page_alloc.c) takes a zone that has its high watermark and
+    // reserve free (__zone_watermark_ok()), and then there must be a block of that order or above. One that has just enough has
+    // it at one moment and not at the next, and proves nothing: so twice as much.
     let enough = case.zones().filter(|zone| {
-        let least = zone.min_bytes.and_then(|min| Some(min.saturating_add(zone.lowmem_reserve_bytes?)));
-        zone.free_bytes.zip(least).is_some_and(|(free, least)| free > least.saturating_add(asked))
+        let least = zone.high_bytes.and_then(|high| Some(high.saturating_add(zone.lowmem_reserve_bytes?)));
+        zone.free_bytes.zip(least).is_some_and(|(free, least)| free > least.saturating_mul(2))
     });
     let mut free_bytes = 0_u64;
     let mut largest = None;
@@ -104,9 +101,9 @@ mod tests {
         ] {
             assert_eq!(ids(&incident), ["node-exhausted"]);
         }
-        // A zone with a large block that has as much free as must be left, and a page.
+        // A zone with a large block that has just as much free as must be left.
         let mut barely = asked(2, &[5000, 2500, 0, 0], 40_000);
-        barely.zones.push(zone("DMA", 16, 104, 100, &[1, 0, 0, 1]));
+        barely.zones.push(zone("DMA", 16, 160, 100, &[1, 0, 0, 1]));
         assert_eq!(ids(&barely), ["fragmentation"]);
         let mut unread = asked(2, &[0], 40_000);
         unread.zones[0].free_by_order = None;

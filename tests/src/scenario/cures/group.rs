@@ -1,5 +1,8 @@
 //! Groups that reach a limit.
 
+use std::thread;
+use std::time::Duration;
+
 use anyhow::Result;
 
 use super::ground::Ground;
@@ -51,7 +54,7 @@ pub fn lowered(ground: &mut Ground<'_, '_>) -> Result<()> {
 
 /// Swap that a group may not use.
 pub fn swap_forbidden(ground: &mut Ground<'_, '_>) -> Result<()> {
-    let _swap = Zram::enable(ground.stage.machine.page_bytes)?;
+    let _swap = Zram::enable(ground.stage.machine.page_bytes, EATEN)?;
     let group = ground.group("swapless")?;
     group.set_limit(LIMIT)?;
     let eater = ground.eater("swapless", &eat(), Some(&group))?;
@@ -60,6 +63,26 @@ pub fn swap_forbidden(ground: &mut Ground<'_, '_>) -> Result<()> {
     let mut again = ground.eater("swapless", &eat(), Some(&group))?;
     ground.lives(&mut again)?;
     again.kill()
+}
+
+/// A group that is given so little of a processor that the way to the kill takes seconds.
+pub fn stalled(ground: &mut Ground<'_, '_>) -> Result<()> {
+    /// So often it waits for its next turn, of a millisecond in 300: twice or thrice to fill the rest, and then in vain.
+    const TURNS: u64 = 8;
+    let group = ground.timed_group("stalled")?;
+    group.set_limit(LIMIT)?;
+    let eat = Eat { anon: LIMIT - MIB, more: 2 * MIB, ..Eat::default() };
+    let mut eater = ground.eater("stalled", &eat, Some(&group))?;
+    eater.fill_and_hold(ground.stage.deadline)?;
+    group.set_turns(Some((1, 300)))?;
+    eater.order(word::MORE)?;
+    while group.turns_waited_for()? < TURNS {
+        ground.stage.deadline.left("a group to wait for its turn")?;
+        thread::sleep(Duration::from_millis(20));
+    }
+    group.set_turns(None)?;
+    ground.is_killed(eater, &["memcg-limit", "long-stall"])?;
+    Ok(())
 }
 
 /// The same dies three times.

@@ -41,7 +41,7 @@ pub fn no_swap(ground: &mut Ground<'_, '_>) -> Result<()> {
 
 /// Swap space that is full as well.
 pub fn swap_full(ground: &mut Ground<'_, '_>) -> Result<()> {
-    let _swap = Zram::enable(ground.stage.machine.page_bytes)?;
+    let _swap = Zram::enable(ground.stage.machine.page_bytes, 16 * MIB)?;
     let everything = eat(2 * ground.stage.machine.memory_bytes);
     let eater = ground.eater("swap-full", &everything, None)?;
     ground.dies(eater, &["node-exhausted", "swap-full"])?;

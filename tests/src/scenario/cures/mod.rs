@@ -2,10 +2,11 @@
 //! and the very same is provoked again.
 
 mod disk;
-mod ground;
+pub mod ground;
 mod group;
 mod looks;
 mod machine;
+pub mod units;
 
 use anyhow::Result;
 
@@ -30,13 +31,14 @@ pub const SCENARIO: Scenario = Scenario {
 /// Each provokes an incident, does what is proposed, and provokes the same again.
 type Case = fn(&mut Ground<'_, '_>) -> Result<()>;
 
-const CASES: [(&str, Case); 21] = [
+const CASES: [(&str, Case); 22] = [
     // First: who moves memory later finds no room that the kernel's own data do not share.
     ("shredded", machine::shredded),
     ("limit", group::limit),
     ("ancestor", group::ancestor),
     ("lowered", group::lowered),
     ("swap forbidden", group::swap_forbidden),
+    ("stalled", group::stalled),
     ("repeated", group::repeated),
     ("one of a container", group::contained),
     ("panic", group::panic),
@@ -56,6 +58,11 @@ const CASES: [(&str, Case); 21] = [
 ];
 
 fn run(stage: &mut Stage<'_>) -> Result<()> {
+    each(stage, &CASES, &[])
+}
+
+/// Goes through cases with one oomtrace, whose stream is recorded where things are kept.
+fn each(stage: &mut Stage<'_>, cases: &[(&str, Case)], cured_elsewhere: &[&str]) -> Result<()> {
     let recording = stage.kept("stream.oomtrace")?;
     let mut options = vec!["--json"];
     if let Some(recording) = &recording {
@@ -66,12 +73,12 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let lists = Setting::keep("vm/percpu_pagelist_high_fraction")?;
     lists.set(1000)?;
     let mut ground = Ground::new(stage, oomtrace)?;
-    for (name, case) in CASES {
+    for (name, case) in cases {
         if let Err(error) = case(&mut ground) {
             ground.stage.checks.fail(format!("{name}: {error:#}"));
         }
     }
-    let output = ground.end()?;
+    let output = ground.end(cured_elsewhere)?;
     stage.keep_output("oomtrace", &output)?;
     stage.judge_course(&read(output)?);
     Ok(())
