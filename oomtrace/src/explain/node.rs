@@ -23,16 +23,19 @@ pub fn of_node(node: &Node) -> Vec<Finding> {
 }
 
 /// What a rule about servers makes of each process. Processes that were forked with the same settings are told once.
-fn of_servers(node: &Node, of_server: super::rule::OfServer) -> Vec<Conclusion> {
+fn of_servers<'a>(node: &'a Node, of_server: super::rule::OfServer) -> Vec<Conclusion> {
     let told = node.programs().filter_map(|process| {
-        let arguments = process.command.cmdline.as_deref()?;
+        let settings = |process: &'a Process| (&process.command, &process.environment);
         let parent = process.ppid.and_then(|ppid| node.process(ppid));
-        if parent.is_some_and(|parent| parent.command == process.command) {
+        if parent.is_some_and(|parent| settings(parent) == settings(process)) {
             return None;
         }
-        let (room, memory_bytes) = (room(node, process), node.memory.total);
-        // Environments are read of victims alone.
-        let server = Server { arguments, environment: None, room, memory_bytes };
+        let server = Server {
+            arguments: process.command.cmdline.as_deref().unwrap_or_default(),
+            environment: process.environment.as_ref(),
+            room: room(node, process),
+            memory_bytes: node.memory.total,
+        };
         let conclusion = of_server(&server)?;
         let summary = format!("{} (pid {}): {}", printable(&process.comm), process.pid, conclusion.summary);
         Some(

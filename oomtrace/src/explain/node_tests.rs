@@ -1,5 +1,7 @@
 //! Machines before anything happens: what each rule makes of one that is set up badly, and of one that nearly is.
 
+use std::collections::BTreeMap;
+
 use super::tests::{MIB, node, node_ids, process};
 use crate::{
     host::{
@@ -156,6 +158,32 @@ fn groups() {
     only("repeat-offender", tight(10, Some(0), 3), tight(10, Some(0), 2));
 }
 
+/// Guards containers: one without a limit, at its own group or above, is told with the others.
+#[test]
+fn containers() {
+    let with =
+        |limited: Option<&'static str>| {
+            move |node: &mut Node| {
+                let path = format!("/docker/{}", "ab".repeat(32));
+                let group = |path: &str| Group {
+                    path: path.to_owned(),
+                    memory: Some(GroupMemory { limit_bytes: Some(100 * MIB), ..GroupMemory::default() }),
+                    ..Group::default()
+                };
+                node.groups = limited.map(group).into_iter().collect();
+                node.processes.extend((0..3).map(|nth| Process {
+                    place: Place::of(Some(path.clone())),
+                    ..process(500 + nth, "app", 5)
+                }));
+            }
+        };
+    only("container-unlimited", with(None), with(Some("/docker")));
+    let mut machine = node();
+    with(None)(&mut machine);
+    let summary = &super::of_node(&machine)[0].conclusion.summary;
+    assert!(summary.starts_with("a container has no memory limit"), "{summary}");
+}
+
 /// Guards whoever is shielded: a giant, and all that there is.
 #[test]
 fn shields() {
@@ -206,6 +234,15 @@ fn servers() {
         run("redis-server --maxmemory 1gb", Some(512)),
         run("redis-server --maxmemory 100mb", Some(512)),
     );
+    let go = |limit: &'static str| {
+        move |node: &mut Node| {
+            run("/srv/app --listen", Some(512))(node);
+            for process in node.processes.iter_mut().filter(|process| process.pid >= 300) {
+                process.environment = Some(BTreeMap::from([("GOMEMLIMIT".to_owned(), limit.to_owned())]));
+            }
+        }
+    };
+    only("go-memlimit", go("1GiB"), go("256MiB"));
     let pool = |workers: u32| {
         move |node: &mut Node| {
             run("nginx", Some(100))(node);

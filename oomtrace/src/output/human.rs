@@ -206,8 +206,12 @@ impl Human {
 
     /// What can be done about a finding, as far as it is shown.
     fn fixes(&self, to: &mut String, finding: &Finding, shown: usize) {
-        for (fix, label) in finding.conclusion.fix.iter().take(shown).zip(["do", "or"]) {
-            let label = if fix.kind == FixKind::Look { "look" } else { label };
+        for (at, fix) in finding.conclusion.fix.iter().take(shown).enumerate() {
+            let label = match fix.kind {
+                FixKind::Look => "look",
+                _ if at == 0 => "do",
+                _ => "or",
+            };
             let lasts = fix.lasts.map_or_else(String::new, |lasts| format!(" ({})", lasts.words()));
             self.row_in(BOLD, to, label, &printable(&format!("{}{lasts}", fix.what)));
             if let Some(command) = &fix.command {
@@ -215,12 +219,10 @@ impl Human {
                 to.push_str(&printable(command));
                 to.push('\n');
             }
-        }
-        // Of what is to be done first.
-        if let Some(fix) =
-            finding.conclusion.fix.first().filter(|fix| fix.kind == FixKind::Change && fix.risk != "none")
-        {
-            self.row(to, "risk", fix.risk);
+            // Of what is to be done first.
+            if at == 0 && fix.kind == FixKind::Change && fix.risk != "none" {
+                self.row(to, "risk", fix.risk);
+            }
         }
     }
 

@@ -58,6 +58,12 @@ fn masked(options: &[u8]) -> Vec<u8> {
     shown.iter().skip(1).map(|byte| if *byte == 0 { b' ' } else { *byte }).collect()
 }
 
+/// What is kept of an environment as /proc shows it, without its secrets.
+pub fn of_text(text: &[u8], truncated: bool) -> BTreeMap<String, String> {
+    let shown = |(name, value): (&str, &[u8])| (name.to_owned(), text::from_kernel(&masked(value)));
+    kept(text, truncated).map(shown).collect()
+}
+
 /// What a record says: of one that somebody else made, no other variables either.
 pub(super) fn decode(bytes: &[u8]) -> Result<Environment, DecodeError> {
     let wrong = DecodeError::Size {

@@ -1,7 +1,7 @@
 //! Records of the kernel half: decoded once, here, into owned types.
 
 mod decode;
-mod environment;
+pub(crate) mod environment;
 mod file;
 mod fork;
 mod kernel_log;

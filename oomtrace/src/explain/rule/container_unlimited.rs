@@ -1,17 +1,26 @@
 //! A container without a limit ate the machine.
 
+use std::collections::BTreeMap;
+
 use super::{
     super::{finding::Fix, shell::quoted},
     Case, Conclusion, Rule,
 };
 use crate::{
-    host::container::{Container, Runtime},
+    host::{
+        container::{Container, Runtime},
+        node::Node,
+    },
     text::printable,
     words::{name, size},
 };
 
+/// As many are named.
+const TOLD: usize = 5;
+
 pub const RULE: Rule = Rule {
     incident: Some(holds),
+    node: Some(|node| of_node(node).into_iter().collect()),
     ..Rule::new("container-unlimited", include_str!("../../../docs/findings/container-unlimited.md"))
 };
 
@@ -41,6 +50,30 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     .with_known("usage_bytes", usage)
     .with_known("memory_bytes", case.memory_bytes());
     Some(told.fix(limit(container)))
+}
+
+/// Before anything ran out: all of them at once, since a machine may have many.
+fn of_node(node: &Node) -> Option<Conclusion> {
+    let unlimited = node.programs().filter_map(|process| {
+        let container = process.place.container.as_ref()?;
+        let limited = node.limit_above(process.place.cgroup.as_deref()?).is_some();
+        (!limited).then_some((container.id.as_str(), container))
+    });
+    let unlimited: BTreeMap<_, _> = unlimited.collect();
+    let (_, first) = unlimited.first_key_value()?;
+    let names: Vec<_> = unlimited
+        .values()
+        .map(|container| printable(container.name.as_deref().unwrap_or_else(|| container.short_id())))
+        .collect();
+    let which = match names.len() {
+        1 => "a container has".to_owned(),
+        count => format!("{count} containers have"),
+    };
+    let told = Conclusion::notice(format!(
+        "{which} no memory limit, nor has anything above: {} can take all of the machine's memory",
+        names.iter().take(TOLD).cloned().collect::<Vec<_>>().join(", ")
+    ));
+    Some(told.with("containers", names).fix(limit(first)))
 }
 
 /// How a container gets a limit.

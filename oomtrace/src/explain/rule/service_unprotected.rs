@@ -75,7 +75,8 @@ mod tests {
         let place = |path: &str| Place::of(Some(path.to_owned()));
         let user = "/user.slice/user-1000.slice/user@1000.service/app.slice/x.service";
         assert_eq!(with(Process { place: place(user), ..sshd.clone() }), [""; 0]);
-        assert_eq!(with(Process { place: place(&format!("/docker/{}", "ab".repeat(32))), ..sshd }), [""; 0]);
+        let contained = place(&format!("/docker/{}", "ab".repeat(32)));
+        assert_eq!(with(Process { place: contained, ..sshd }), ["container-unlimited"]);
         assert_eq!(with(Process { ppid: Some(1), ..process(701, "sshd-helper", 8) }), [""; 0]);
     }
 }

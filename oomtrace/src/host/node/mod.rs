@@ -116,10 +116,11 @@ impl Node {
         self.processes.iter().filter(|process| process.rss_bytes.is_some())
     }
 
-    /// Leaves out what processes were started with.
+    /// Leaves out what processes were started with, and with which environment.
     pub fn forget_command_lines(&mut self) {
         for process in &mut self.processes {
             process.command = Command::default();
+            process.environment = None;
         }
     }
 

@@ -10,6 +10,7 @@ use std::{
 use super::super::{cgroup::Hierarchy, meminfo_bytes};
 use crate::{
     incident::{Command, Place},
+    record::environment,
     secrets,
     text::{arguments, from_kernel},
 };
@@ -27,6 +28,8 @@ pub struct Process {
     pub comm: String,
     /// What it was started with.
     pub command: Command,
+    /// Of its environment what sets how much memory it uses; `None`: only its user and root may read it.
+    pub environment: Option<BTreeMap<String, String>>,
     /// How many threads it has.
     pub threads: u64,
     /// What the operator adds to its score, in thousandths of the memory.
@@ -88,6 +91,7 @@ fn one(folder: &Path, pid: u32, memory: Option<&Hierarchy>) -> Option<Process> {
         uid: number("Uid").and_then(small),
         comm: field("Name")?.trim_start_matches('\t').to_owned(),
         command: started_as(&folder.join("cmdline")),
+        environment: head(&folder.join("environ")).map(|(text, cut)| environment::of_text(&text, cut)),
         threads: number("Threads").unwrap_or(1),
         oom_score_adj: text("oom_score_adj").and_then(|text| text.trim().parse().ok()),
         rss_bytes: bytes("VmRSS"),
@@ -99,15 +103,22 @@ fn one(folder: &Path, pid: u32, memory: Option<&Hierarchy>) -> Option<Process> {
 
 /// What a process was started with, as far as the tracer tells it of victims.
 fn started_as(file: &Path) -> Command {
-    const MOST: u64 = 4096;
-    let mut text = Vec::new();
-    let read = fs::File::open(file).and_then(|file| file.take(MOST + 1).read_to_end(&mut text));
-    if read.is_err() || text.is_empty() {
-        return Command::default();
+    match head(file) {
+        Some((text, cmdline_truncated)) => {
+            Command { cmdline: Some(arguments(&secrets::masked(&text))), cmdline_truncated }
+        }
+        None => Command::default(),
     }
-    let cmdline_truncated = text.len() as u64 > MOST;
-    text.truncate(usize::try_from(MOST).unwrap_or(usize::MAX));
-    Command { cmdline: Some(arguments(&secrets::masked(&text))), cmdline_truncated }
+}
+
+/// The beginning of a file, and whether it goes on; `None`: nothing is in it, or it cannot be read.
+fn head(file: &Path) -> Option<(Vec<u8>, bool)> {
+    const MOST: usize = 4096;
+    let mut text = Vec::new();
+    fs::File::open(file).and_then(|file| file.take(MOST as u64 + 1).read_to_end(&mut text)).ok()?;
+    let goes_on = text.len() > MOST;
+    text.truncate(MOST);
+    (!text.is_empty()).then_some((text, goes_on))
 }
 
 /// A user's processes and threads, and the least that one of its processes may have of them.
@@ -175,6 +186,7 @@ mod tests {
             &[
                 ("42/status", STATUS),
                 ("42/cmdline", "java\0--password=geheim\0"),
+                ("42/environ", "HOME=/root\0GOMEMLIMIT=1GiB\0"),
                 ("42/oom_score_adj", "-500\n"),
                 ("9/status", "Name:\tkswapd0\nPPid:\t2\nUid:\t0\t0\t0\t0\nThreads:\t1\n"),
                 ("8/cmdline", "gone\0"),
@@ -194,6 +206,7 @@ mod tests {
                 cmdline: Some(vec!["java".to_owned(), "--password=***".to_owned()]),
                 cmdline_truncated: false,
             },
+            environment: Some(BTreeMap::from([("GOMEMLIMIT".to_owned(), "1GiB".to_owned())])),
             threads: 3,
             oom_score_adj: Some(-500),
             rss_bytes: Some(2 << 20),
