@@ -108,8 +108,6 @@ pub extern "C" fn sent(task: u64, signal: u64, info: u64, result: u64) -> u64 {
     if info == SEND_SIG_PRIV || result == IGNORED || ending || same_process(task, current()) {
         return 0;
     }
-    // It may be on its way to its end on another processor: first what is gone then.
-    relief::expect(task);
     send_kill(task, signal, info)
 }
 
@@ -130,6 +128,8 @@ extern "C" fn send_kill(task: u64, signal: u64, info: u64) -> u64 {
         count_lost(RecordKind::UserKill);
         return 0;
     }
+    // It may be on its way to its end on another processor.
+    relief::expect(task);
     let css = task::memory_css(task);
     if css != 0 && is_news(&[CGROUP | u64::from(current_tid()), css], CGROUP_AGAIN_NS) {
         memcg::send_chain(css, u64::from(chain::VICTIM));

@@ -59,9 +59,9 @@ pub extern "C" fn expect(task: u64) -> u64 {
     if let Some(known) = DYING.get_ptr(mm) {
         // SAFETY: a map's element may be reused but never unmapped; a reused one is another process's.
         let known = unsafe { &*known };
-        if known.start_boot_ns == start_boot_ns
-            || (known.seen & relief::FREED == 0 && now() <= known.until_ns)
-        {
+        // Whom a daemon asked to end may have stayed.
+        let same = known.start_boot_ns == start_boot_ns || known.seen & relief::FREED == 0;
+        if same && now() <= known.until_ns {
             return 0;
         }
     }
@@ -172,10 +172,12 @@ extern "C" fn dies() -> u64 {
     0
 }
 
-/// `signal_deliver(int sig, …)`: every signal passes here as its task takes it, so all but SIGKILL leave at once.
+/// `signal_deliver(int sig, …)`: every signal passes here as its task takes it, so all but SIGKILL and SIGTERM, with which daemons
+/// end processes, leave at once.
 #[raw_tracepoint(tracepoint = "signal_deliver")]
 fn dies_raw_tp(ctx: RawTracePointContext) -> i32 {
-    if victim::signal(&ctx) == victim::SIGKILL {
+    let signal = victim::signal(&ctx);
+    if signal == victim::SIGKILL || signal == victim::SIGTERM {
         dies();
     }
     0

@@ -130,13 +130,21 @@ impl Stage<'_> {
     /// Checks that exactly these are the findings about the kill of a process, but for what is the machine's own: its settings, and
     /// swap that a group may not use. With tracepoints alone less is known of who else dies, and of whose nodes ran out.
     pub fn judge_findings(&mut self, seen: &Seen, victim: &Facts, ids: &[&str]) {
-        const OF_THE_MACHINE: [&str; 2] = ["swap-forbidden", "panic-on-oom"];
         let Some(incident) = seen.traced.as_ref().and_then(|traced| traced.incident_of(victim.pid())) else {
             return;
         };
         if incident.fields.tier.as_deref() == Some("tracepoint") {
             return;
         }
+        self.judge_findings_in_every_tier(seen, victim, ids);
+    }
+
+    /// The same where tracepoints are enough.
+    pub fn judge_findings_in_every_tier(&mut self, seen: &Seen, victim: &Facts, ids: &[&str]) {
+        const OF_THE_MACHINE: [&str; 2] = ["swap-forbidden", "panic-on-oom"];
+        let Some(incident) = seen.traced.as_ref().and_then(|traced| traced.incident_of(victim.pid())) else {
+            return;
+        };
         let mut ours = found(&incident.json);
         ours.retain(|id| !OF_THE_MACHINE.contains(&id.as_str()));
         let ids = ids.iter().map(ToString::to_string).collect();

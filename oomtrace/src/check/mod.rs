@@ -17,7 +17,7 @@ pub use order::{Doomed, NoLimit, Order};
 use crate::{
     explain::{Finding, of_node},
     host::{Host, node::Node},
-    incident::{SchemaName, WallTime},
+    incident::{Command, SchemaName, WallTime},
 };
 
 /// Marks a line as a check.
@@ -60,6 +60,14 @@ pub struct Check {
 }
 
 impl Check {
+    /// Leaves out what processes were started with, but for the settings that findings are about.
+    pub fn forget_command_lines(&mut self) {
+        let order = &mut self.kill_order;
+        for one in order.first.iter_mut().chain(&mut order.shielded) {
+            one.command = Command::default();
+        }
+    }
+
     /// Of a machine, captured below `root`; of what would be killed if the machine ran out of memory, or `cgroup` did.
     ///
     /// # Errors

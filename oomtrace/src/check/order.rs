@@ -90,7 +90,8 @@ impl Order {
         };
         let within = |process: &&Process| {
             cgroup.as_deref().is_none_or(|path| {
-                let own = process.place.cgroup.as_deref().and_then(|own| own.strip_prefix(path));
+                let own = process.place.cgroup.as_deref();
+                let own = own.and_then(|own| own.strip_prefix(path.trim_end_matches('/')));
                 own.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             })
         };
@@ -98,7 +99,7 @@ impl Order {
         let (mut shielded, mut first): (Vec<_>, Vec<_>) = node
             .programs()
             .filter(within)
-            .map(|process| (process.is_shielded(), of(process)))
+            .map(|process| (node.is_shielded(process), of(process)))
             .partition(|(shielded, _)| *shielded);
         first.sort_by_key(|(_, one)| Reverse((one.points, one.pid)));
         shielded.sort_by_key(|(_, one)| Reverse(one.rss_bytes.saturating_add(one.swap_bytes)));
@@ -167,7 +168,7 @@ mod tests {
     }
 
     fn machine() -> Node {
-        let mut node = Node::default();
+        let mut node = Node { whole: true, ..Node::default() };
         node.memory.total = Some(1000 * 4096 * 10);
         node.settings.swap_total_bytes = Some(1000 * 4096);
         node.processes = vec![
@@ -214,5 +215,10 @@ mod tests {
         assert_eq!((pids(&order.first), pids(&order.shielded)), (vec![3, 2], vec![5]));
         assert_eq!((order.first[0].points, order.capacity_bytes), (Some(256 + 2), Some(2000 * 4096)));
         assert!(Order::of(&node, Some("/b"), 4096).is_err());
+        // In a container that sees its own group as the root, where 1 is no more than the first of its processes.
+        node.whole = false;
+        node.groups[0].path = "/".to_owned();
+        let order = Order::of(&node, Some("/"), 4096).unwrap();
+        assert_eq!((pids(&order.first), pids(&order.shielded)), (vec![1, 3, 2, 4], vec![5]));
     }
 }

@@ -1,6 +1,6 @@
 //! `oomtrace check`
 
-use std::io::{Write as _, stdout};
+use std::io::{ErrorKind, Write as _, stdout};
 
 use anyhow::Context as _;
 use jiff::tz::TimeZone;
@@ -19,11 +19,11 @@ use crate::{
 pub fn run(args: &CheckArgs) -> anyhow::Result<bool> {
     let root = args.root.as_path();
     let host = Host::read(root)?;
-    let mut node = Node::read(root);
+    let node = Node::read(root);
+    let mut check = Check::of(&node, &host, root, args.cgroup.as_deref())?;
     if args.no_cmdline {
-        node.forget_command_lines();
+        check.forget_command_lines();
     }
-    let check = Check::of(&node, &host, root, args.cgroup.as_deref())?;
     let text = match args.output.form() {
         Form::Json => {
             let mut text = serde_json::to_string(&Line::Check(&check))?;
@@ -32,7 +32,11 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<bool> {
         }
         Form::Human => Human::new(shown::colour(), TimeZone::system(), shown::width()).check(&check),
     };
-    stdout().write_all(text.as_bytes()).context("Standard output cannot be written to")?;
+    match stdout().write_all(text.as_bytes()) {
+        // Whoever has seen enough may still ask for the exit status.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        written => written.context("Standard output cannot be written to")?,
+    }
     let worst = check.findings.iter().map(|finding| finding.conclusion.severity).min();
     Ok(args.fail_on.zip(worst).is_some_and(|(bound, worst)| worst <= severity(bound)))
 }

@@ -6,7 +6,7 @@ use super::{
     case::{Case, Room},
     finding::Conclusion,
 };
-use crate::words;
+use crate::{record::environment::Quotes, words};
 
 /// A program with its settings, and what it can have of memory.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,12 @@ impl<'a> Server<'a> {
     /// The options in a variable of its environment.
     pub fn variable(&self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
         let value = self.environment.and_then(|environment| environment.get(name));
-        value.map_or("", String::as_str).split_ascii_whitespace()
+        let mut within = Quotes::default();
+        let apart = move |letter: char| {
+            let quoted = u8::try_from(letter).is_ok_and(|byte| within.after(byte));
+            !quoted && letter.is_ascii_whitespace()
+        };
+        value.map_or("", String::as_str).split(apart).filter(|option| !option.is_empty())
     }
 
     /// Whether a setting of this size cannot fit.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::host::unit;
+
 /// One conclusion, with what it rests on and what to do about it.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Finding {
@@ -141,22 +143,31 @@ pub enum Lasts {
 }
 
 impl Lasts {
-    /// By what the command writes to.
+    /// By what the command is, and what it writes to. Names of cgroups are in it, too: so by how each begins.
     fn of(command: &str) -> Option<Self> {
+        let begins = |with: &str| command.starts_with(with);
+        if begins("systemctl ") || begins("sudo -u ") {
+            // A scope is gone with its processes, and so is what it was told.
+            let unit = command.split_once(" -- ").and_then(|(_, rest)| rest.rsplit_once(' '));
+            let of_scope = unit.is_some_and(|(unit, _)| unit::is_scope(unit.trim_end_matches('\'')));
+            return Some(if of_scope { Self::WithGroup } else { Self::ForGood });
+        }
+        if begins("docker update ") {
+            return Some(Self::ForGood);
+        }
+        if begins("sysctl ") || begins("fallocate ") {
+            return Some(Self::UntilBoot);
+        }
+        if begins("choom ") || begins("prlimit ") {
+            return Some(Self::WithProcess);
+        }
+        let target = command.rsplit_once("> ")?.1.trim_start_matches(['\'', '$']);
         let known = [
-            ("systemctl", Some(Self::ForGood)),
-            (" update ", Some(Self::ForGood)),
-            ("/sys/fs/cgroup", Some(Self::WithGroup)),
-            // A setting of a namespace's is gone with that.
-            ("nsenter ", None),
-            ("sysctl ", Some(Self::UntilBoot)),
-            ("/proc/sys/", Some(Self::UntilBoot)),
-            ("swapon", Some(Self::UntilBoot)),
-            ("choom ", Some(Self::WithProcess)),
-            ("prlimit ", Some(Self::WithProcess)),
-            ("/oom_score_adj", Some(Self::WithProcess)),
+            ("/sys/fs/cgroup", Self::WithGroup),
+            ("/proc/sys/", Self::UntilBoot),
+            ("/proc/", Self::WithProcess),
         ];
-        known.into_iter().find_map(|(written, lasts)| command.contains(written).then_some(lasts)).flatten()
+        known.into_iter().find_map(|(start, lasts)| target.starts_with(start).then_some(lasts))
     }
 
     /// In words.
@@ -249,5 +260,29 @@ impl Conclusion {
     pub fn fix(mut self, fix: Fix) -> Self {
         self.fix.push(fix);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards how long a change is said to stay: by the command itself, whatever the names in it are.
+    #[test]
+    fn changes_stay_as_long_as_what_was_written() {
+        for (command, lasts) in [
+            ("systemctl set-property -- a.service MemoryMax=1M", Some(Lasts::ForGood)),
+            ("systemctl set-property -- session-3.scope MemoryMax=1M", Some(Lasts::WithGroup)),
+            ("docker update --memory 1m 4e9b", Some(Lasts::ForGood)),
+            ("podman update --memory 1m 4e9b", None),
+            ("sysctl vm.panic_on_oom=0", Some(Lasts::UntilBoot)),
+            ("echo 9 > /proc/sys/kernel/pid_max", Some(Lasts::UntilBoot)),
+            ("echo -900 > /proc/7/oom_score_adj", Some(Lasts::WithProcess)),
+            ("echo 8 > /sys/fs/cgroup/systemctl-jobs/pids.max", Some(Lasts::WithGroup)),
+            ("echo 8 > '/sys/fs/cgroup/sysctl x/pids.max'", Some(Lasts::WithGroup)),
+            ("echo 8 > $'/sys/fs/cgroup/\\033/pids.max'", Some(Lasts::WithGroup)),
+        ] {
+            assert_eq!(Lasts::of(command), lasts, "{command}");
+        }
     }
 }

@@ -74,6 +74,9 @@ pub fn raise_pids_max(full: FullGroup<'_>) -> Fix {
         return Fix::advice("raise pids.max of that cgroup (TasksMax= of its unit)", MORE);
     };
     let more = doubled(full.limit, full.usage).map(|limit| limit.to_string());
+    if path == "/" {
+        return Fix::advice("raise the limit of this container's processes, from outside of it", MORE);
+    }
     let place = Place::of(Some(path.to_owned()));
     if place.container.is_some() || path.contains("kubepods") {
         return Fix::advice("raise the container's --pids-limit, or the kubelet's podPidsLimit", MORE);

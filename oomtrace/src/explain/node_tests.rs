@@ -259,6 +259,30 @@ fn servers() {
     assert!(summary.starts_with("main (pid 300): the Java heap may grow to 700.0 MiB"), "{summary}");
 }
 
+/// Guards precedence: a server's setting says what is behind the shared memory of the machine, and not that of another group.
+#[test]
+fn a_better_finding_takes_the_place_of_another() {
+    let with = |limit: Option<u64>| {
+        let mut machine = node();
+        machine.memory.shmem = Some(500 * MIB);
+        let memory = GroupMemory { limit_bytes: limit, ..GroupMemory::default() };
+        machine.groups = vec![Group { path: "/a".to_owned(), memory: Some(memory), ..Group::default() }];
+        let line = ["postgres", "-c", "shared_buffers=1GB"].map(str::to_owned).to_vec();
+        machine.processes.push(Process {
+            command: Command { cmdline: Some(line), cmdline_truncated: false },
+            place: Place::of(Some("/a".to_owned())),
+            ..process(300, "postgres", 5)
+        });
+        node_ids(&machine)
+    };
+    assert_eq!(with(None), ["postgres-buffers"]);
+    assert_eq!(with(Some(512 * MIB)), ["postgres-buffers", "shmem"]);
+    let mut shielded = node();
+    shielded.processes[1].oom_score_adj = Some(-1000);
+    shielded.processes[1].rss_bytes = Some(600 * MIB);
+    assert_eq!(node_ids(&shielded), ["all-shielded"]);
+}
+
 /// Guards the order: what is worst comes first, and what is as bad in the order of the rules.
 #[test]
 fn the_worst_comes_first() {

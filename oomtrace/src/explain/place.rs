@@ -92,6 +92,20 @@ pub fn raise_above(memcg: &Cgroup, limit_bytes: u64, needed_bytes: u64, swap: Sw
             ),
         };
     }
+    if path == "/" {
+        return Fix::advice(
+            format!("raise the limit (now {now}) of this container, from outside of it"),
+            MORE,
+        );
+    }
+    if matches!(last, "kubepods" | "kubepods.slice") {
+        return Fix::advice(
+            format!(
+                "run fewer pods on the node, or let the kubelet reserve less: all pods together may have {now}"
+            ),
+            MORE,
+        );
+    }
     if path.contains("kubepods") {
         return Fix::advice(
             format!(
@@ -189,7 +203,9 @@ mod tests {
             (
                 "/user.slice/user-1000.slice/user@1000.service/app.slice/a b.service",
                 0,
-                Some("systemctl --user set-property -- 'a b.service' MemoryMax=48M"),
+                Some(
+                    "sudo -u '#1000' env XDG_RUNTIME_DIR=/run/user/1000 systemctl --user set-property -- 'a b.service' MemoryMax=48M",
+                ),
             ),
             (docker.as_str(), 0, Some("docker update --memory 48m --memory-swap 64m 4e9bf3a17c02")),
             (podman.as_str(), 0, Some("podman update --memory 48m --memory-swap 64m 4e9bf3a17c02")),

@@ -10,6 +10,10 @@ pub fn by_default(memory_bytes: u64) -> u64 {
 /// of memory (`set_recommended_min_free_kbytes()`, mm/khugepaged.c: 11 blocks a zone, of which a node has three).
 pub fn most_by_default(memory_bytes: u64) -> u64 {
     const HUGE_PAGE: u64 = 2 << 20;
+    // With larger pages a block is so large that the bound is reached.
+    if crate::host::page_bytes() > 4096 {
+        return by_default(memory_bytes).max(memory_bytes / 20);
+    }
     // Machines with several nodes have much memory: there it is more, and still below one percent.
     by_default(memory_bytes).max((memory_bytes / 20).min(3 * 11 * HUGE_PAGE + HUGE_PAGE))
 }

@@ -3,16 +3,27 @@
 use super::shell::quoted;
 use crate::{host::unit, incident::Place};
 
-/// The unit or slice whose own cgroup that is; `None`: it belongs to none, or is one that a unit made within itself.
+/// The unit or slice whose own cgroup that is; `None`: it belongs to none, or is one that a unit or a container made within itself.
 pub fn owner(path: &str) -> Option<String> {
-    let last = path.rsplit('/').next().unwrap_or_default();
-    let unit = Place::of(Some(path.to_owned())).unit.filter(|unit| unit == last);
-    unit.or_else(|| unit::is_slice(last).then(|| last.to_owned()))
+    let mut steps = path.split('/').filter(|step| !step.is_empty());
+    let last = steps.next_back()?;
+    let place = Place::of(Some(path.to_owned()));
+    let slice = || {
+        let by_systemd =
+            steps.all(|step| unit::is_slice(step) || step.starts_with("user@") && step.ends_with(".service"));
+        (unit::is_slice(last) && by_systemd && place.container.is_none()).then(|| last.to_owned())
+    };
+    place.unit.clone().filter(|unit| unit == last).or_else(slice)
 }
 
-/// The command by which the unit of a cgroup is spoken of. A user's own is known to that user's manager alone.
-pub fn systemctl(path: &str, unit: &str) -> &'static str {
-    if path.contains("/user@") && !unit.starts_with("user@") { "systemctl --user" } else { "systemctl" }
+/// The command by which the unit of a cgroup is spoken of. A user's own is known to that user's manager alone, to which root speaks
+/// as that user.
+pub fn systemctl(path: &str, unit: &str) -> String {
+    let user = path.split('/').find_map(|step| step.strip_prefix("user@")?.strip_suffix(".service"));
+    match user.filter(|uid| !unit.starts_with("user@") && uid.bytes().all(|byte| byte.is_ascii_digit())) {
+        Some(uid) => format!("sudo -u '#{uid}' env XDG_RUNTIME_DIR=/run/user/{uid} systemctl --user"),
+        None => "systemctl".to_owned(),
+    }
 }
 
 /// The command that sets a property of a cgroup's unit.
@@ -31,7 +42,10 @@ mod tests {
         for (path, command) in [
             ("/system.slice/a.service".to_owned(), "systemctl set-property -- a.service X=1"),
             ("/system.slice".to_owned(), "systemctl set-property -- system.slice X=1"),
-            (format!("{USER}/app.slice/a.service"), "systemctl --user set-property -- a.service X=1"),
+            (
+                format!("{USER}/app.slice/a.service"),
+                "sudo -u '#1000' env XDG_RUNTIME_DIR=/run/user/1000 systemctl --user set-property -- a.service X=1",
+            ),
             (USER.to_owned(), "systemctl set-property -- user@1000.service X=1"),
         ] {
             let unit = owner(&path).unwrap();
@@ -39,5 +53,8 @@ mod tests {
         }
         assert_eq!(owner("/system.slice/a.service/worker"), None);
         assert_eq!(owner("/web"), None);
+        // A slice of somebody else's systemd.
+        assert_eq!(owner("/lxc.payload.web/system.slice"), None);
+        assert_eq!(owner("/system.slice/web.service/x.slice"), None);
     }
 }

@@ -391,6 +391,7 @@ pub fn node() -> Node {
         pressure: Some(Pressure::default()),
         processes: vec![process(1, "systemd", 10), process(100, "app", 190)],
         threads: Some(150),
+        whole: true,
         ..Node::default()
     }
 }

@@ -48,7 +48,7 @@ pub struct Settings {
     pub committed_bytes: Option<u64>,
     /// Memory set aside for huge pages of all sizes (`Hugetlb`).
     pub huge_pages_bytes: Option<u64>,
-    /// What of those of the usual size nobody uses (`HugePages_Free` × `Hugepagesize`).
+    /// What of those of the usual size nobody uses or has reserved (`HugePages_Free` less `HugePages_Rsvd`, × `Hugepagesize`).
     pub huge_pages_free_bytes: Option<u64>,
 }
 
@@ -59,7 +59,9 @@ impl Settings {
         let meminfo = fs::read_to_string(root.join("proc/meminfo")).unwrap_or_default();
         let bytes = |key| meminfo_bytes(&meminfo, key);
         let huge_page_bytes = bytes("Hugepagesize");
-        let huge_pages_free = plain(&meminfo, "HugePages_Free");
+        // Those that somebody has reserved, to use them later, are counted as free.
+        let huge_pages_free = plain(&meminfo, "HugePages_Free")
+            .map(|free| free.saturating_sub(plain(&meminfo, "HugePages_Rsvd").unwrap_or(0)));
         Self {
             min_free_kbytes: number(root, "vm/min_free_kbytes"),
             watermark_scale_factor: number(root, "vm/watermark_scale_factor"),
@@ -133,7 +135,7 @@ mod tests {
             (
                 "meminfo",
                 "MemTotal: 4 kB\nSwapTotal: 3 kB\nSwapFree: 2 kB\nCommitted_AS: 1 kB\nHugePages_Total: 9\n\
-                 HugePages_Free:    7\nHugepagesize:       2048 kB\nHugetlb: 18432 kB\n",
+                 HugePages_Free:    8\nHugePages_Rsvd: 1\nHugepagesize:       2048 kB\nHugetlb: 18432 kB\n",
             ),
         ] {
             let path = root.join("proc").join(file);

@@ -39,6 +39,12 @@ pub fn is_slice(name: &str) -> bool {
     kind(name) == Some("slice")
 }
 
+/// Whether a name is that of a scope: processes that systemd has not started itself, and that it forgets with them.
+#[must_use]
+pub fn is_scope(name: &str) -> bool {
+    kind(name) == Some("scope")
+}
+
 fn is_unit(name: &str) -> bool {
     matches!(kind(name), Some("service" | "scope" | "socket" | "mount" | "swap"))
 }

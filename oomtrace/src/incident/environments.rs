@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
-    record::{Environment, Task},
+    record::{Environment, Task, environment::NAMES},
     session::Session,
 };
 
@@ -11,6 +11,8 @@ use crate::{
 pub const VICTIMS_ENVIRONMENT: &str = "victims.environment";
 /// Why there is none.
 const UNTOLD: &str = "it was not in memory, or the process did not run again before this was told, or an earlier oomtrace recorded it";
+/// Why others may be there.
+const CUT: &str = "it goes on behind what was read: variables that stand there are not known";
 /// Processes whose environment is kept. The oldest go first.
 const KEPT: usize = 256;
 
@@ -43,6 +45,9 @@ impl Environments {
         if found.is_none() {
             let reason = session.missing.get(VICTIMS_ENVIRONMENT).map_or(UNTOLD, String::as_str);
             missing.insert(format!("{field}.environment"), reason.to_owned());
+        }
+        if found.is_some_and(|known| known.truncated && known.variables.len() < NAMES.len()) {
+            missing.insert(format!("{field}.environment"), CUT.to_owned());
         }
         found.map(|known| known.variables.clone())
     }

@@ -211,8 +211,8 @@ fn command(found: &mut Differences, own: &Own, seen: &Seen) {
 
 /// The same. It has secrets: what differs is not told.
 fn environment(found: &mut Differences, own: &Own, seen: &Seen) {
-    let Some((text, total)) = &seen.environment else { return };
-    let same = own.environment.len() as u64 == *total && own.environment.starts_with(text);
+    let (Some((text, total)), Some(own)) = (&seen.environment, &own.environment) else { return };
+    let same = own.len() as u64 == *total && own.starts_with(text);
     if !same {
         found.0.push("mm_struct.env_start gives another environment than /proc".to_owned());
     }
@@ -323,7 +323,7 @@ mod tests {
             resident_pages: 1500,
             pgtables_kb: 64,
             cmdline: b"oomtrace\0--json\0".to_vec(),
-            environment: b"HOME=/\0TERM=x\0".to_vec(),
+            environment: Some(b"HOME=/\0TERM=x\0".to_vec()),
             cgroup: Some(OwnCgroup {
                 id: 9,
                 hierarchy: 0,

@@ -45,7 +45,7 @@ pub struct Own {
     /// Its arguments, each ended by NUL.
     pub cmdline: Vec<u8>,
     /// Its environment as it was started with that, ended by NULs.
-    pub environment: Vec<u8>,
+    pub environment: Option<Vec<u8>>,
     pub cgroup: Option<OwnCgroup>,
 }
 
@@ -110,7 +110,8 @@ impl Own {
             resident_pages: statm.next()??,
             pgtables_kb: field("VmPTE")?.parse().ok()?,
             cmdline: fs::read(own.join("cmdline")).ok()?,
-            environment: fs::read(own.join("environ")).ok()?,
+            // Only for the user that this process would dump core for: not with file capabilities.
+            environment: fs::read(own.join("environ")).ok(),
             cgroup: OwnCgroup::find(&text("cgroup")?, namespace("cgroup")),
         })
     }

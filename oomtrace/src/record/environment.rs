@@ -53,9 +53,32 @@ pub fn strip(record: &mut Vec<u8>) {
 /// Options, without what looks like a secret.
 fn masked(options: &[u8]) -> Vec<u8> {
     // As the arguments of some program.
-    let arguments: Vec<u8> = options.iter().map(|byte| if *byte == b' ' { 0 } else { *byte }).collect();
+    let mut arguments = options.to_vec();
+    let mut within = Quotes::default();
+    for byte in &mut arguments {
+        if !within.after(*byte) && *byte == b' ' {
+            *byte = 0;
+        }
+    }
     let shown = secrets::masked(&[b"\0", &arguments[..]].concat());
     shown.iter().skip(1).map(|byte| if *byte == 0 { b' ' } else { *byte }).collect()
+}
+
+/// Whether text is within quotes, as it is read from its beginning: what is there is no option of its own. Of an open one that is
+/// all the rest.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quotes(Option<u8>);
+
+impl Quotes {
+    /// Takes in the next byte: whether what follows is within.
+    pub fn after(&mut self, byte: u8) -> bool {
+        match self.0 {
+            Some(quote) if quote == byte => self.0 = None,
+            None if matches!(byte, b'"' | b'\'') => self.0 = Some(byte),
+            _ => {}
+        }
+        self.0.is_some()
+    }
 }
 
 /// What is kept of an environment as /proc shows it, without its secrets.

@@ -212,14 +212,16 @@ fn unit(ground: &Ground<'_>, remedy: Remedy<'_>) -> Result<()> {
 fn legacy(ground: &Ground<'_>, remedy: Remedy<'_>) -> Result<()> {
     let unified = ground.machine.hierarchy.as_ref().context("there is no hierarchy")?.top();
     unified.withdraw("pids")?;
-    let legacy = Legacy::take_over(c"pids", LEGACY.as_ref())?;
-    let done = legacy.hierarchy().and_then(|hierarchy| {
-        let tree = Tree::new(&hierarchy, "fork_cures")?;
-        let group = tree.group("full")?;
-        full(ground, (&group, &group), "legacy", remedy)
+    let done = Legacy::take_over(c"pids", LEGACY.as_ref()).and_then(|legacy| {
+        let done = legacy.hierarchy().and_then(|hierarchy| {
+            let tree = Tree::new(&hierarchy, "fork_cures")?;
+            let group = tree.group("full")?;
+            full(ground, (&group, &group), "legacy", remedy)
+        });
+        legacy.give_back(ground.deadline)?;
+        std::fs::remove_dir(LEGACY).with_context(|| format!("cannot remove {LEGACY}"))?;
+        done
     });
-    legacy.give_back(ground.deadline)?;
-    std::fs::remove_dir(LEGACY).with_context(|| format!("cannot remove {LEGACY}"))?;
     unified.delegate("pids")?;
     done
 }

@@ -224,7 +224,12 @@ fn badly_set_up(stage: &mut Stage<'_>) -> Result<()> {
 /// Starts what looks like a service that the machine needs: a child of the first process's. It ends by itself.
 fn service() -> Result<()> {
     let own = std::env::current_exe().context("cannot find the program itself")?;
-    let line = format!("sleep 20 | {} eat --name sshd >/dev/null 2>&1 &", own.display());
+    let group = "/sys/fs/cgroup/system.slice/ssh.service";
+    fs::create_dir_all(group).with_context(|| format!("cannot make {group}"))?;
+    let line = format!(
+        "sleep 20 | {} eat --name sshd --cgroup-procs {group}/cgroup.procs >/dev/null 2>&1 &",
+        own.display()
+    );
     let status = Command::new("sh").args(["-c", &line]).status().context("cannot start a shell")?;
     ensure!(status.success(), "the shell that starts a service ended with {status}");
     // Its shell has to end before it is the first process's.

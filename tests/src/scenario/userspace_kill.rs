@@ -76,7 +76,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
         eater.killed(stage.deadline)?;
     }
     let pid = steady.pid;
-    act_as("earlyoom", &format!("kill -15 {pid}; sleep 0.1; kill -15 {pid}; kill -9 {pid}"))?;
+    act_as("earlyoom", &format!("kill -15 {pid}; kill -15 {pid}; kill -9 {pid}"))?;
     steady.ended(stage)?;
     // What the others held is free by now, and is counted as that.
     let mut early = early(stage, &apart)?;

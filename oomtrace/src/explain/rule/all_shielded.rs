@@ -36,8 +36,8 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
 
 /// Before anything ran out: nobody but the first process of all and the shielded ones has memory.
 fn of_node(node: &Node) -> Option<Conclusion> {
-    let programs = node.programs().filter(|process| process.pid != 1);
-    let (shielded, killable): (Vec<_>, Vec<_>) = programs.partition(|process| process.is_shielded());
+    let programs = node.programs().filter(|process| !node.is_first(process));
+    let (shielded, killable): (Vec<_>, Vec<_>) = programs.partition(|process| node.is_shielded(process));
     if shielded.is_empty() || !killable.is_empty() {
         return None;
     }

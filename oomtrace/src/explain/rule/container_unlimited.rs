@@ -11,6 +11,7 @@ use crate::{
         container::{Container, Runtime},
         node::Node,
     },
+    incident::Limit,
     text::printable,
     words::{name, size},
 };
@@ -31,7 +32,9 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     let victim = case.victim()?;
     let container = victim.place.container.as_ref()?;
     let limits = &case.incident.scope.limits;
-    let limited = limits.iter().any(|level| level.limit_bytes.is_some() || level.memsw_limit_bytes.is_some());
+    let memory = case.memory_bytes().unwrap_or(u64::MAX);
+    let of = |level: &Limit| [level.limit_bytes, level.memsw_limit_bytes];
+    let limited = limits.iter().flat_map(of).flatten().any(|limit| binds(limit, memory));
     // Without its root, or with a level whose limit was not read, it is not known that there is none.
     let unread = case.incident.missing.keys().any(|field| field.starts_with("scope.limits"));
     if limited || unread || limits.last()?.path != "/" {
@@ -39,6 +42,8 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     }
     let called = container.name.as_deref().unwrap_or_else(|| container.short_id());
     let usage = limits.first().and_then(|level| level.usage_bytes);
+    // One that has little is no more than whom the kernel took first.
+    usage.filter(|usage| *usage >= memory / 4)?;
     let used = usage.map_or_else(String::new, |usage| format!("; it used {}", size(usage)));
     let told = Conclusion::warning(format!(
         "the container {} of {} has no memory limit, nor has anything above it, so it can take all of the machine's memory{used}",
@@ -52,11 +57,17 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     Some(told.fix(limit(container)))
 }
 
+/// Whether a limit keeps anything for others: the kubelet gives all pods together what the machine has, if nothing is reserved.
+fn binds(limit: u64, memory: u64) -> bool {
+    limit < memory / 10 * 9
+}
+
 /// Before anything ran out: all of them at once, since a machine may have many.
 fn of_node(node: &Node) -> Option<Conclusion> {
     let unlimited = node.programs().filter_map(|process| {
         let container = process.place.container.as_ref()?;
-        let limited = node.limit_above(process.place.cgroup.as_deref()?).is_some();
+        let limit = node.limit_above(process.place.cgroup.as_deref()?);
+        let limited = limit.is_some_and(|(limit, _)| binds(limit, node.memory.total.unwrap_or(u64::MAX)));
         (!limited).then_some((container.id.as_str(), container))
     });
     let unlimited: BTreeMap<_, _> = unlimited.collect();

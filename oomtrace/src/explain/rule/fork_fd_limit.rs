@@ -27,8 +27,8 @@ pub const RULE: Rule = Rule {
 const LATER: &str = "a leak takes longer to be noticed";
 /// `CLONE_PIDFD` (include/uapi/linux/sched.h): the one thing that a fork needs a new descriptor for.
 const CLONE_PIDFD: u64 = 0x1000;
-/// The most that `fs.nr_open` can be (`sysctl_nr_open_max`, fs/file.c): it bounds what others are bounded by.
-const NR_OPEN: u64 = 0x7fff_ffc0;
+/// What `fs.nr_open` is by default (fs/file.c): with more, programs that go through all descriptors that they may have take for ever.
+const NR_OPEN: u64 = 1_048_576;
 
 /// How the process that runs can have more. Which limit refused is not told, but only one of these can have.
 fn now(failure: &ForkFailure) -> Option<Fix> {
@@ -80,7 +80,7 @@ mod tests {
                     "prlimit --pid 7 --nofile=$(prlimit --pid 7 --nofile --raw --noheadings --output HARD):",
                 ),
             ),
-            ("EMFILE", Some(0), Some("sysctl fs.nr_open=2147483584")),
+            ("EMFILE", Some(0), Some("sysctl fs.nr_open=1048576")),
             ("EMFILE", None, None),
             ("ENFILE", Some(CLONE_PIDFD), None),
         ] {

@@ -4,7 +4,7 @@ use super::{
     super::{
         finding::{Conclusion, Fix},
         fork,
-        node::{nearly, nearly_reached},
+        node::nearly_reached,
     },
     Rule,
 };
@@ -40,7 +40,7 @@ fn of_node(node: &Node) -> Vec<Conclusion> {
             user.threads,
             user.limited_pid?
         );
-        let told = nearly(user.threads, limit, summary).with("uid", user.uid).with_known("pid", user.limited_pid);
+        let told = Conclusion::warning(summary).with("usage", user.threads).with("limit", limit).with("uid", user.uid).with_known("pid", user.limited_pid);
         Some(told.fix(raise()))
     });
     told.collect()

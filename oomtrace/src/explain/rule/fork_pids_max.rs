@@ -4,7 +4,7 @@ use super::{
     super::{
         finding::Conclusion,
         fork::{self, FullGroup},
-        node::{nearly, nearly_reached},
+        node::nearly_reached,
     },
     Rule,
 };
@@ -33,7 +33,8 @@ pub const RULE: Rule = Rule {
 fn of_node(node: &Node) -> Vec<Conclusion> {
     let told = node.groups.iter().filter_map(|group| {
         let room = group.pids?;
-        let limit = room.limit.filter(|limit| nearly_reached(room.usage, *limit))?;
+        // Who may have one process is meant to have no more.
+        let limit = room.limit.filter(|limit| *limit > 1 && nearly_reached(room.usage, *limit))?;
         let path = group.path.as_str();
         let refused = match group.forks_refused {
             0 => String::new(),
@@ -44,8 +45,11 @@ fn of_node(node: &Node) -> Vec<Conclusion> {
             printable(path),
             room.usage
         );
-        let told =
-            nearly(room.usage, limit, summary).with("limit_at", path).with("refused", group.forks_refused);
+        let told = Conclusion::warning(summary)
+            .with("usage", room.usage)
+            .with("limit", limit)
+            .with("limit_at", path)
+            .with("refused", group.forks_refused);
         let full = FullGroup {
             path: Some(path),
             hierarchy: Some(group.pids_legacy.into()),

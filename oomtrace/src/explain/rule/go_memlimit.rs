@@ -11,13 +11,40 @@ pub const RULE: Rule = Rule {
     ..Rule::new("go-memlimit", include_str!("../../../docs/findings/go-memlimit.md"))
 };
 
+/// Programs that are not written in Go.
+const OTHERS: [&str; 18] = [
+    "java",
+    "node",
+    "nodejs",
+    "python",
+    "python3",
+    "ruby",
+    "php",
+    "php-fpm",
+    "perl",
+    "postgres",
+    "mysqld",
+    "mariadbd",
+    "redis-server",
+    "valkey-server",
+    "nginx",
+    "sh",
+    "bash",
+    "dash",
+];
 /// What Go's own guide to its collector has one leave free beside the limit: five percent at the least.
 const LEAVES: u64 = 20;
 
 fn holds(server: &Server<'_>) -> Option<Conclusion> {
     let value = server.environment?.get("GOMEMLIMIT")?;
+    // Whatever a Go program or a pod starts inherits it.
+    if server.named(&OTHERS).is_some() {
+        return None;
+    }
     let room = server.room?;
     let told = match limit(value)? {
+        // Without a limit that is its default.
+        Limit::Off if room.of.is_none() => return None,
         Limit::Off => Conclusion::warning(format!(
             "Go's collector is told of no limit (GOMEMLIMIT=off), where there is one of {}: it lets the heap double before it \
              collects",

@@ -16,7 +16,7 @@ fn holds(server: &Server<'_>) -> Option<Conclusion> {
     let arguments = server.named(&["java"])?;
     let options = options(server, arguments);
     let room = server.room?;
-    let contained = !options.iter().any(|(option, _)| *option == "-XX:-UseContainerSupport");
+    let contained = blind(&options).is_none();
     let seen = if contained { Some(room.bytes) } else { server.memory_bytes };
     let (setting, heap_bytes) = heap(&options, seen)?;
     let misfit = server.misfit(heap_bytes)?;
@@ -70,13 +70,30 @@ fn heap(options: &[Set<'_>], seen_bytes: Option<u64>) -> Option<(String, u64)> {
             let value = set.0.strip_prefix("-XX:MaxRAMPercentage=")?;
             Some((called(set), hundredths(value)?))
         });
-        let blind = || {
-            let set = options.iter().find(|(option, _)| *option == "-XX:-UseContainerSupport")?;
-            Some((format!("a quarter of the machine's memory, since {}", called(set)), 2500))
+        let by_default = || {
+            let set = blind(options)?;
+            Some((format!("a quarter of the machine's memory, since {}", called(&set)), 2500))
         };
-        let (setting, hundredths) = share.or_else(blind)?;
-        Some((setting, seen_bytes?.checked_mul(hundredths)? / 10_000))
+        let (setting, hundredths) = share.or_else(by_default)?;
+        Some((setting, share_of(seen_bytes?, hundredths)?))
     })
+}
+
+/// What tells the JVM not to look at its cgroup, if the last of these options does.
+fn blind<'a>(options: &[Set<'a>]) -> Option<Set<'a>> {
+    let last = options.iter().rev().find(|(option, _)| option.ends_with("UseContainerSupport"))?;
+    (last.0 == "-XX:-UseContainerSupport").then_some(*last)
+}
+
+/// What a share of the memory comes to: where half of it (MinRAMPercentage) is less than the heap of a small machine, it is that half,
+/// and else no less than such a heap (Arguments::set_heap_size()).
+fn share_of(seen_bytes: u64, hundredths: u64) -> Option<u64> {
+    const SMALL_HEAP: u64 = 130_862_280;
+    let half = seen_bytes / 2;
+    if half < SMALL_HEAP {
+        return Some(half);
+    }
+    Some((seen_bytes.checked_mul(hundredths)? / 10_000).max(SMALL_HEAP))
 }
 
 /// A percentage such as `75` or `75.0`, in hundredths of a percent.

@@ -53,8 +53,10 @@ fn of_node(node: &Node) -> Option<Conclusion> {
     if total == 0 || total >= all || free > total / 20 {
         return None;
     }
-    let told = Conclusion::critical(format!(
-        "{} of the {} that the kernel can reach directly (low memory) are free: it may kill although high memory is free",
+    // What could be dropped of it is not known from here.
+    let told = Conclusion::notice(format!(
+        "only {} of the {} that the kernel can reach directly (low memory) are free: when that is used up, it kills although high \
+         memory is free",
         size(free),
         size(total)
     ))

@@ -80,7 +80,12 @@ fn of_node(node: &Node) -> Vec<Conclusion> {
     let spare_swap = node.settings.swap_free_bytes.is_some_and(|free| free > 0);
     let told = node.groups.iter().filter_map(|group| {
         let memory = group.memory.as_ref()?;
-        let can_swap = spare_swap && memory.swap_limit_bytes != Some(0) && !memory.legacy;
+        let may_swap = match (memory.swap_limit_bytes, memory.limit_bytes) {
+            // Version 1's is of both.
+            (Some(both), Some(limit)) if memory.legacy => both > limit,
+            (swap, _) => swap != Some(0),
+        };
+        let can_swap = spare_swap && may_swap;
         (!can_swap).then(|| nearly_full(group)).flatten()
     });
     told.collect()

@@ -20,7 +20,7 @@ fn holds(server: &Server<'_>) -> Option<Conclusion> {
     // The command line counts before the variable. option() leaves out the first, the program.
     let variable: Vec<_> =
         std::iter::once("").chain(server.variable("NODE_OPTIONS")).map(str::to_owned).collect();
-    let (value, of) = match option(arguments, NAME) {
+    let (value, of) = match option(own(arguments), NAME) {
         Some(value) => (value, ""),
         None => (option(&variable, NAME)?, " in NODE_OPTIONS"),
     };
@@ -36,6 +36,19 @@ fn holds(server: &Server<'_>) -> Option<Conclusion> {
         format!("set --max-old-space-size={fits} at the most, or raise the limit: buffers and code need room beside the heap"),
         "with too small a heap, Node.js ends with \"JavaScript heap out of memory\" instead",
     )))
+}
+
+/// The program and its own options: what follows its script belongs to that.
+fn own(arguments: &[String]) -> &[String] {
+    const WITH_VALUES: [&str; 6] =
+        ["--max-old-space-size", "--max_old_space_size", "-r", "--require", "--import", "--loader"];
+    let mut takes_value = true;
+    let script = arguments.iter().position(|argument| {
+        let is_script = !takes_value && !argument.starts_with('-');
+        takes_value = WITH_VALUES.contains(&argument.as_str());
+        is_script
+    });
+    arguments.get(..script.unwrap_or(arguments.len())).unwrap_or_default()
 }
 
 #[cfg(test)]

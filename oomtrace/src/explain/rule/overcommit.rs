@@ -4,7 +4,10 @@ use super::{
     super::{finding::Fix, node::nearly_reached},
     Case, Conclusion, Rule,
 };
-use crate::{host::node::Node, words::size};
+use crate::{
+    host::{node::Node, settings::Settings},
+    words::size,
+};
 
 pub const RULE: Rule = Rule {
     incident: Some(holds),
@@ -23,7 +26,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
             size(committed),
             size(there)
         ))
-        .fix(within_reason("Redis and others that fork with much data ask for 1: they may fail to save")),
+        .fix(within_reason("Redis and others that fork with much data ask for 1, as the kubelet does: they may fail to save, or to start")),
         2 => {
             let limit = settings.commit_limit_bytes?;
             Conclusion::notice(format!(
@@ -52,14 +55,18 @@ fn of_node(node: &Node) -> Option<Conclusion> {
     let settings = &node.settings;
     let mode = settings.overcommit_memory?;
     let committed = settings.committed_bytes?;
-    let there = settings.memory_bytes?.saturating_add(settings.swap_total_bytes?);
+    // vm_commit_limit() (mm/util.c) leaves out what is set aside for huge pages.
+    let memory = settings.memory_bytes?.saturating_sub(settings.huge_pages_bytes.unwrap_or(0));
+    let there = memory.saturating_add(settings.swap_total_bytes?);
+    // The kubelet sets 1, or does not start with anything else (--protect-kernel-defaults).
+    let of_kubelet = node.programs().any(|process| process.comm == "kubelet");
     let told = match mode {
-        1 if committed > there => Conclusion::notice(format!(
+        1 if committed > there && !of_kubelet => Conclusion::notice(format!(
             "vm.overcommit_memory is 1, and programs were promised {}, where memory and swap are {}: if they use it, something is killed",
             size(committed),
             size(there)
         ))
-        .fix(within_reason("Redis and others that fork with much data ask for 1: they may fail to save")),
+        .fix(within_reason("Redis and others that fork with much data ask for 1, as the kubelet does: they may fail to save, or to start")),
         2 => {
             let limit = settings.commit_limit_bytes?;
             let idle = there.saturating_sub(limit);
@@ -76,11 +83,10 @@ fn of_node(node: &Node) -> Option<Conclusion> {
                 size(there)
             );
             let told = if short { Conclusion::critical(summary) } else { Conclusion::warning(summary) };
-            let ratio = settings.memory_bytes.filter(|_| settings.overcommit_kbytes.unwrap_or(0) == 0);
-            let raise = ratio.map(|_| {
+            let raise = higher_ratio(settings, memory, committed).map(|ratio| {
                 Fix::command(
                     "let programs be promised more of the memory",
-                    "sysctl vm.overcommit_ratio=90".to_owned(),
+                    format!("sysctl vm.overcommit_ratio={ratio}"),
                     "the kernel and page cache have the rest: with too little of it the machine can run out of memory all the same",
                 )
             });
@@ -94,6 +100,16 @@ fn of_node(node: &Node) -> Option<Conclusion> {
             .with("committed_bytes", committed)
             .with("memory_and_swap_bytes", there),
     )
+}
+
+/// Nine tenths of the memory, or a quarter more than is promised; `None`: there is more already, or vm.overcommit_kbytes is set, for
+/// which the ratio counts for nothing.
+fn higher_ratio(settings: &Settings, memory: u64, committed: u64) -> Option<u64> {
+    let now = settings.overcommit_ratio.filter(|_| settings.overcommit_kbytes == Some(0))?;
+    let beside_swap = committed.saturating_add(committed / 4).saturating_sub(settings.swap_total_bytes?);
+    let percent = u128::from(beside_swap) * 100 / u128::from(memory.max(1));
+    let ratio = u64::try_from(percent).ok()?.saturating_add(1).max(90);
+    (ratio > now.into()).then_some(ratio)
 }
 
 fn within_reason(risk: &'static str) -> Fix {

@@ -7,7 +7,7 @@ use crate::{
 };
 
 pub const RULE: Rule = Rule {
-    node: Some(|node| of_node(node).into_iter().collect()),
+    node: Some(of_node),
     ..Rule::new("service-unprotected", include_str!("../../../docs/findings/service-unprotected.md"))
 };
 
@@ -25,29 +25,35 @@ const NEEDED: [&str; 9] = [
     "crio",
 ];
 
-fn of_node(node: &Node) -> Option<Conclusion> {
-    let bare: Vec<_> = node.programs().filter(|process| is_needed(process) && is_bare(process)).collect();
-    let first = bare.first()?;
-    let names: Vec<_> =
-        bare.iter().map(|process| format!("{} (pid {})", printable(&process.comm), process.pid)).collect();
-    let told = Conclusion::warning(format!(
-        "{} may be killed like any other program (oom_score_adj 0 or more), and the machine cannot be reached or kept running without",
-        names.join(", ")
-    ))
-    .with("processes", names)
-    .fix(Fix::command(
-        "protect it, now and where it is set (OOMScoreAdjust=-900 in its unit: systemctl edit)",
-        format!("echo -900 > /proc/{}/oom_score_adj", first.pid),
-        "what it starts inherits it: others die for what those do",
-    ));
-    Some(told)
+fn of_node(node: &Node) -> Vec<Conclusion> {
+    let bare = node.programs().filter(|process| is_needed(process) && is_bare(process));
+    let told = bare.map(|process| {
+        let (name, pid) = (printable(&process.comm), process.pid);
+        Conclusion::warning(format!(
+            "{name} (pid {pid}) may be killed like any other program (oom_score_adj 0 or more), and the machine cannot be reached or \
+             kept running without it"
+        ))
+        .with("pid", pid)
+        .with("comm", process.comm.as_str())
+        .with_known("unit", process.place.unit.as_deref())
+        .fix(Fix::command(
+            "protect it, now and where it is set (OOMScoreAdjust=-900 in its unit: systemctl edit)",
+            format!("echo -900 > /proc/{pid}/oom_score_adj"),
+            "what it starts inherits it, if it does not set its own: others die for what those do",
+        ))
+    });
+    told.collect()
 }
 
-/// The service itself: what logs in through sshd, the buses of users and what runs in containers are not.
+/// The service itself, and in the machine's own unit: what logs in through sshd, instances of it, the buses of users and what runs in
+/// containers are not.
 fn is_needed(process: &Process) -> bool {
-    let is_system = process.ppid == Some(1) && process.place.container.is_none();
+    let unit = process.place.unit.as_deref().unwrap_or_default();
+    let of_unit = unit.ends_with(".service") && !unit.contains('@') && process.place.container.is_none();
     let of_user = process.place.cgroup.as_deref().is_some_and(|path| path.contains("/user@"));
-    is_system && !of_user && NEEDED.contains(&process.comm.as_str())
+    // What launches the bus is the first process's child.
+    let is_main = process.ppid == Some(1) || process.comm == "dbus-broker";
+    of_unit && !of_user && is_main && NEEDED.contains(&process.comm.as_str())
 }
 
 fn is_bare(process: &Process) -> bool {
@@ -62,7 +68,9 @@ mod tests {
     /// Guards which are told: the service and not its sessions, not a user's, not a container's, and not one that is protected.
     #[test]
     fn needed_services_are_protected() {
-        let sshd = Process { ppid: Some(1), ..process(700, "sshd", 8) };
+        let place = |path: &str| Place::of(Some(path.to_owned()));
+        let sshd =
+            Process { ppid: Some(1), place: place("/system.slice/ssh.service"), ..process(700, "sshd", 8) };
         let with = |process: Process| {
             let mut machine = node();
             machine.processes.push(process);
@@ -72,11 +80,14 @@ mod tests {
         assert_eq!(with(Process { oom_score_adj: Some(-1000), ..sshd.clone() }), [""; 0]);
         assert_eq!(with(Process { oom_score_adj: None, ..sshd.clone() }), [""; 0]);
         assert_eq!(with(Process { ppid: Some(70), ..sshd.clone() }), [""; 0]);
-        let place = |path: &str| Place::of(Some(path.to_owned()));
+        let session = place("/user.slice/user-1000.slice/session-3.scope");
+        assert_eq!(with(Process { place: session, ..sshd.clone() }), [""; 0]);
+        let instance = place("/system.slice/system-sshd.slice/sshd@7.service");
+        assert_eq!(with(Process { place: instance, ..sshd.clone() }), [""; 0]);
         let user = "/user.slice/user-1000.slice/user@1000.service/app.slice/x.service";
         assert_eq!(with(Process { place: place(user), ..sshd.clone() }), [""; 0]);
+        assert_eq!(with(Process { comm: "sshd-helper".to_owned(), ..sshd.clone() }), [""; 0]);
         let contained = place(&format!("/docker/{}", "ab".repeat(32)));
         assert_eq!(with(Process { place: contained, ..sshd }), ["container-unlimited"]);
-        assert_eq!(with(Process { ppid: Some(1), ..process(701, "sshd-helper", 8) }), [""; 0]);
     }
 }

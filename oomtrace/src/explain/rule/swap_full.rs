@@ -32,8 +32,11 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
 fn of_node(node: &Node) -> Option<Conclusion> {
     let (total, free) = (node.settings.swap_total_bytes?, node.settings.swap_free_bytes?);
     let used = total.saturating_sub(free);
+    // Data that nobody looks at may fill it for good, while there is memory.
+    let short = node.memory.available? <= node.memory.total? / 4;
+    let told = if short { Conclusion::warning } else { Conclusion::notice };
     (total > 0 && nearly_reached(used, total)).then(|| {
-        Conclusion::warning(format!(
+        told(format!(
             "{} of {} of swap space are in use: hardly anything is left for a peak",
             size(used),
             size(total)

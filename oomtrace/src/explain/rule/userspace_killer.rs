@@ -7,6 +7,7 @@ use super::{
 use crate::{
     host::settings::Settings,
     incident::UserKill,
+    text::printable,
     words::{name, size},
 };
 
@@ -26,8 +27,11 @@ fn holds(kill: &UserKill, settings: Option<&Settings>) -> Option<Conclusion> {
         2 => " and one process more".to_owned(),
         several => format!(" and {} processes more", several - 1),
     };
+    let is_over =
+        kill.victims.iter().any(|victim| victim.signals.iter().any(|sent| sent.name == Some("SIGKILL")));
+    let what = if is_over { "killed" } else { "asked to end (SIGTERM)" };
     let summary = format!(
-        "not the kernel but {killer} killed {}{others}, which held {}: it acts by its own thresholds, before the kernel has to, and \
+        "not the kernel but {killer} {what} {}{others}, which held {}: it acts by its own thresholds, before the kernel has to, and \
          the kernel's log has nothing of it",
         name(first.comm.as_deref()),
         size(held_bytes)
@@ -72,9 +76,12 @@ const LATER: &str = "whoever is spared, another one dies in its place; threshold
 fn of_systemd(told: Conclusion, cgroup: Option<&str>) -> Conclusion {
     let spare = cgroup.and_then(|path| {
         let unit = systemd::owner(path)?;
-        Some(Fix::command(
-            "have it take others first (ManagedOOMPreference=avoid; \"omit\": never this one)",
-            systemd::set_property(path, &unit, "ManagedOOMPreference=avoid"),
+        // systemd sets it as the unit is started (cgroup_xattr_apply()), and not when it is told.
+        Some(Fix::advice(
+            format!(
+                "have it take others first: ManagedOOMPreference=avoid in {} (\"omit\": never this one), from its next start on",
+                printable(&unit)
+            ),
             LATER,
         ))
     });
@@ -124,13 +131,12 @@ mod tests {
         );
     }
 
-    /// Guards the command that spares a unit: of a service alone, since other groups are none of systemd's.
+    /// Guards how a unit is spared: of a service alone, since other groups are none of systemd's.
     #[test]
-    fn a_unit_is_spared_by_a_command() {
+    fn a_unit_can_be_spared() {
         let mut service = user_kill("systemd-oomd", 1);
         service.victims[0].place = Place::of(Some("/system.slice/web.service".to_owned()));
-        let command = "systemctl set-property -- web.service ManagedOOMPreference=avoid";
-        assert_eq!(told(&service).fix[1].command.as_deref(), Some(command));
+        assert!(told(&service).fix[1].what.contains("ManagedOOMPreference=avoid in web.service"));
         assert_eq!(told(&user_kill("systemd-oomd", 1)).fix.len(), 1);
     }
 

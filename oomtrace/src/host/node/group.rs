@@ -7,6 +7,7 @@ use super::super::{
     cgroup::Hierarchy,
     pids::{Pids, Room},
 };
+use super::ROOT;
 
 /// A cgroup that has a limit, or in which something was killed or refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +58,8 @@ pub(super) fn read(memory: Option<&Hierarchy>, pids: Option<&Pids>) -> Vec<Group
             group.pids_legacy = pids.is_some_and(|pids| !pids.notifies());
         }
     }
-    let named = groups.into_iter().map(|(path, group)| Group { path, ..group });
+    let called = |path: String| if path.is_empty() { ROOT.to_owned() } else { path };
+    let named = groups.into_iter().map(|(path, group)| Group { path: called(path), ..group });
     named.collect()
 }
 

@@ -14,7 +14,9 @@ pub use memory::{Memory, Pressure};
 pub use process::{Process, User};
 
 use super::{cgroup::Hierarchy, oom_kills, pids::Pids, settings::Settings, sysctl};
-use crate::incident::Command;
+
+/// The path of the root group.
+pub(super) const ROOT: &str = "/";
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +33,8 @@ pub struct Node {
     pub users: Vec<User>,
     /// Every cgroup that has a limit, or in which something was killed or refused.
     pub groups: Vec<Group>,
+    /// Whether all of the machine is seen: else 1 is not its first process, but that of a container.
+    pub whole: bool,
     /// Processes and threads, all of the machine's.
     pub threads: Option<u64>,
     /// What is left of a panic.
@@ -102,8 +106,8 @@ impl Node {
         self.users = process::users(root, &self.processes);
         // hidepid= hides those of others, and a PID namespace what is outside of it: where all is seen, 2 is kthreadd.
         let second = fs::read_to_string(root.join("proc/2/comm"));
-        let all = second.map_or(!here, |comm| comm.trim_end() == "kthreadd");
-        if !all {
+        self.whole = second.map_or(!here, |comm| comm.trim_end() == "kthreadd");
+        if !self.whole {
             self.lacks(
                 "processes",
                 "only some are seen: this is a container, or /proc hides those of others (hidepid), which root sees",
@@ -116,12 +120,17 @@ impl Node {
         self.processes.iter().filter(|process| process.rss_bytes.is_some())
     }
 
-    /// Leaves out what processes were started with, and with which environment.
-    pub fn forget_command_lines(&mut self) {
-        for process in &mut self.processes {
-            process.command = Command::default();
-            process.environment = None;
-        }
+    /// Whether the OOM killer passes a process over: the first of all, and whoever is shielded (`oom_unkillable_task()`,
+    /// `oom_badness()`, mm/oom_kill.c).
+    #[must_use]
+    pub fn is_shielded(&self, process: &Process) -> bool {
+        self.is_first(process) || process.oom_score_adj == Some(-1000)
+    }
+
+    /// Whether it is the first process of all.
+    #[must_use]
+    pub fn is_first(&self, process: &Process) -> bool {
+        self.whole && process.pid == 1
     }
 
     /// The process of an id.
@@ -134,7 +143,8 @@ impl Node {
     /// The least that the limits at and above a memory cgroup allow, with the path of the one that does.
     #[must_use]
     pub fn limit_above(&self, cgroup: &str) -> Option<(u64, &str)> {
-        let levels = super::cgroup::upwards(cgroup).filter_map(|path| {
+        // A container may see its own group as the root.
+        let levels = super::cgroup::upwards(cgroup).chain([ROOT]).filter_map(|path| {
             let at = self.groups.binary_search_by(|group| group.path.as_str().cmp(path)).ok()?;
             let group = self.groups.get(at)?;
             Some((group.memory.as_ref()?.limit_bytes?, group.path.as_str()))

@@ -50,13 +50,6 @@ impl Process {
     pub fn size_bytes(&self) -> u64 {
         self.rss_bytes.unwrap_or(0).saturating_add(self.swap_bytes)
     }
-
-    /// Whether the OOM killer passes it over: the first process of all, and whoever is shielded (`oom_unkillable_task()`,
-    /// `oom_badness()`, mm/oom_kill.c).
-    #[must_use]
-    pub fn is_shielded(&self) -> bool {
-        self.pid == 1 || self.oom_score_adj == Some(-1000)
-    }
 }
 
 /// All processes below `root`, by id. Those that end meanwhile are left out.
@@ -137,6 +130,9 @@ pub struct User {
 /// Processes of a user whose limits are looked at: most have the same.
 const LOOKED_AT: usize = 64;
 
+/// Below that a limit is a sandbox's: sshd's children have 0, rtkit-daemon has 3, and both want no more.
+const OF_A_SANDBOX: u64 = 16;
+
 /// Users other than root, who may have as many as it likes (CAP_SYS_RESOURCE, `copy_process()`, kernel/fork.c).
 pub(super) fn users(root: &Path, processes: &[Process]) -> Vec<User> {
     let mut of_user: BTreeMap<u32, Vec<&Process>> = BTreeMap::new();
@@ -148,7 +144,7 @@ pub(super) fn users(root: &Path, processes: &[Process]) -> Vec<User> {
     let user = |(uid, processes): (u32, Vec<&Process>)| {
         let limits = processes.iter().take(LOOKED_AT).filter_map(|process| {
             let text = fs::read_to_string(folder(root, process.pid).join("limits")).ok()?;
-            Some((soft_limit(&text)?, process.pid))
+            Some((soft_limit(&text).filter(|limit| *limit >= OF_A_SANDBOX)?, process.pid))
         });
         let (limit, limited_pid) = limits.min().unzip();
         User { uid, threads: processes.iter().map(|process| process.threads).sum(), limit, limited_pid }
@@ -217,7 +213,7 @@ mod tests {
         assert_eq!(java, &expected);
     }
 
-    /// Guards users: threads are counted, the lowest limit counts, and root has none.
+    /// Guards users: threads are counted, the lowest limit counts but for that of a sandbox, and root has none.
     #[test]
     fn users_have_the_lowest_limit_of_their_processes() {
         let limits = |soft: &str| {
@@ -225,13 +221,21 @@ mod tests {
         };
         let root = tree(
             "users",
-            &[("1/limits", &limits("50")), ("2/limits", &limits("20")), ("3/limits", &limits("unlimited"))],
+            &[
+                ("1/limits", &limits("50")),
+                ("2/limits", &limits("20")),
+                ("3/limits", &limits("unlimited")),
+                ("5/limits", &limits("0")),
+            ],
         );
         let process = |pid, uid, threads| Process { pid, uid: Some(uid), threads, ..Process::default() };
-        let found = users(&root, &[process(1, 5, 2), process(2, 5, 3), process(3, 6, 1), process(4, 0, 9)]);
+        let found = users(
+            &root,
+            &[process(1, 5, 2), process(2, 5, 3), process(3, 6, 1), process(4, 0, 9), process(5, 5, 1)],
+        );
         fs::remove_dir_all(&root).unwrap();
         let expected = [
-            User { uid: 5, threads: 5, limit: Some(20), limited_pid: Some(2) },
+            User { uid: 5, threads: 6, limit: Some(20), limited_pid: Some(2) },
             User { uid: 6, threads: 1, limit: None, limited_pid: None },
         ];
         assert_eq!(found, expected);

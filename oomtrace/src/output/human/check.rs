@@ -123,7 +123,7 @@ impl Human {
             let _ = writeln!(to, "  and {more} more");
         }
         for one in &order.shielded {
-            let why = if one.pid == 1 { "never" } else { "shielded" };
+            let why = if one.oom_score_adj == Some(-1000) { "shielded" } else { "never" };
             let line = format!("  {why:>12}  {}  {}{}", figures(one), printable(&one.comm), whereabouts(one));
             let _ = writeln!(to, "{}", self.paint(DIM, &line));
         }

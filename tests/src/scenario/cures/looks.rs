@@ -37,8 +37,8 @@ pub fn tmpfs(ground: &mut Ground<'_, '_>) -> Result<()> {
     fallocate(&file, FallocateFlags::empty(), 0, size).with_context(|| format!("cannot fill {FILE}"))?;
     drop(file);
     let eater = ground.eater("beside-files", &fitting, None)?;
-    let incident = ground.dies(eater, &["shmem", "swap-none"])?;
-    let shown = ground.look(&incident, "shmem");
+    let shown =
+        ground.dies(eater, &["shmem", "swap-none"]).and_then(|incident| ground.look(&incident, "shmem"));
     fs::remove_file(FILE).with_context(|| format!("cannot remove {FILE}"))?;
     let (shown, mib) = (shown?, format!("{}M", size.div_ceil(MIB)));
     let is_shown = |line: &str| line.ends_with("/dev/shm") && line.contains(&mib);
