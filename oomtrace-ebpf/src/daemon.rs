@@ -108,10 +108,14 @@ pub extern "C" fn sent(task: u64, signal: u64, info: u64, result: u64) -> u64 {
     if info == SEND_SIG_PRIV || result == IGNORED || ending || same_process(task, current()) {
         return 0;
     }
-    send_kill(task, signal, info)
+    // It takes the signal only when the lock is free that is held here (`send_signal_locked()`, kernel/signal.c).
+    if send_kill(task, signal, info) != 0 {
+        relief::expect(task);
+    }
+    0
 }
 
-/// A global function.
+/// Whether it was told. A global function.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn send_kill(task: u64, signal: u64, info: u64) -> u64 {
@@ -128,8 +132,6 @@ extern "C" fn send_kill(task: u64, signal: u64, info: u64) -> u64 {
         count_lost(RecordKind::UserKill);
         return 0;
     }
-    // It may be on its way to its end on another processor.
-    relief::expect(task);
     let css = task::memory_css(task);
     if css != 0 && is_news(&[CGROUP | u64::from(current_tid()), css], CGROUP_AGAIN_NS) {
         memcg::send_chain(css, u64::from(chain::VICTIM));
@@ -142,5 +144,5 @@ extern "C" fn send_kill(task: u64, signal: u64, info: u64) -> u64 {
         record.without_sender = u32::from(info == 0);
     });
     run::end();
-    0
+    1
 }
