@@ -117,7 +117,8 @@ pub struct Fix {
     pub kind: FixKind,
     /// What, in a sentence.
     pub what: String,
-    /// A command for a shell of root's: all there is to do (`change`), or what shows where to do it (`look`). Whatever stands
+    /// A command for a shell of root's: all there is to do (`change`), or what shows where to do it (`look`); with `advice`, one
+    /// that was not tried. Whatever stands
     /// in it of names from this machine is quoted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
@@ -190,7 +191,7 @@ pub enum FixKind {
     Change,
     /// The command changes nothing: it shows who or what is to be changed, which is left to whoever reads it.
     Look,
-    /// There is no command that would do for all.
+    /// There is no command that would do for all; or none that was tried: then it stands here.
     Advice,
 }
 
@@ -204,6 +205,11 @@ impl Fix {
     pub fn command(what: impl Into<String>, command: String, risk: &'static str) -> Self {
         let lasts = Lasts::of(&command);
         Self { kind: FixKind::Change, what: what.into(), command: Some(command), lasts, risk }
+    }
+
+    /// Something that a command should do, which none of the tests has run: it takes what is in none of their machines.
+    pub fn untried(what: impl Into<String>, command: String, risk: &'static str) -> Self {
+        Self { kind: FixKind::Advice, ..Self::command(what, command, risk) }
     }
 
     /// Something for which a command shows where to do it. The risk is that of what is then done.

@@ -82,13 +82,12 @@ pub fn raise_pids_max(full: FullGroup<'_>) -> Fix {
         return Fix::advice("raise the container's --pids-limit, or the kubelet's podPidsLimit", MORE);
     }
     if let Some(unit) = systemd::owner(path) {
-        return Fix::command(
+        let property = format!("TasksMax={}", more.as_deref().unwrap_or("infinity"));
+        return systemd::change(
+            path,
+            &unit,
+            &property,
             format!("raise TasksMax= of {}", printable(&unit)),
-            systemd::set_property(
-                path,
-                &unit,
-                &format!("TasksMax={}", more.as_deref().unwrap_or("infinity")),
-            ),
             MORE,
         );
     }

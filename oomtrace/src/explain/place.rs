@@ -4,6 +4,7 @@ use super::{finding::Fix, shell::quoted, systemd};
 use crate::{
     host::container::Runtime,
     incident::{Cgroup, Limit, Place},
+    text::printable,
     words::size,
 };
 
@@ -79,7 +80,7 @@ pub fn raise_above(memcg: &Cgroup, limit_bytes: u64, needed_bytes: u64, swap: Sw
             _ => None,
         };
         return match tool.zip(swap.option(mib)) {
-            Some((tool, swap)) => Fix::command(
+            Some((tool, swap)) => Fix::untried(
                 format!("raise the container's --memory (now {now})"),
                 format!("{tool} update --memory {mib}m {swap} {id}"),
                 MORE,
@@ -115,11 +116,8 @@ pub fn raise_above(memcg: &Cgroup, limit_bytes: u64, needed_bytes: u64, swap: Sw
         );
     }
     if let Some(unit) = systemd::owner(path) {
-        return Fix::command(
-            format!("raise MemoryMax= of {unit} (now {now})"),
-            systemd::set_property(path, &unit, &format!("MemoryMax={mib}M")),
-            MORE,
-        );
+        let what = format!("raise MemoryMax= of {} (now {now})", printable(&unit));
+        return systemd::change(path, &unit, &format!("MemoryMax={mib}M"), what, MORE);
     }
     let set = |mib: u64, file: String| format!("echo {mib}M > {}", quoted(&file));
     let command = match (memcg.hierarchy, swap) {
@@ -162,18 +160,16 @@ pub fn allow_swap(path: &str, hierarchy: Option<u32>) -> Fix {
     }
     let by_systemd = !v1 && !path.contains("kubepods");
     if let Some(unit) = systemd::owner(path).filter(|_| by_systemd) {
-        return Fix::command(
-            format!("let {unit} use swap (MemorySwapMax=)"),
-            systemd::set_property(path, &unit, "MemorySwapMax=infinity"),
-            SLOWER,
-        );
+        let what = format!("let {} use swap (MemorySwapMax=)", printable(&unit));
+        return systemd::change(path, &unit, "MemorySwapMax=infinity", what, SLOWER);
     }
-    let (value, file) = if v1 {
-        ("-1", format!("/sys/fs/cgroup/memory{path}/memory.memsw.limit_in_bytes"))
-    } else {
-        ("max", format!("/sys/fs/cgroup{path}/memory.swap.max"))
-    };
-    Fix::command("let the group use swap", format!("echo {value} > {}", quoted(&file)), SLOWER)
+    let what = "let the group use swap";
+    let set = |value: &str, file: String| format!("echo {value} > {}", quoted(&file));
+    if v1 {
+        let file = format!("/sys/fs/cgroup/memory{path}/memory.memsw.limit_in_bytes");
+        return Fix::untried(what, set("-1", file), SLOWER);
+    }
+    Fix::command(what, set("max", format!("/sys/fs/cgroup{path}/memory.swap.max")), SLOWER)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! How systemd is told to change a unit.
 
-use super::shell::quoted;
+use super::{finding::Fix, shell::quoted};
 use crate::{host::unit, incident::Place};
 
 /// The unit or slice whose own cgroup that is; `None`: it belongs to none, or is one that a unit or a container made within itself.
@@ -27,8 +27,18 @@ pub fn systemctl(path: &str, unit: &str) -> String {
 }
 
 /// The command that sets a property of a cgroup's unit.
-pub fn set_property(path: &str, unit: &str, property: &str) -> String {
+fn set_property(path: &str, unit: &str, property: &str) -> String {
     format!("{} set-property -- {} {property}", systemctl(path, unit), quoted(unit))
+}
+
+/// How a unit is changed. A user's own manager is in none of the machines that this is tried on.
+pub fn change(path: &str, unit: &str, property: &str, what: String, risk: &'static str) -> Fix {
+    let command = set_property(path, unit, property);
+    if systemctl(path, unit) == "systemctl" {
+        Fix::command(what, command, risk)
+    } else {
+        Fix::untried(what, command, risk)
+    }
 }
 
 #[cfg(test)]

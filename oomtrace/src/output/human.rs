@@ -220,7 +220,7 @@ impl Human {
                 to.push('\n');
             }
             // Of what is to be done first.
-            if at == 0 && fix.kind == FixKind::Change && fix.risk != "none" {
+            if at == 0 && fix.risk != "none" {
                 self.row(to, "risk", fix.risk);
             }
         }

@@ -34,7 +34,7 @@ fn of(settings: &Settings, memory: u64) -> Option<Conclusion> {
     .with("huge_pages_free_bytes", unused)
     .with("memory_bytes", memory);
     Some(told.fix(Fix::advice(
-        "lower vm.nr_hugepages to what is used (HugePages_Total less HugePages_Free in /proc/meminfo, more HugePages_Rsvd)",
+        "lower vm.nr_hugepages to what is used: HugePages_Total - HugePages_Free + HugePages_Rsvd of /proc/meminfo, 0 if nobody uses any",
         "a database or virtual machine that is started later may not find its huge pages",
     )))
 }

@@ -53,7 +53,7 @@ fn complete(told: Conclusion, min_free: u64, memory: u64) -> Conclusion {
     told.with("min_free_bytes", min_free).with("memory_bytes", memory).fix(Fix::command(
         "set vm.min_free_kbytes to what the kernel itself would choose, and take the line out of /etc/sysctl.conf or /etc/sysctl.d",
         format!("sysctl vm.min_free_kbytes={proper}"),
-        "a network card or driver that asks for much at once in interrupts may need more; 1 % of memory is enough for any",
+        "a network card or driver that asks for much at once in interrupts may need more: then take 1 % of memory, which is enough for any",
     ))
 }
 

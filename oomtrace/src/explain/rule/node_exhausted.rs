@@ -1,7 +1,7 @@
 //! The machine's memory ran out.
 
 use super::{
-    super::{case::size_of, finding::Fix, systemd::set_property},
+    super::{case::size_of, finding::Fix, systemd},
     Case, Conclusion, Rule,
 };
 use crate::{
@@ -66,9 +66,14 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     });
     let path = case.victim().and_then(|victim| victim.place.cgroup.as_deref()).unwrap_or_default();
     if let (Some(unit), Some(memory)) = (free_unit, memory) {
-        told = told.fix(Fix::command(
-            format!("give {unit} a limit, so that it alone runs out of memory and not the whole machine"),
-            set_property(path, unit, &format!("MemoryMax={}M", memory >> 21)),
+        told = told.fix(systemd::change(
+            path,
+            unit,
+            &format!("MemoryMax={}M", memory >> 21),
+            format!(
+                "give {} a limit, so that it alone runs out of memory and not the whole machine",
+                printable(unit)
+            ),
             "it is killed at its limit even while the machine has memory: choose what it needs",
         ));
     }

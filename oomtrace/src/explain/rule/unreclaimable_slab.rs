@@ -52,7 +52,7 @@ fn of_node(node: &Node) -> Option<Conclusion> {
 
 fn look() -> Fix {
     Fix::look(
-        "see which of the kernel's caches it is, and what fills it",
+        "see which of the kernel's caches it is; what fills it must be found and ended, or the machine restarted",
         "slabtop -o -s c | head -20",
         "none",
     )

@@ -72,10 +72,11 @@ pub fn stalled(ground: &mut Ground<'_, '_>) -> Result<()> {
     const TURNS: u64 = 8;
     /// How far it comes in a turn is up to the machine: tries until one took that long.
     const TRIES: u64 = 5;
-    let group = ground.timed_group("stalled")?;
-    group.set_limit(LIMIT)?;
     let eat = Eat { anon: LIMIT - MIB, more: 2 * MIB, ..Eat::default() };
     for nth in 0..TRIES {
+        // What dies in the same group again and again has one finding more.
+        let group = ground.timed_group(&format!("stalled-{nth}"))?;
+        group.set_limit(LIMIT)?;
         let mut eater = ground.eater("stalled", &eat, Some(&group))?;
         eater.fill_and_hold(ground.stage.deadline)?;
         let before = group.turns_waited_for()?;

@@ -1,13 +1,12 @@
 //! Machines that run out of memory as a whole, and have a setting that is wrong.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::disk::Disk;
 use super::ground::Ground;
 use crate::eat::{Eat, word};
 use crate::fork::setting::Setting;
 use crate::machine::available_bytes;
-use crate::scenario::order2::{COMPACT_LOCKED, Shredded, shred};
 use crate::scenario::swap_limit::Zram;
 use crate::size::MIB;
 
@@ -115,33 +114,6 @@ pub fn spared(ground: &mut Ground<'_, '_>) -> Result<()> {
     ground.is_killed(spared, &PLAIN)?;
     asker.full(ground.stage.deadline)
 }
-
-/// Memory is free in single pages, between locked ones that the kernel may not move.
-pub fn shredded(ground: &mut Ground<'_, '_>) -> Result<()> {
-    let setting = Setting::keep(COMPACT_LOCKED)?;
-    setting.set(0)?;
-    let Shredded { sleeper, mut shredder } = shred(ground.stage)?;
-    shredder.order(word::HOARD)?;
-    let incident = ground.is_killed(sleeper, &["mlocked", "fragmentation"])?;
-    shredder.full(ground.stage.deadline)?;
-    drop(shredder);
-    // Whether enough can be moved is up to where the kernel's own data are: not each time.
-    for _ in 0..TRIES {
-        let Shredded { mut sleeper, mut shredder } = shred(ground.stage)?;
-        // What there is in pieces is put together: that has to be done when it is in pieces.
-        ground.cure(&incident, "fragmentation")?;
-        shredder.order(word::HOARD)?;
-        shredder.full(ground.stage.deadline)?;
-        if sleeper.lives()? {
-            return Ok(());
-        }
-        ground.stage.checks.note("fragmentation", "memory was put together, and somebody died");
-    }
-    bail!("memory was put together {TRIES} times, and somebody died each time")
-}
-
-/// How often memory is put together, until nobody dies.
-const TRIES: usize = 3;
 
 /// Any amount is promised.
 pub fn promised(ground: &mut Ground<'_, '_>) -> Result<()> {

@@ -31,9 +31,7 @@ pub const SCENARIO: Scenario = Scenario {
 /// Each provokes an incident, does what is proposed, and provokes the same again.
 type Case = fn(&mut Ground<'_, '_>) -> Result<()>;
 
-const CASES: [(&str, Case); 22] = [
-    // First: who moves memory later finds no room that the kernel's own data do not share.
-    ("shredded", machine::shredded),
+const CASES: [(&str, Case); 21] = [
     ("limit", group::limit),
     ("ancestor", group::ancestor),
     ("lowered", group::lowered),
