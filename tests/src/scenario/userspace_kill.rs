@@ -230,7 +230,17 @@ fn check_sender(stage: &mut Stage<'_>, traced: &Traced, pid: u64, (killer, sent)
     let found: Vec<_> =
         line["findings"].as_array().into_iter().flatten().map(|finding| &finding["id"]).collect();
     checks.equal("findings", Some(found), Some(vec![&Value::from("userspace-killer")]), "the scenario");
-    checks.equal("missing", Some(&line["missing"]), Some(&serde_json::json!({})), "the contract");
+    let lacks =
+        line["missing"].as_object().into_iter().flatten().filter(|(field, why)| !ran_late(field, why));
+    let lacks: Vec<_> = lacks.collect();
+    checks.that(lacks.is_empty(), || format!("missing is {lacks:?}"));
+}
+
+/// Whether something is missing since the victim did not run again within the time that an event waits for: on a machine without
+/// memory, and emulated at that, it may wait for a processor longer.
+fn ran_late(field: &str, why: &Value) -> bool {
+    let of_victim = field.ends_with(".cmdline") || field.ends_with(".environment");
+    of_victim && why.as_str().is_some_and(|why| why.contains("did not run again before this was told"))
 }
 
 /// Checks an event with these victims and no others.
@@ -264,14 +274,13 @@ fn check_event(
             victim["cgroup"].as_str(),
             "the victim",
         );
+        let missing: Vec<_> = line["missing"].as_object().into_iter().flatten().collect();
         let line: Vec<_> =
             victim["cmdline"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        checks.equal(
-            "cmdline",
-            Some(line),
-            Some(facts.before.cmdline.iter().map(String::as_str).collect()),
-            "/proc",
-        );
+        let late = missing.iter().any(|(field, why)| field.ends_with(".cmdline") && ran_late(field, why));
+        checks.that(late || line == facts.before.cmdline, || {
+            format!("cmdline is {line:?}, but /proc says {:?}", facts.before.cmdline)
+        });
         let Some(held) = facts.held else { continue };
         checks.within(
             "anon_bytes",
