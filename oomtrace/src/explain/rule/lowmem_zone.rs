@@ -17,15 +17,17 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
         return None;
     }
     let all = case.memory_bytes()?;
-    let managed = case
-        .zones()
+    // `___GFP_HIGHMEM` and `___GFP_MOVABLE`: only with both a request may be served from the movable zone (gfp_zone()).
+    let movable = case.incident.trigger.gfp_mask.is_none_or(|mask| mask & 0xa == 0xa);
+    let served = || case.zones().filter(|zone| movable || zone.name.as_deref() != Some("Movable"));
+    let managed = served()
         .try_fold(0_u64, |sum, zone| Some(sum.saturating_add(zone.managed_bytes?)))
         .filter(|managed| *managed > 0)?;
     // What is not in these zones is more than a quarter of memory: another zone, from which this request may not be served.
     if managed >= all / 4 * 3 {
         return None;
     }
-    let mut names: Vec<_> = case.zones().filter_map(|zone| zone.name.clone()).collect();
+    let mut names: Vec<_> = served().filter_map(|zone| zone.name.clone()).collect();
     names.dedup();
     let told = Conclusion::warning(format!(
         "what was asked for could only be in a part of the machine's memory ({}: {} of {}), and that part is used up; the rest may \
@@ -78,6 +80,12 @@ mod tests {
             let mut incident = global();
             incident.zones = vec![zone(name, 300, 900, 1000, &[0, 0])];
             assert_eq!(ids(&incident), ["lowmem-zone"], "{name}");
+            // The movable zone is told with the others, and is free: GFP_KERNEL may not have it, a page of a program may.
+            incident.zones.push(zone("Movable", 700, 300_000, 100, &[0, 75_000]));
+            for (mask, expected) in [(0xcc0, "lowmem-zone"), (0xcca, "node-exhausted")] {
+                incident.trigger.gfp_mask = Some(mask);
+                assert_eq!(ids(&incident), [expected], "{name}, {mask:#x}");
+            }
         }
     }
 
