@@ -152,8 +152,8 @@ fn last_thread(task: u64) -> u64 {
     if is_zero(signal, constant!(LAYOUT.signal_live)) { get!(signal, signal_oom_mm) } else { 0 }
 }
 
-/// The current task, which may be a victim, is about to die, its memory at hand for the last time. A global function: what every
-/// signal takes is then a few instructions, and no register or stack to be saved for the rest.
+/// The current task, which may be a victim, is about to die, its memory at hand for the last time; of SIGTERM it need not. A global
+/// function: what every signal takes is then a few instructions, and no register or stack to be saved for the rest.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn dies() -> u64 {

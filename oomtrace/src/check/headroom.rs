@@ -80,7 +80,7 @@ pub(super) fn of(node: &Node) -> Vec<Headroom> {
     let used = |all: Option<u64>, free: Option<u64>| Some(all?.saturating_sub(free?));
     let commit_limit = set.commit_limit_bytes.filter(|_| set.overcommit_memory == Some(2));
     let machine = [
-        Headroom::bytes(Of::Memory, used(memory.total, memory.available), memory.total),
+        Headroom::bytes(Of::Memory, used(set.memory_bytes, memory.available), set.memory_bytes),
         Headroom::bytes(Of::Swap, used(set.swap_total_bytes, set.swap_free_bytes), set.swap_total_bytes)
             .filter(|swap| swap.limit_bytes != Some(0)),
         Headroom::bytes(Of::Commit, set.committed_bytes, commit_limit),
@@ -116,7 +116,7 @@ mod tests {
     fn the_fullest_comes_first() {
         let mut node = Node::default();
         assert_eq!(of(&node), []);
-        (node.memory.total, node.memory.available) = (Some(100), Some(30));
+        (node.settings.memory_bytes, node.memory.available) = (Some(100), Some(30));
         (node.settings.commit_limit_bytes, node.settings.committed_bytes) = (Some(100), Some(5));
         node.settings.swap_total_bytes = Some(0);
         node.settings.swap_free_bytes = Some(0);

@@ -80,7 +80,9 @@ impl Order {
         let capacity_bytes = match &cgroup {
             None => {
                 let set = &node.settings;
-                node.memory.total.map(|memory| memory.saturating_add(set.swap_total_bytes.unwrap_or(0)))
+                node.settings
+                    .memory_bytes
+                    .map(|memory| memory.saturating_add(set.swap_total_bytes.unwrap_or(0)))
             }
             Some(path) => {
                 let group = node.groups.iter().find(|group| group.path == *path);
@@ -169,7 +171,7 @@ mod tests {
 
     fn machine() -> Node {
         let mut node = Node { whole: true, ..Node::default() };
-        node.memory.total = Some(1000 * 4096 * 10);
+        node.settings.memory_bytes = Some(1000 * 4096 * 10);
         node.settings.swap_total_bytes = Some(1000 * 4096);
         node.processes = vec![
             process(1, 500, 0, "/"),

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::host::unit;
-
 /// One conclusion, with what it rests on and what to do about it.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Finding {
@@ -122,7 +120,7 @@ pub struct Fix {
     /// in it of names from this machine is quoted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// How long what the command changes stays so, where that follows from the command.
+    /// How long what the command changes stays so, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lasts: Option<Lasts>,
     /// What it may cost.
@@ -144,33 +142,6 @@ pub enum Lasts {
 }
 
 impl Lasts {
-    /// By what the command is, and what it writes to. Names of cgroups are in it, too: so by how each begins.
-    fn of(command: &str) -> Option<Self> {
-        let begins = |with: &str| command.starts_with(with);
-        if begins("systemctl ") || begins("sudo -u ") {
-            // A scope is gone with its processes, and so is what it was told.
-            let unit = command.split_once(" -- ").and_then(|(_, rest)| rest.rsplit_once(' '));
-            let of_scope = unit.is_some_and(|(unit, _)| unit::is_scope(unit.trim_end_matches('\'')));
-            return Some(if of_scope { Self::WithGroup } else { Self::ForGood });
-        }
-        if begins("docker update ") {
-            return Some(Self::ForGood);
-        }
-        if begins("sysctl ") || begins("fallocate ") {
-            return Some(Self::UntilBoot);
-        }
-        if begins("choom ") || begins("prlimit ") {
-            return Some(Self::WithProcess);
-        }
-        let target = command.rsplit_once("> ")?.1.trim_start_matches(['\'', '$']);
-        let known = [
-            ("/sys/fs/cgroup", Self::WithGroup),
-            ("/proc/sys/", Self::UntilBoot),
-            ("/proc/", Self::WithProcess),
-        ];
-        known.into_iter().find_map(|(start, lasts)| target.starts_with(start).then_some(lasts))
-    }
-
     /// In words.
     #[must_use]
     pub fn words(self) -> &'static str {
@@ -203,8 +174,13 @@ impl Fix {
 
     /// Something that a command does.
     pub fn command(what: impl Into<String>, command: String, risk: &'static str) -> Self {
-        let lasts = Lasts::of(&command);
-        Self { kind: FixKind::Change, what: what.into(), command: Some(command), lasts, risk }
+        Self { kind: FixKind::Change, what: what.into(), command: Some(command), lasts: None, risk }
+    }
+
+    /// The same, and how long what it changes stays so.
+    #[must_use]
+    pub fn lasting(self, lasts: Lasts) -> Self {
+        Self { lasts: Some(lasts), ..self }
     }
 
     /// Something that a command should do, which none of the tests has run: it takes what is in none of their machines.
@@ -266,29 +242,5 @@ impl Conclusion {
     pub fn fix(mut self, fix: Fix) -> Self {
         self.fix.push(fix);
         self
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Guards how long a change is said to stay: by the command itself, whatever the names in it are.
-    #[test]
-    fn changes_stay_as_long_as_what_was_written() {
-        for (command, lasts) in [
-            ("systemctl set-property -- a.service MemoryMax=1M", Some(Lasts::ForGood)),
-            ("systemctl set-property -- session-3.scope MemoryMax=1M", Some(Lasts::WithGroup)),
-            ("docker update --memory 1m 4e9b", Some(Lasts::ForGood)),
-            ("podman update --memory 1m 4e9b", None),
-            ("sysctl vm.panic_on_oom=0", Some(Lasts::UntilBoot)),
-            ("echo 9 > /proc/sys/kernel/pid_max", Some(Lasts::UntilBoot)),
-            ("echo -900 > /proc/7/oom_score_adj", Some(Lasts::WithProcess)),
-            ("echo 8 > /sys/fs/cgroup/systemctl-jobs/pids.max", Some(Lasts::WithGroup)),
-            ("echo 8 > '/sys/fs/cgroup/sysctl x/pids.max'", Some(Lasts::WithGroup)),
-            ("echo 8 > $'/sys/fs/cgroup/\\033/pids.max'", Some(Lasts::WithGroup)),
-        ] {
-            assert_eq!(Lasts::of(command), lasts, "{command}");
-        }
     }
 }

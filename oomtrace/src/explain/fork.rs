@@ -1,7 +1,7 @@
 //! What rules about failed forks have in common.
 
 use super::{
-    finding::{Conclusion, Fix},
+    finding::{Conclusion, Fix, Lasts},
     shell::quoted,
     systemd,
 };
@@ -101,4 +101,5 @@ pub fn raise_pids_max(full: FullGroup<'_>) -> Fix {
     };
     let more = more.as_deref().unwrap_or("max");
     Fix::command(what, format!("echo {more} > {}", quoted(&format!("{mount}{path}/pids.max"))), MORE)
+        .lasting(Lasts::WithGroup)
 }

@@ -48,7 +48,7 @@ fn of_servers<'a>(node: &'a Node, of_server: super::rule::OfServer) -> Vec<Concl
             arguments: process.command.cmdline.as_deref().unwrap_or_default(),
             environment: process.environment.as_ref(),
             room: room(node, process),
-            memory_bytes: node.memory.total,
+            memory_bytes: node.settings.memory_bytes,
         })
     };
     let told = node.programs().filter_map(|process| {
@@ -69,7 +69,7 @@ fn of_servers<'a>(node: &'a Node, of_server: super::rule::OfServer) -> Vec<Concl
 fn room<'a>(node: &'a Node, process: &Process) -> Option<Room<'a>> {
     let limit = process.place.cgroup.as_deref().and_then(|cgroup| node.limit_above(cgroup));
     let limit = limit.map(|(bytes, path)| Room { bytes, of: Some(path) });
-    let machine = node.memory.total.map(|bytes| Room { bytes, of: None });
+    let machine = node.settings.memory_bytes.map(|bytes| Room { bytes, of: None });
     limit.into_iter().chain(machine).min_by_key(|room| room.bytes)
 }
 

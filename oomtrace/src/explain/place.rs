@@ -1,6 +1,10 @@
 //! How the memory limit of a cgroup is raised: that is up to whoever made the cgroup.
 
-use super::{finding::Fix, shell::quoted, systemd};
+use super::{
+    finding::{Fix, Lasts},
+    shell::quoted,
+    systemd,
+};
 use crate::{
     host::container::Runtime,
     incident::{Cgroup, Limit, Place},
@@ -73,19 +77,15 @@ pub fn raise_above(memcg: &Cgroup, limit_bytes: u64, needed_bytes: u64, swap: Sw
                 MORE,
             );
         }
-        let tool = match container.runtime {
-            Some(Runtime::Docker) => Some("docker"),
-            // A user's own container is known to that user's Podman alone.
-            Some(Runtime::Podman) if !path.contains("/user@") => Some("podman"),
-            _ => None,
+        let by = |tool: &str, swap: String| {
+            let command = format!("{tool} update --memory {mib}m {swap} {id}");
+            Fix::untried(format!("raise the container's --memory (now {now})"), command, MORE)
         };
-        return match tool.zip(swap.option(mib)) {
-            Some((tool, swap)) => Fix::untried(
-                format!("raise the container's --memory (now {now})"),
-                format!("{tool} update --memory {mib}m {swap} {id}"),
-                MORE,
-            ),
-            None => Fix::advice(
+        return match (container.runtime, swap.option(mib)) {
+            (Some(Runtime::Docker), Some(swap)) => by("docker", swap).lasting(Lasts::ForGood),
+            // A user's own container is known to that user's Podman alone. Before 5.1 it forgot what it was told with a restart.
+            (Some(Runtime::Podman), Some(swap)) if !path.contains("/user@") => by("podman", swap),
+            _ => Fix::advice(
                 format!(
                     "raise the container's memory limit (now {now}), and that of memory and swap by as much"
                 ),
@@ -141,7 +141,7 @@ pub fn raise_above(memcg: &Cgroup, limit_bytes: u64, needed_bytes: u64, swap: Sw
         ),
         command,
         MORE,
-    )
+    ).lasting(Lasts::WithGroup)
 }
 
 /// How to let a cgroup use swap.
@@ -167,9 +167,10 @@ pub fn allow_swap(path: &str, hierarchy: Option<u32>) -> Fix {
     let set = |value: &str, file: String| format!("echo {value} > {}", quoted(&file));
     if v1 {
         let file = format!("/sys/fs/cgroup/memory{path}/memory.memsw.limit_in_bytes");
-        return Fix::untried(what, set("-1", file), SLOWER);
+        return Fix::untried(what, set("-1", file), SLOWER).lasting(Lasts::WithGroup);
     }
     Fix::command(what, set("max", format!("/sys/fs/cgroup{path}/memory.swap.max")), SLOWER)
+        .lasting(Lasts::WithGroup)
 }
 
 #[cfg(test)]
@@ -222,6 +223,22 @@ mod tests {
             ),
         ] {
             assert_eq!(command(path, hierarchy).as_deref(), expected, "{path}");
+        }
+    }
+
+    /// Guards how long a change is said to stay: as long as whoever is told keeps it, whatever the names are.
+    #[test]
+    fn changes_stay_as_long_as_they_are_kept() {
+        let id = "4e9bf3a17c02".repeat(5) + "4e9b";
+        for (path, lasts) in [
+            (format!("/docker/{id}"), Some(Lasts::ForGood)),
+            (format!("/machine.slice/libpod-{id}.scope"), None),
+            ("/systemctl-jobs".to_owned(), Some(Lasts::WithGroup)),
+            ("/sysctl x".to_owned(), Some(Lasts::WithGroup)),
+            ("/\u{1b}".to_owned(), Some(Lasts::WithGroup)),
+        ] {
+            let memcg = Cgroup { path: Some(path.clone()), id: None, hierarchy: Some(0) };
+            assert_eq!(raise(&memcg, 32 << 20, Swap::Any).lasts, lasts, "{path}");
         }
     }
 

@@ -1,6 +1,9 @@
 //! How systemd is told to change a unit.
 
-use super::{finding::Fix, shell::quoted};
+use super::{
+    finding::{Fix, Lasts},
+    shell::quoted,
+};
 use crate::{host::unit, incident::Place};
 
 /// The unit or slice whose own cgroup that is; `None`: it belongs to none, or is one that a unit or a container made within itself.
@@ -26,19 +29,17 @@ pub fn systemctl(path: &str, unit: &str) -> String {
     }
 }
 
-/// The command that sets a property of a cgroup's unit.
-fn set_property(path: &str, unit: &str, property: &str) -> String {
-    format!("{} set-property -- {} {property}", systemctl(path, unit), quoted(unit))
-}
-
 /// How a unit is changed. A user's own manager is in none of the machines that this is tried on.
 pub fn change(path: &str, unit: &str, property: &str, what: String, risk: &'static str) -> Fix {
-    let command = set_property(path, unit, property);
-    if systemctl(path, unit) == "systemctl" {
+    let tool = systemctl(path, unit);
+    let command = format!("{tool} set-property -- {} {property}", quoted(unit));
+    let fix = if tool == "systemctl" {
         Fix::command(what, command, risk)
     } else {
         Fix::untried(what, command, risk)
-    }
+    };
+    // A scope is gone with its processes, and so is what it was told.
+    fix.lasting(if unit::is_scope(unit) { Lasts::WithGroup } else { Lasts::ForGood })
 }
 
 #[cfg(test)]
@@ -59,8 +60,11 @@ mod tests {
             (USER.to_owned(), "systemctl set-property -- user@1000.service X=1"),
         ] {
             let unit = owner(&path).unwrap();
-            assert_eq!(set_property(&path, &unit, "X=1"), command);
+            let fix = change(&path, &unit, "X=1", String::new(), "none");
+            assert_eq!((fix.command.as_deref(), fix.lasts), (Some(command), Some(Lasts::ForGood)));
         }
+        let scope = change("/user.slice/session-3.scope", "session-3.scope", "X=1", String::new(), "none");
+        assert_eq!(scope.lasts, Some(Lasts::WithGroup));
         assert_eq!(owner("/system.slice/a.service/worker"), None);
         assert_eq!(owner("/web"), None);
         // A slice of somebody else's systemd.

@@ -378,13 +378,10 @@ pub fn node() -> Node {
             ..settings()
         },
         memory: Memory {
-            total: Some(1024 * MIB),
             available: Some(700 * MIB),
-            anon: Some(200 * MIB),
             shmem: Some(10 * MIB),
             unevictable: Some(4 * MIB),
             slab_unreclaimable: Some(20 * MIB),
-            lru: Some(600 * MIB),
             low_total: None,
             low_free: None,
         },

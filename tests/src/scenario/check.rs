@@ -3,17 +3,21 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::cures::ground::{fixes, run as run_it};
 use super::swap_limit::Zram;
 use super::{Needs, Scenario};
 use crate::eat::Eat;
+use crate::fork::cause::threads_of_machine;
 use crate::fork::ground::Ground;
+use crate::fork::setting::Setting;
+use crate::incident::found;
 use crate::size::{KIB, MIB};
 use crate::stage::Stage;
 
@@ -69,7 +73,7 @@ fn findings(check: &Value) -> impl Iterator<Item = &Value> {
 }
 
 fn ids(check: &Value) -> BTreeSet<String> {
-    findings(check).filter_map(|finding| finding.get("id")?.as_str().map(str::to_owned)).collect()
+    found(check).into_iter().collect()
 }
 
 fn set(ids: &[&str]) -> BTreeSet<String> {
@@ -134,29 +138,6 @@ fn groups(stage: &mut Stage<'_>, swaps: bool) -> Result<()> {
     Ok(())
 }
 
-/// A setting of the kernel's that is another one meanwhile.
-struct Changed {
-    file: String,
-    before: String,
-}
-
-impl Changed {
-    fn to(name: &str, value: u64) -> Result<Self> {
-        let file = format!("/proc/sys/{name}");
-        let before = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
-        fs::write(&file, value.to_string()).with_context(|| format!("cannot write {file}"))?;
-        Ok(Self { file, before })
-    }
-}
-
-impl Drop for Changed {
-    fn drop(&mut self) {
-        if let Err(error) = fs::write(&self.file, self.before.trim()) {
-            eprintln!("cannot set {} back: {error}", self.file);
-        }
-    }
-}
-
 /// How many ids are used, and how many there are then. Once the highest has been given out, those below 300 are for nobody
 /// (`RESERVED_PIDS`, kernel/pid.c): some above must be left, so most of those in use are far above.
 const IDS: u64 = 330;
@@ -169,24 +150,26 @@ fn badly_set_up(stage: &mut Stage<'_>) -> Result<()> {
     let giant = Eat { anon: machine.memory_bytes / 10 * 3, adj: Some(-1000), ..Eat::default() };
     let mut giant = stage.eater("giant", &giant, None)?;
     giant.fill_and_hold(stage.deadline)?;
-    let loadavg = fs::read_to_string("/proc/loadavg").context("cannot read /proc/loadavg")?;
-    let threads = loadavg.split([' ', '/']).nth(4).and_then(|count| count.parse::<u64>().ok());
-    let threads = threads.context("/proc/loadavg does not tell the threads")?;
-    let sharers = usize::try_from(IDS.saturating_sub(threads))?;
+    let sharers = usize::try_from(IDS.saturating_sub(threads_of_machine()?))?;
     fs::write("/proc/sys/kernel/ns_last_pid", FAR_ABOVE.to_string()).context("cannot choose ids")?;
     // They share the memory of their maker: so many of their own would fill the machine.
     let _crowd = stage.eater("crowd", &Eat { sharers, ..Eat::default() }, None)?;
-    let changed = [
-        Changed::to("vm/min_free_kbytes", machine.memory_bytes / 10 / KIB)?,
-        Changed::to("vm/panic_on_oom", 1)?,
-        Changed::to("vm/oom_kill_allocating_task", 1)?,
-        Changed::to("kernel/pid_max", PID_MAX)?,
-        Changed::to("vm/overcommit_ratio", 50)?,
-        Changed::to("vm/overcommit_memory", 2)?,
+    let settings = [
+        ("vm/min_free_kbytes", machine.memory_bytes / 10 / KIB),
+        ("vm/panic_on_oom", 1),
+        ("vm/oom_kill_allocating_task", 1),
+        ("kernel/pid_max", PID_MAX),
+        ("vm/overcommit_ratio", 50),
+        ("vm/overcommit_memory", 2),
     ];
+    let changed = settings.map(|(name, value)| {
+        let setting = Setting::keep(name)?;
+        setting.set(value).map(|()| setting)
+    });
+    let changed = changed.into_iter().collect::<Result<Vec<_>>>()?;
     service()?;
     let told = check(stage, &[])?;
-    apply(stage, &told)?;
+    apply(stage, &told);
     let mended = check(stage, &[])?;
     drop(changed);
     let mut expected = set(&[
@@ -238,14 +221,12 @@ fn service() -> Result<()> {
 }
 
 /// Does what findings propose, by the commands as they stand. Swap takes a disk, which a guest does not have.
-fn apply(stage: &mut Stage<'_>, told: &Value) -> Result<()> {
+fn apply(stage: &mut Stage<'_>, told: &Value) {
     for finding in findings(told).filter(|finding| finding.get("id").is_some_and(|id| id != "swap-none")) {
-        let fixes = finding.get("fix").and_then(Value::as_array).into_iter().flatten();
-        let mut changes = fixes.filter(|fix| fix.get("kind").is_some_and(|kind| kind == "change"));
-        let Some(command) = changes.next().and_then(|fix| fix.get("command")?.as_str()) else { continue };
-        let status = Command::new("sh").args(["-c", command]).stdout(Stdio::null()).status();
-        let status = status.context("cannot start a shell")?;
-        stage.checks.that(status.success(), || format!("`{command}` ended with {status}"));
+        let Some(command) = fixes(finding, "change").next() else { continue };
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]);
+        let done = run_it(shell);
+        stage.checks.that(done.is_ok(), || format!("`{command}`: {done:?}"));
     }
-    Ok(())
 }

@@ -199,11 +199,6 @@ impl Cgroup {
         self.write("cpu.max", &text)
     }
 
-    /// How often it has used up its turn (version 2).
-    pub fn turns_waited_for(&self) -> Result<u64> {
-        keyed(&self.read("cpu.stat")?, "nr_throttled").context("cpu.stat has no nr_throttled line")
-    }
-
     /// Its limit in bytes; None when it has none.
     pub fn limit(&self) -> Result<Option<u64>> {
         self.limit_in(if self.version() == Version::V1 { "memory.limit_in_bytes" } else { "memory.max" })

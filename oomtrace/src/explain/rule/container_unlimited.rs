@@ -67,7 +67,8 @@ fn of_node(node: &Node) -> Option<Conclusion> {
     let unlimited = node.programs().filter_map(|process| {
         let container = process.place.container.as_ref()?;
         let limit = node.limit_above(process.place.cgroup.as_deref()?);
-        let limited = limit.is_some_and(|(limit, _)| binds(limit, node.memory.total.unwrap_or(u64::MAX)));
+        let limited =
+            limit.is_some_and(|(limit, _)| binds(limit, node.settings.memory_bytes.unwrap_or(u64::MAX)));
         (!limited).then_some((container.id.as_str(), container))
     });
     let unlimited: BTreeMap<_, _> = unlimited.collect();

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        finding::{Conclusion, Fix},
+        finding::{Conclusion, Fix, Lasts},
         fork,
     },
     Rule,
@@ -43,6 +43,7 @@ fn now(failure: &ForkFailure) -> Option<Fix> {
             format!("prlimit --pid {pid} --nofile={hard}:"),
             "programs that wait by select(2) cannot take descriptors above 1024",
         )
+        .lasting(Lasts::WithProcess)
     } else {
         // dup_fd() makes no table as large as the one that there is (fs/file.c).
         Fix::command(
@@ -50,6 +51,7 @@ fn now(failure: &ForkFailure) -> Option<Fix> {
             format!("sysctl fs.nr_open={NR_OPEN}"),
             LATER,
         )
+        .lasting(Lasts::UntilBoot)
     })
 }
 

@@ -1,7 +1,10 @@
 //! No more namespaces may be made.
 
 use super::{
-    super::{finding::Fix, fork},
+    super::{
+        finding::{Fix, Lasts},
+        fork,
+    },
     Rule,
 };
 use crate::incident::{ForkCause, ForkFailure, NamespaceKind};
@@ -37,15 +40,15 @@ pub const RULE: Rule = Rule {
         })?;
         let fix = match (kind, fork::doubled(failure.limit, failure.usage)) {
             _ if nested => Fix::advice("nest fewer: no setting raises this limit", "none"),
-            (Some(kind), Some(more)) if there(failure).is_some() => Fix::command(
-                format!("raise user.max_{kind}_namespaces or find what leaks them (`lsns -t {kind}`)"),
-                format!(
-                    "{}sysctl user.max_{kind}_namespaces={}",
-                    there(failure).unwrap_or_default(),
-                    more.min(MOST)
-                ),
-                RISK,
-            ),
+            (Some(kind), Some(more)) if let Some(there) = there(failure) => {
+                let fix = Fix::command(
+                    format!("raise user.max_{kind}_namespaces or find what leaks them (`lsns -t {kind}`)"),
+                    format!("{there}sysctl user.max_{kind}_namespaces={}", more.min(MOST)),
+                    RISK,
+                );
+                // Another namespace's is gone with that.
+                if there.is_empty() { fix.lasting(Lasts::UntilBoot) } else { fix }
+            }
             (Some(kind), _) => Fix::advice(
                 format!(
                     "raise user.max_{kind}_namespaces in that user namespace, or find what leaks them (`lsns -t {kind}`)"

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        finding::{Conclusion, Fix},
+        finding::{Conclusion, Fix, Lasts},
         fork,
         node::nearly_reached,
     },
@@ -55,11 +55,14 @@ fn now(failure: &ForkFailure) -> Option<Fix> {
     let (pid, more) = failure.task.pid.filter(|_| own).zip(fork::doubled(failure.limit, failure.usage))?;
     // Up to the hard limit the soft one alone is raised; beyond it both must be (prlimit(2)).
     let set = format!("prlimit --pid {pid} --nproc={more}");
-    Some(Fix::command(
-        "raise the limit of the process that runs, and of what it starts from now on",
-        format!("{set}: 2>/dev/null || {set}"),
-        RISK,
-    ))
+    Some(
+        Fix::command(
+            "raise the limit of the process that runs, and of what it starts from now on",
+            format!("{set}: 2>/dev/null || {set}"),
+            RISK,
+        )
+        .lasting(Lasts::WithProcess),
+    )
 }
 
 /// How all that are started later have more.

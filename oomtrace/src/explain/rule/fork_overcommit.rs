@@ -1,7 +1,10 @@
 //! A copy of the memory may not be promised.
 
 use super::{
-    super::{finding::Fix, fork},
+    super::{
+        finding::{Fix, Lasts},
+        fork,
+    },
     Rule,
 };
 use crate::{
@@ -18,7 +21,7 @@ pub const RULE: Rule = Rule {
         let kbytes = settings.and_then(set_kbytes);
         let what = "promise more (vm.overcommit_ratio, or vm.overcommit_kbytes if that is set), or add swap";
         let more = match settings.and_then(|settings| command(failure, settings)) {
-            Some(command) => Fix::command(what, command, RISK),
+            Some(command) => Fix::command(what, command, RISK).lasting(Lasts::UntilBoot),
             None => Fix::advice(what, RISK),
         };
         Some(

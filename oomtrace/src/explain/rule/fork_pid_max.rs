@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        finding::{Conclusion, Fix},
+        finding::{Conclusion, Fix, Lasts},
         fork,
         node::{nearly, nearly_reached},
     },
@@ -44,7 +44,9 @@ fn more(failure: &ForkFailure) -> Option<Fix> {
 fn raise(limit: u64, what: &'static str) -> Option<Fix> {
     const RISK: &str = "none on 64-bit machines, up to 4194304; to keep it, put it in /etc/sysctl.d";
     let more = limit.max(1).saturating_mul(2).min(MOST);
-    (limit < MOST).then(|| Fix::command(what, fork::set_without_fork("kernel/pid_max", more), RISK))
+    (limit < MOST).then(|| {
+        Fix::command(what, fork::set_without_fork("kernel/pid_max", more), RISK).lasting(Lasts::UntilBoot)
+    })
 }
 
 fn of_node(node: &Node) -> Option<Conclusion> {
@@ -71,6 +73,7 @@ mod tests {
         for at in [None, Some(INITIAL)] {
             failure.limit_at = at.map(str::to_owned);
             assert_eq!(command(&failure).as_deref(), Some("echo 65536 > /proc/sys/kernel/pid_max"));
+            assert_eq!(of_fork_failure(&failure).fix[0].lasts, Some(Lasts::UntilBoot));
         }
         failure.limit = Some(MOST);
         assert_eq!(command(&failure), None);

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        finding::{Conclusion, Fix},
+        finding::{Conclusion, Fix, Lasts},
         fork,
         node::{nearly, nearly_reached},
     },
@@ -36,7 +36,7 @@ fn raise(limit: u64, usage: Option<u64>) -> Fix {
         "raise kernel.threads-max; once it is reached only in a shell that is open, since no other can be started",
         fork::set_without_fork("kernel/threads-max", more),
         MEMORY,
-    )
+    ).lasting(Lasts::UntilBoot)
 }
 
 fn of_node(node: &Node) -> Option<Conclusion> {

@@ -1,6 +1,9 @@
 //! Memory is free, but not in one piece.
 
-use super::{super::finding::Fix, Case, Conclusion, Rule};
+use super::{
+    super::finding::{Fix, Lasts},
+    Case, Conclusion, Rule,
+};
 use crate::words::size;
 
 pub const RULE: Rule = Rule {
@@ -40,15 +43,16 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     .with_known("largest_free_order", largest.map(|largest| largest as u64));
     // The kernel itself compacts before it kills, so that it helps to have it compact by hand only where that may do more.
     let unmoved = case.settings.is_some_and(|settings| settings.compact_unevictable_allowed == Some(0));
-    let told = if unmoved {
-        told.with("compact_unevictable_allowed", 0_u32).fix(Fix::command(
+    let told =
+        if unmoved {
+            told.with("compact_unevictable_allowed", 0_u32).fix(Fix::command(
             "let the kernel move locked memory as it puts free memory together, and have it do so now",
             "sysctl vm.compact_unevictable_allowed=1 && echo 1 > /proc/sys/vm/compact_memory".to_owned(),
             "programs that lock memory, to be quick at all times, may wait: real-time kernels have 0",
-        ))
-    } else {
-        told
-    };
+        ).lasting(Lasts::UntilBoot))
+        } else {
+            told
+        };
     Some(told.fix(Fix::advice(
         "have whoever asks ask for less at once (buffers of drivers and network cards, jumbo frames), or the kernel begin earlier to \
          reclaim and compact: vm.watermark_scale_factor=100, vm.compaction_proactiveness",

@@ -17,7 +17,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
 }
 
 fn of_node(node: &Node) -> Option<Conclusion> {
-    of(&node.settings, node.memory.total?)
+    of(&node.settings, node.settings.memory_bytes?)
 }
 
 fn of(settings: &Settings, memory: u64) -> Option<Conclusion> {

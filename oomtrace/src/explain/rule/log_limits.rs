@@ -1,6 +1,9 @@
 //! The kernel's log cannot hold the report of one kill.
 
-use super::{super::finding::Fix, Conclusion, Rule};
+use super::{
+    super::finding::{Fix, Lasts},
+    Conclusion, Rule,
+};
 use crate::{host::node::Node, words::size};
 
 pub const RULE: Rule = Rule {
@@ -29,11 +32,14 @@ fn of_node(node: &Node) -> Option<Conclusion> {
     .with("report_bytes", report)
     .with("log_buffer_bytes", buffer);
     Some(
-        told.fix(Fix::command(
-            "have the kernel leave out the table of processes",
-            "sysctl vm.oom_dump_tasks=0".to_owned(),
-            "the log then does not say who else was there; oomtrace does",
-        ))
+        told.fix(
+            Fix::command(
+                "have the kernel leave out the table of processes",
+                "sysctl vm.oom_dump_tasks=0".to_owned(),
+                "the log then does not say who else was there; oomtrace does",
+            )
+            .lasting(Lasts::UntilBoot),
+        )
         .fix(Fix::advice(
             "give the log more room: log_buf_len=4M on the kernel's command line",
             "takes a restart",

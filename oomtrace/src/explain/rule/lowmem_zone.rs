@@ -50,7 +50,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
 /// What the kernel of a 32-bit machine can reach directly is nearly used up (`LowFree`, of which `free -l` tells, too).
 fn of_node(node: &Node) -> Option<Conclusion> {
     let (total, free) = (node.memory.low_total?, node.memory.low_free?);
-    let all = node.memory.total?;
+    let all = node.settings.memory_bytes?;
     // Where all of memory is low, node-exhausted tells.
     if total == 0 || total >= all || free > total / 20 {
         return None;

@@ -1,7 +1,10 @@
 //! The kernel keeps too much free for itself.
 
 use super::{
-    super::{finding::Fix, reserve},
+    super::{
+        finding::{Fix, Lasts},
+        reserve,
+    },
     Case, Conclusion, Rule,
 };
 use crate::{host::node::Node, words::size};
@@ -28,7 +31,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
 }
 
 fn of_node(node: &Node) -> Option<Conclusion> {
-    let memory = node.memory.total?;
+    let memory = node.settings.memory_bytes?;
     let min_free = node.settings.min_free_kbytes?.saturating_mul(1024);
     is_oversized(min_free, memory).then(|| {
         let told = format!("{}: the machine runs out of memory that much earlier", kept(min_free, memory));
@@ -54,7 +57,7 @@ fn complete(told: Conclusion, min_free: u64, memory: u64) -> Conclusion {
         "set vm.min_free_kbytes to what the kernel itself would choose, and take the line out of /etc/sysctl.conf or /etc/sysctl.d",
         format!("sysctl vm.min_free_kbytes={proper}"),
         "a network card or driver that asks for much at once in interrupts may need more: then take 1 % of memory, which is enough for any",
-    ))
+    ).lasting(Lasts::UntilBoot))
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! The kernel keeps too little free for itself.
 
 use super::{
-    super::{finding::Fix, reserve},
+    super::{
+        finding::{Fix, Lasts},
+        reserve,
+    },
     Case, Conclusion, Rule,
 };
 use crate::{host::node::Node, words::size};
@@ -20,7 +23,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
 }
 
 fn of_node(node: &Node) -> Option<Conclusion> {
-    of(node.memory.total?, node.settings.min_free_kbytes?.saturating_mul(1024))
+    of(node.settings.memory_bytes?, node.settings.min_free_kbytes?.saturating_mul(1024))
 }
 
 fn of(memory: u64, min_free: u64) -> Option<Conclusion> {
@@ -36,11 +39,16 @@ fn of(memory: u64, min_free: u64) -> Option<Conclusion> {
     ))
     .with("min_free_bytes", min_free)
     .with("default_bytes", proper);
-    Some(told.fix(Fix::command(
-        "set vm.min_free_kbytes to what the kernel itself would choose",
-        format!("sysctl vm.min_free_kbytes={}", proper >> 10),
-        "programs have that much less",
-    )))
+    Some(
+        told.fix(
+            Fix::command(
+                "set vm.min_free_kbytes to what the kernel itself would choose",
+                format!("sysctl vm.min_free_kbytes={}", proper >> 10),
+                "programs have that much less",
+            )
+            .lasting(Lasts::UntilBoot),
+        ),
+    )
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
 }
 
 fn of_node(node: &Node) -> Option<Conclusion> {
-    of(node.memory.unevictable?, node.memory.total?)
+    of(node.memory.unevictable?, node.settings.memory_bytes?)
 }
 
 fn of(unevictable: u64, memory: u64) -> Option<Conclusion> {

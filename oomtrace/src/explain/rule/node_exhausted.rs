@@ -89,7 +89,7 @@ fn need_less() -> Fix {
 
 /// Before anything ran out: hardly any memory is left.
 fn of_node(node: &Node) -> Option<Conclusion> {
-    let (total, available) = (node.memory.total?, node.memory.available?);
+    let (total, available) = (node.settings.memory_bytes?, node.memory.available?);
     if available > total / 10 {
         return None;
     }

@@ -1,6 +1,9 @@
 //! Whoever asks dies.
 
-use super::{super::finding::Fix, Case, Conclusion, Rule};
+use super::{
+    super::finding::{Fix, Lasts},
+    Case, Conclusion, Rule,
+};
 use crate::{host::node::Node, words::name};
 
 pub const RULE: Rule = Rule {
@@ -42,6 +45,7 @@ fn choose_again() -> Fix {
         "sysctl vm.oom_kill_allocating_task=0".to_owned(),
         "choosing takes longer on machines with very many processes",
     )
+    .lasting(Lasts::UntilBoot)
 }
 
 #[cfg(test)]

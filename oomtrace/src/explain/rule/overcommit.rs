@@ -1,7 +1,10 @@
 //! More was promised than there is.
 
 use super::{
-    super::{finding::Fix, node::nearly_reached},
+    super::{
+        finding::{Fix, Lasts},
+        node::nearly_reached,
+    },
     Case, Conclusion, Rule,
 };
 use crate::{
@@ -15,6 +18,9 @@ pub const RULE: Rule = Rule {
     ..Rule::new("overcommit", include_str!("../../../docs/findings/overcommit.md"))
 };
 
+/// Who needs mode 1.
+const ASKED_FOR: &str = "Redis and others that fork with much data ask for 1, as the kubelet does: they may fail to save, or to start";
+
 fn holds(case: &Case<'_>) -> Option<Conclusion> {
     let settings = case.settings.filter(|_| case.machine_ran_out())?;
     let mode = settings.overcommit_memory?;
@@ -26,7 +32,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
             size(committed),
             size(there)
         ))
-        .fix(within_reason("Redis and others that fork with much data ask for 1, as the kubelet does: they may fail to save, or to start")),
+        .fix(within_reason(ASKED_FOR)),
         2 => {
             let limit = settings.commit_limit_bytes?;
             Conclusion::notice(format!(
@@ -66,7 +72,7 @@ fn of_node(node: &Node) -> Option<Conclusion> {
             size(committed),
             size(there)
         ))
-        .fix(within_reason("Redis and others that fork with much data ask for 1, as the kubelet does: they may fail to save, or to start")),
+        .fix(within_reason(ASKED_FOR)),
         2 => {
             let limit = settings.commit_limit_bytes?;
             let idle = there.saturating_sub(limit);
@@ -88,7 +94,7 @@ fn of_node(node: &Node) -> Option<Conclusion> {
                     "let programs be promised more of the memory",
                     format!("sysctl vm.overcommit_ratio={ratio}"),
                     "the kernel and page cache have the rest: with too little of it the machine can run out of memory all the same",
-                )
+                ).lasting(Lasts::UntilBoot)
             });
             let told = told.with("commit_limit_bytes", limit);
             raise.into_iter().fold(told, Conclusion::fix).fix(within_reason("memory that is promised may then not be there: something is killed"))
@@ -118,6 +124,7 @@ fn within_reason(risk: &'static str) -> Fix {
         "sysctl vm.overcommit_memory=0".to_owned(),
         risk,
     )
+    .lasting(Lasts::UntilBoot)
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! The machine panics where it could kill.
 
-use super::{super::finding::Fix, Conclusion, Rule};
+use super::{
+    super::finding::{Fix, Lasts},
+    Conclusion, Rule,
+};
 use crate::host::node::Node;
 
 pub const RULE: Rule = Rule {
@@ -36,11 +39,16 @@ fn told(mode: u32, then: &str) -> Option<Conclusion> {
     };
     let told =
         Conclusion::warning(format!("vm.panic_on_oom is {mode}: the whole machine panics {when}, {then}"));
-    Some(told.with("panic_on_oom", mode).fix(Fix::command(
-        "have the kernel kill a process instead",
-        "sysctl vm.panic_on_oom=0".to_owned(),
-        "a cluster that relies on the restart of a node must notice the kill",
-    )))
+    Some(
+        told.with("panic_on_oom", mode).fix(
+            Fix::command(
+                "have the kernel kill a process instead",
+                "sysctl vm.panic_on_oom=0".to_owned(),
+                "a cluster that relies on the restart of a node must notice the kill",
+            )
+            .lasting(Lasts::UntilBoot),
+        ),
+    )
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! What a machine cannot do without may be killed like anything else.
 
-use super::{super::finding::Fix, Conclusion, Rule};
+use super::{
+    super::finding::{Fix, Lasts},
+    Conclusion, Rule,
+};
 use crate::{
     host::node::{Node, Process},
     text::printable,
@@ -40,7 +43,7 @@ fn of_node(node: &Node) -> Vec<Conclusion> {
             "protect it, now and where it is set (OOMScoreAdjust=-900 in its unit: systemctl edit)",
             format!("echo -900 > /proc/{pid}/oom_score_adj"),
             "what it starts inherits it, if it does not set its own: others die for what those do",
-        ))
+        ).lasting(Lasts::WithProcess))
     });
     told.collect()
 }

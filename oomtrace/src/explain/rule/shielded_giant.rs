@@ -1,7 +1,10 @@
 //! Something large may not be killed at all.
 
 use super::{
-    super::{case::size_of, finding::Fix},
+    super::{
+        case::size_of,
+        finding::{Fix, Lasts},
+    },
     Case, Conclusion, Rule,
 };
 use crate::{host::node::Node, text::printable, words::size};
@@ -48,7 +51,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
 
 /// Before anything ran out, each of them is known by name.
 fn of_node(node: &Node) -> Vec<Conclusion> {
-    let Some(memory) = node.memory.total else { return Vec::new() };
+    let Some(memory) = node.settings.memory_bytes else { return Vec::new() };
     let giants = node.programs().filter(|process| process.oom_score_adj == Some(-1000));
     let giants = giants.filter(|process| process.size_bytes() >= memory / 4);
     let told = giants.map(|process| {
@@ -67,7 +70,7 @@ fn of_node(node: &Node) -> Vec<Conclusion> {
             "give it -900 in place of -1000, now and where it is set (OOMScoreAdjust= in its unit)",
             format!("echo -900 > /proc/{pid}/oom_score_adj"),
             "it may then be killed, if nothing else is left",
-        ))
+        ).lasting(Lasts::WithProcess))
     });
     told.collect()
 }

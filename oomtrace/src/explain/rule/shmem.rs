@@ -18,7 +18,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
 }
 
 fn of_node(node: &Node) -> Option<Conclusion> {
-    much(node.memory.shmem?, node.memory.total?).map(make_room)
+    much(node.memory.shmem?, node.settings.memory_bytes?).map(make_room)
 }
 
 fn make_room(told: Conclusion) -> Conclusion {

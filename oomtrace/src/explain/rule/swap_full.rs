@@ -33,7 +33,7 @@ fn of_node(node: &Node) -> Option<Conclusion> {
     let (total, free) = (node.settings.swap_total_bytes?, node.settings.swap_free_bytes?);
     let used = total.saturating_sub(free);
     // Data that nobody looks at may fill it for good, while there is memory.
-    let short = node.memory.available? <= node.memory.total? / 4;
+    let short = node.memory.available? <= node.settings.memory_bytes? / 4;
     let told = if short { Conclusion::warning } else { Conclusion::notice };
     (total > 0 && nearly_reached(used, total)).then(|| {
         told(format!(

@@ -1,6 +1,9 @@
 //! The machine has no swap.
 
-use super::{super::finding::Fix, Case, Conclusion, Rule};
+use super::{
+    super::finding::{Fix, Lasts},
+    Case, Conclusion, Rule,
+};
 use crate::{host::node::Node, words::size};
 
 pub const RULE: Rule = Rule {
@@ -39,7 +42,7 @@ fn add_swap() -> Fix {
         "fallocate -l 1G /swapfile && chmod 600 /swapfile && mkswap /swapfile && swapon /swapfile".to_owned(),
         "a machine that needs much of it becomes slow instead; not for /swapfile on btrfs or ZFS, and the kubelet must be set up \
          for swap",
-    )
+    ).lasting(Lasts::UntilBoot)
 }
 
 #[cfg(test)]

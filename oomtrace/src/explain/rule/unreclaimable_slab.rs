@@ -37,7 +37,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
 }
 
 fn of_node(node: &Node) -> Option<Conclusion> {
-    let (slab, memory) = (node.memory.slab_unreclaimable?, node.memory.total?);
+    let (slab, memory) = (node.memory.slab_unreclaimable?, node.settings.memory_bytes?);
     (slab >= memory / 3).then(|| {
         Conclusion::warning(format!(
             "the kernel's own data take {} of {}, which it cannot give back",

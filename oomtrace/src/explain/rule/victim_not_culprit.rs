@@ -1,7 +1,10 @@
 //! Something larger was spared.
 
 use super::{
-    super::{case::size_of, finding::Fix},
+    super::{
+        case::size_of,
+        finding::{Fix, Lasts},
+    },
     Case, Conclusion, Rule,
 };
 use crate::{
@@ -54,7 +57,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
         ),
         format!("choom -n {victim_adj} -p {}", larger.pid),
         "it may be killed from then on",
-    )))
+    ).lasting(Lasts::WithProcess)))
 }
 
 #[cfg(test)]

@@ -1,26 +1,18 @@
 //! What memory is used for, and whether programs wait for it.
 
-use serde::Serialize;
-
 use super::super::meminfo_bytes;
 
 /// Of /proc/meminfo (fs/proc/meminfo.c), in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// `MemTotal`.
-    pub total: Option<u64>,
     /// `MemAvailable`: what programs could have without swapping.
     pub available: Option<u64>,
-    /// `AnonPages`.
-    pub anon: Option<u64>,
     /// `Shmem`.
     pub shmem: Option<u64>,
     /// `Unevictable`.
     pub unevictable: Option<u64>,
     /// `SUnreclaim`.
     pub slab_unreclaimable: Option<u64>,
-    /// `Active` and `Inactive`: what programs and files have that is not unevictable.
-    pub lru: Option<u64>,
     /// `LowTotal`: what the kernel can reach directly. Of 32-bit kernels with more memory than that.
     pub low_total: Option<u64>,
     /// `LowFree`.
@@ -31,27 +23,22 @@ impl Memory {
     pub(super) fn of(meminfo: &str) -> Self {
         let bytes = |key| meminfo_bytes(meminfo, key);
         Self {
-            total: bytes("MemTotal"),
             available: bytes("MemAvailable"),
-            anon: bytes("AnonPages"),
             shmem: bytes("Shmem"),
             unevictable: bytes("Unevictable"),
             slab_unreclaimable: bytes("SUnreclaim"),
-            lru: bytes("Active").zip(bytes("Inactive")).map(|(one, other)| one.saturating_add(other)),
             low_total: bytes("LowTotal"),
             low_free: bytes("LowFree"),
         }
     }
 }
 
-/// The share of time in which programs waited for memory, in hundredths of a percent (Documentation/accounting/psi.rst).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// The share of time in which all programs waited for memory, in hundredths of a percent (Documentation/accounting/psi.rst).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pressure {
-    /// Some did, in the last minute.
-    pub some_minute: u32,
-    /// All did, in the last minute.
+    /// In the last minute.
     pub full_minute: u32,
-    /// All did, in the last five minutes.
+    /// In the last five minutes.
     pub full_five_minutes: u32,
 }
 
@@ -64,11 +51,7 @@ impl Pressure {
             let fraction = fraction.get(..2)?.parse::<u32>().ok()?;
             whole.parse::<u32>().ok()?.checked_mul(100)?.checked_add(fraction)
         };
-        Some(Self {
-            some_minute: share("some ", "avg60=")?,
-            full_minute: share("full ", "avg60=")?,
-            full_five_minutes: share("full ", "avg300=")?,
-        })
+        Some(Self { full_minute: share("full ", "avg60=")?, full_five_minutes: share("full ", "avg300=")? })
     }
 }
 
@@ -79,16 +62,8 @@ mod tests {
     /// Guards the figures: each from its own line, also where one is the beginning of another's name.
     #[test]
     fn each_figure_has_its_line() {
-        let memory = Memory::of(
-            "MemTotal: 8 kB\nMemAvailable: 7 kB\nActive: 3 kB\nInactive: 2 kB\nActive(anon): 9 kB\nShmemHugePages: 5 kB\nShmem: 1 kB\n",
-        );
-        let expected = Memory {
-            total: Some(8192),
-            available: Some(7168),
-            lru: Some(5120),
-            shmem: Some(1024),
-            ..Memory::default()
-        };
+        let memory = Memory::of("MemAvailable: 7 kB\nShmemHugePages: 5 kB\nShmem: 1 kB\n");
+        let expected = Memory { available: Some(7168), shmem: Some(1024), ..Memory::default() };
         assert_eq!(memory, expected);
     }
 
@@ -96,7 +71,7 @@ mod tests {
     #[test]
     fn pressure_is_in_hundredths_of_a_percent() {
         const TEXT: &str = "some avg10=0.00 avg60=12.34 avg300=5.06 total=22\nfull avg10=0.00 avg60=1.50 avg300=0.09 total=9\n";
-        let expected = Pressure { some_minute: 1234, full_minute: 150, full_five_minutes: 9 };
+        let expected = Pressure { full_minute: 150, full_five_minutes: 9 };
         assert_eq!(Pressure::of(TEXT), Some(expected));
         assert_eq!(Pressure::of("some avg10=0.00 avg60=12.34 avg300=5.06 total=22\n"), None);
     }

@@ -13,7 +13,7 @@ pub use group::{Group, GroupMemory};
 pub use memory::{Memory, Pressure};
 pub use process::{Process, User};
 
-use super::{cgroup::Hierarchy, oom_kills, pids::Pids, settings::Settings, sysctl};
+use super::{cgroup::Hierarchy, pids::Pids, settings::Settings, sysctl};
 
 /// The path of the root group.
 pub(super) const ROOT: &str = "/";
@@ -43,8 +43,6 @@ pub struct Node {
     pub oom_dump_tasks: Option<u32>,
     /// What the kernel's log holds.
     pub log_buffer_bytes: Option<u64>,
-    /// Kills since boot.
-    pub oom_kills: Option<u64>,
     /// Why something could not be seen.
     pub missing: BTreeMap<&'static str, String>,
 }
@@ -62,7 +60,6 @@ impl Node {
             threads: text("loadavg").and_then(|text| super::forking::threads(&text)),
             crash: Crash::read(root),
             oom_dump_tasks: sysctl::text(root, "vm/oom_dump_tasks").and_then(|text| text.parse().ok()),
-            oom_kills: oom_kills(root),
             ..Self::default()
         };
         if meminfo.is_empty() {

@@ -38,6 +38,11 @@ impl<'g, 's> Ground<'g, 's> {
         Ok(Self { stage, oomtrace, tree, proposed: BTreeSet::new(), cured: BTreeSet::new() })
     }
 
+    /// The process that watches.
+    pub fn tracer_pid(&self) -> u32 {
+        self.oomtrace.pid()
+    }
+
     /// Makes a cgroup whose turns of a processor can be limited, too.
     pub fn timed_group(&self, path: &str) -> Result<Cgroup> {
         self.tree.base().delegate("cpu")?;
@@ -156,7 +161,7 @@ impl<'g, 's> Ground<'g, 's> {
 }
 
 /// Commands of a finding's fixes of one kind.
-fn fixes<'f>(finding: &'f Value, kind: &'static str) -> impl Iterator<Item = &'f str> {
+pub fn fixes<'f>(finding: &'f Value, kind: &'static str) -> impl Iterator<Item = &'f str> {
     let fixes = finding["fix"].as_array().into_iter().flatten();
     fixes.filter(move |fix| fix["kind"] == kind).filter_map(|fix| fix["command"].as_str())
 }

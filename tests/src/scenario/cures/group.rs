@@ -66,29 +66,37 @@ pub fn swap_forbidden(ground: &mut Ground<'_, '_>) -> Result<()> {
     again.kill()
 }
 
-/// A group that is given so little of a processor that the way to the kill takes seconds.
+/// A group whose reclaim goes through very many descendants, and is given so little of a processor that the way to the
+/// kill takes seconds.
 pub fn stalled(ground: &mut Ground<'_, '_>) -> Result<()> {
-    /// So often it waits for its next turn, of a millisecond in 300: twice or thrice to fill the rest, and then in vain.
-    const TURNS: u64 = 8;
-    /// How far it comes in a turn is up to the machine: tries until one took that long.
-    const TRIES: u64 = 5;
-    let eat = Eat { anon: LIMIT - MIB, more: 2 * MIB, ..Eat::default() };
+    /// Each of up to 16 rounds goes 13 times through all descendants (`do_try_to_free_pages()`, `mem_cgroup_iter()`).
+    const DESCENDANTS: u64 = 100;
+    /// So long it has a turn of a millisecond in 300, from when it cannot have more.
+    const HELD: Duration = Duration::from_millis(1500);
+    /// How far it comes in a turn is up to the machine: tries until one took that long, each with twice the descendants.
+    const TRIES: u32 = 5;
+    let eat = Eat { anon: LIMIT - MIB, more: 4 * MIB, ..Eat::default() };
     for nth in 0..TRIES {
         // What dies in the same group again and again has one finding more.
         let group = ground.timed_group(&format!("stalled-{nth}"))?;
         group.set_limit(LIMIT)?;
-        let mut eater = ground.eater("stalled", &eat, Some(&group))?;
+        for descendant in 0..DESCENDANTS << nth {
+            ground.group(&format!("stalled-{nth}/idle-{descendant}"))?;
+        }
+        let own = ground.group(&format!("stalled-{nth}/own"))?;
+        let mut eater = ground.eater("stalled", &eat, Some(&own))?;
         eater.fill_and_hold(ground.stage.deadline)?;
-        let before = group.turns_waited_for()?;
+        let before = group.event("max")?;
         group.set_turns(Some((1, 300)))?;
         eater.order(word::MORE)?;
-        while group.turns_waited_for()? < before + TURNS + 2 * nth && eater.lives()? {
-            ground.stage.deadline.left("a group to wait for its turn")?;
+        while group.event("max")? == before && eater.lives()? {
+            ground.stage.deadline.left("a group to reach its limit")?;
             thread::sleep(Duration::from_millis(20));
         }
+        thread::sleep(HELD);
         group.set_turns(None)?;
         // It is known by its findings, which are held against the stall itself.
-        let incident = ground.is_killed(eater, &["memcg-limit"])?;
+        let incident = ground.is_killed(eater, &["memcg-ancestor"])?;
         if found(&incident).iter().any(|id| id == "long-stall") {
             return Ok(());
         }

@@ -1,5 +1,7 @@
 //! Machines that run out of memory as a whole, and have a setting that is wrong.
 
+use std::fs;
+
 use anyhow::{Context, Result};
 
 use super::disk::Disk;
@@ -88,8 +90,11 @@ pub fn allocating_task(ground: &mut Ground<'_, '_>) -> Result<()> {
     let setting = Setting::keep("vm/oom_kill_allocating_task")?;
     let mut large = ground.eater("large", &eat(available / 5 * 3), None)?;
     large.fill_and_hold(ground.stage.deadline)?;
+    // Whoever asks is oomtrace or this program, too, unless it is never killed (out_of_memory(), mm/oom_kill.c).
+    let _spared = [Spared::new(ground.tracer_pid())?, Spared::new(std::process::id())?];
     setting.set(1)?;
-    let asking = eat(available / 2);
+    // Not as its parent is now.
+    let asking = Eat { adj: Some(0), ..eat(available / 2) };
     let asker = ground.eater("asker", &asking, None)?;
     let incident = ground.dies(asker, &["oom-kill-allocating-task", "node-exhausted", "swap-none"])?;
     ground.cure(&incident, "oom-kill-allocating-task")?;
@@ -97,6 +102,29 @@ pub fn allocating_task(ground: &mut Ground<'_, '_>) -> Result<()> {
     asker.order(word::FILL)?;
     ground.is_killed(large, &PLAIN)?;
     asker.full(ground.stage.deadline)
+}
+
+/// A process that is never killed, until this goes.
+struct Spared {
+    file: String,
+    before: String,
+}
+
+impl Spared {
+    fn new(pid: u32) -> Result<Self> {
+        let file = format!("/proc/{pid}/oom_score_adj");
+        let before = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+        fs::write(&file, "-1000").with_context(|| format!("cannot write {file}"))?;
+        Ok(Self { file, before })
+    }
+}
+
+impl Drop for Spared {
+    fn drop(&mut self) {
+        if let Err(error) = fs::write(&self.file, self.before.trim()) {
+            eprintln!("cannot restore {}: {error}", self.file);
+        }
+    }
 }
 
 /// Who is large is spared, and somebody else dies.
