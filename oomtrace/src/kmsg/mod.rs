@@ -4,9 +4,11 @@
 //! stands there too. Only the kernel's own records count: user space may write to /dev/kmsg, but never as the kernel.
 
 pub mod line;
+pub mod message;
 mod pieces;
 mod reader;
 mod record;
+pub mod report;
 
 pub use line::{Decided, Invoked, Killed, Line};
 pub use pieces::{Logged, Pieces};
