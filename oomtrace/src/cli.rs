@@ -14,6 +14,7 @@ Examples:
   sudo oomtrace --container 4e9bf3a17c02
   sudo oomtrace --record incident.oomtrace   keep the stream, to look at it elsewhere
   oomtrace replay incident.oomtrace          … without root and without that kernel
+  oomtrace import /var/log/kern.log          what happened before anybody watched: any kernel log
   oomtrace explain memcg-limit               what a finding means, and what to do about it
   oomtrace check                             is this machine set up to run out of memory? who would die first?
   oomtrace check --fail-on warning           … for monitoring: exit status 4 if so
@@ -40,6 +41,8 @@ pub enum Command {
     Trace(Box<TraceArgs>),
     /// Show a recorded stream as if it were live; needs neither root nor that kernel
     Replay(ReplayArgs),
+    /// Read kernel logs that were kept: the incidents in them, as if oomtrace had watched
+    Import(ImportArgs),
     /// Show what this kernel lets oomtrace see: role, hook, what was refused, which fields that costs
     Hooks(HooksArgs),
     /// Look at this machine before anything happens: what is set up badly, what is left of each limit, who would be killed first
@@ -95,6 +98,14 @@ pub struct KernelArgs {
     pub btf: PathBuf,
 }
 
+impl KernelArgs {
+    /// Whether anything will do.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.tier == TierChoice::Auto && self.btf.as_os_str() == crate::kernel::btf::VMLINUX
+    }
+}
+
 /// A tier, or the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TierChoice {
@@ -106,6 +117,8 @@ pub enum TierChoice {
     Kprobe,
     /// Tracepoints alone
     Tracepoint,
+    /// No BPF: the kernel log is followed, and says what it says
+    Kmsg,
 }
 
 impl TierChoice {
@@ -117,6 +130,7 @@ impl TierChoice {
             Self::Trampoline => Some(Tier::Trampoline),
             Self::Kprobe => Some(Tier::Kprobe),
             Self::Tracepoint => Some(Tier::Tracepoint),
+            Self::Kmsg => Some(Tier::Kmsg),
         }
     }
 }
@@ -194,6 +208,39 @@ pub enum Kind {
 pub struct ReplayArgs {
     /// What `oomtrace --record` wrote; - for standard input
     pub file: PathBuf,
+    /// How to show it.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// What to show.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+}
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  oomtrace import /var/log/kern.log*            files, compressed or not
+  oomtrace import /var/log                      all logs below a folder
+  journalctl -k -o export | oomtrace import -   the journal (-o json and the short forms as well)
+  journalctl -k -b -1 | oomtrace import -       … of the boot before
+  oomtrace import /var/lib/systemd/pstore       what the kernel left behind when it panicked
+  oomtrace import --json dmesg.txt | jq .victims
+  oomtrace import --since '2 days' --comm 'java*' /var/log/messages
+
+Exit status: 0 done, 1 a log could not be read to its end, 2 wrong usage.";
+
+/// Options of `import`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = IMPORT_EXAMPLES)]
+pub struct ImportArgs {
+    /// Kernel logs in any form, folders of them; - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Only what happened from then on: a date, a time such as 2026-11-28T14:00, or how long ago, such as '2 days'
+    #[arg(long, value_name = "WHEN", value_parser = crate::moment::parse)]
+    pub since: Option<jiff::Timestamp>,
+    /// Only what happened before then; the same forms
+    #[arg(long, value_name = "WHEN", value_parser = crate::moment::parse)]
+    pub until: Option<jiff::Timestamp>,
     /// How to show it.
     #[command(flatten)]
     pub output: OutputArgs,

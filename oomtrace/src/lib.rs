@@ -11,6 +11,7 @@ pub mod host;
 pub mod incident;
 pub mod kernel;
 pub mod kmsg;
+mod moment;
 pub mod output;
 pub mod record;
 mod say;

@@ -39,8 +39,10 @@ pub enum Source {
     Ebpf,
     /// A recorded stream.
     Replay,
-    /// The kernel log alone: the programs in the kernel did not see it.
+    /// The kernel log alone: the programs in the kernel did not see it, or there are none.
     Kmsg,
+    /// A kernel log that was kept.
+    Import,
     /// A cgroup's own count: no program in the kernel could have seen it.
     Cgroup,
 }

@@ -92,10 +92,19 @@ pub type Followed = Result<Log, String>;
 impl Log {
     /// Opens the log at its end, where that is allowed.
     pub fn open(wanted: bool) -> Followed {
+        Self::open_by(wanted, Reader::open)
+    }
+
+    /// The same, to be read as a whole.
+    pub fn open_whole(wanted: bool) -> Followed {
+        Self::open_by(wanted, Reader::open_whole)
+    }
+
+    fn open_by(wanted: bool, open: fn(&Path) -> io::Result<Reader>) -> Followed {
         if !wanted {
             return Err("--no-kmsg was given".to_owned());
         }
-        let reader = Reader::open(Path::new(kmsg::PATH)).map_err(|error| refused(&error))?;
+        let reader = open(Path::new(kmsg::PATH)).map_err(|error| refused(&error))?;
         Ok(Self { reader, watched: None, pace: Pace::default() })
     }
 

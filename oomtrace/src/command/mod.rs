@@ -6,6 +6,8 @@ mod check;
 mod explain;
 mod follow;
 mod hooks;
+mod import;
+mod log_only;
 mod pids_events;
 mod reconcile;
 mod replay;
@@ -37,6 +39,7 @@ pub fn run(cli: Cli) -> ExitCode {
         None => trace::run(&cli.trace),
         Some(Command::Trace(args)) => trace::run(&args),
         Some(Command::Replay(args)) => replay::run(&args),
+        Some(Command::Import(args)) => import::run(&args),
         Some(Command::Hooks(args)) => hooks::run(&args),
         Some(Command::Check(args)) => match check::run(&args) {
             Ok(true) => return ExitCode::from(FOUND),

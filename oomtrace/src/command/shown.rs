@@ -17,7 +17,7 @@ use crate::{
     explain::Explainer,
     host::meminfo::Swap,
     host::names::Names,
-    incident::{Assembler, Event, Loss, LossTag, SchemaName, Status, StatusState, StatusTag},
+    incident::{Assembler, Event, Incident, Loss, LossTag, SchemaName, Status, StatusState, StatusTag},
     kernel::limits::LimitsCheck,
     output::{Closed, Filter, Format, Human, Json, LAST_WORDS, Message, Queue},
     record::{DecodeError, Frame, Recorder, decode},
@@ -355,6 +355,18 @@ impl Shown {
         self.counts.lost = self.counts.lost.saturating_add(1);
         add(self.untold.entry(OUTPUT).or_default(), BTreeMap::from([("message", 1)]));
         false
+    }
+
+    /// Whether an incident is among those that are to be shown.
+    #[must_use]
+    pub fn passes(&self, incident: &Incident) -> bool {
+        self.filter.passes(incident)
+    }
+
+    /// Whether the output has ended by itself: its reader went away, or it failed.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.queue.closed().is_some()
     }
 
     /// Waits for the output to end by itself.

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    alarm, aside,
+    alarm, aside, log_only,
     follow::{self, Want},
     pids_events, reconcile,
     ring::{Ring, watch},
@@ -18,12 +18,12 @@ use super::{
     witness::Witness,
 };
 use crate::{
-    cli::{Kind, TraceArgs},
+    cli::{Kind, TierChoice, TraceArgs},
     host::{self, Host, names::Names},
     incident::{Assembler, LOGGED, TRIGGER_CMDLINE, VICTIMS_CMDLINE, VICTIMS_ENVIRONMENT},
     kernel::{
         limits::LimitsCheck,
-        load::{self, Attached, Options},
+        load::{self, Attached, Options, cannot_trace},
         text, zones,
     },
     output::Closed,
@@ -39,7 +39,20 @@ pub fn run(args: &TraceArgs) -> anyhow::Result<()> {
         .enable_time()
         .build()
         .context("The event loop cannot be started")?;
-    runtime.block_on(trace(args))
+    runtime.block_on(async {
+        if args.kernel.tier == TierChoice::Kmsg {
+            return log_only::trace(args).await;
+        }
+        match trace(args).await {
+            // Whoever asks for a tier, or gives another kernel's types, wants that and nothing else.
+            Err(error) if args.kernel.is_open() && cannot_trace(&error) => {
+                say!("{error:#}");
+                say!("So the kernel log is followed in place of it (--tier kmsg): that has less of each kill, and may lack some.");
+                log_only::trace(args).await
+            }
+            other => other,
+        }
+    })
 }
 
 async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
@@ -124,7 +137,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
                 witness.refused(&mut assembler, &mut shown, recorder.as_ref());
             }
             () = reconcile::due(witness.count.as_ref()) => {
-                witness.look(&ring, &mut assembler, &mut shown, recorder.as_ref());
+                witness.look(ring.lost_marks, &mut assembler, &mut shown, recorder.as_ref());
             }
             () = logged(logger.as_mut()) => {}
             () = interrupt.wait() => break None,
@@ -133,7 +146,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         witness.stir(&mut shown);
     };
     if end.is_none() {
-        witness.last_look(&mut ring, &mut assembler, &mut shown, recorder.as_ref());
+        witness.last_look(Some(&mut ring), &mut assembler, &mut shown, recorder.as_ref());
     }
     // Detach first: what is in the ring then is all that there will be.
     drop(attached);
@@ -151,7 +164,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
 }
 
 /// Says what was seen in all.
-fn summary(begun: Instant, counts: Counts) {
+pub(super) fn summary(begun: Instant, counts: Counts) {
     let some = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
     say!(
         "ended after {} s: {} incidents with {} victims{}{}{}{}.",
@@ -209,7 +222,7 @@ const NICE: libc::c_int = -10;
 
 /// What oomtrace does to live through what it reports, and to report it soon. Each is a help and none a need, so a
 /// refusal is no error.
-fn survive() {
+pub(super) fn survive() {
     // SAFETY: the calls take no pointer. The first only for those whose locked memory has no bound: others would find
     // that memory cannot be mapped any more.
     unsafe {
@@ -222,18 +235,18 @@ fn survive() {
 }
 
 /// The signals that end tracing.
-struct Stop {
+pub(super) struct Stop {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Stop {
-    fn new() -> anyhow::Result<Self> {
+    pub fn new() -> anyhow::Result<Self> {
         let catch = |kind| signal(kind).context("Signals cannot be caught");
         Ok(Self { interrupt: catch(SignalKind::interrupt())?, terminate: catch(SignalKind::terminate())? })
     }
 
-    async fn wait(&mut self) {
+    pub async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

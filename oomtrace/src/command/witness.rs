@@ -39,6 +39,11 @@ impl Witness {
         Self { log: Log::open(log), count: Reconcile::begin(Path::new("/")), pids_events }
     }
 
+    /// The same where there is nothing but the log.
+    pub fn begin_alone(log: bool) -> Self {
+        Self { log: Log::open_whole(log), ..Self::begin(false) }
+    }
+
     /// Begins to watch what cgroups refuse of forks.
     pub fn watch_pids_events(&mut self) {
         self.pids_events = PidsEvents::begin();
@@ -108,10 +113,10 @@ impl Witness {
         }
     }
 
-    /// Looks at the count, and tells of what is lost.
+    /// Looks at the count, and tells of what is lost. `lost_marks`: how many kills the ring had no room for.
     pub fn look(
         &mut self,
-        ring: &Ring,
+        lost_marks: u64,
         assembler: &mut Assembler,
         shown: &mut Shown,
         recorder: Option<&Recorder>,
@@ -121,7 +126,7 @@ impl Witness {
             self.read_by(Log::read_all, assembler, shown, recorder);
         }
         let Some(count) = &mut self.count else { return };
-        let lost = count.look(assembler.accounted_kills().saturating_add(ring.lost_marks));
+        let lost = count.look(assembler.accounted_kills().saturating_add(lost_marks));
         if lost > 0 {
             shown.uncounted(assembler, lost, host::boot_ns(), host::wall_clock_offset_ns());
         }
@@ -131,25 +136,35 @@ impl Witness {
     /// they are gone, they would not have seen. Takes a second longer if something lacks.
     pub fn last_look(
         &mut self,
-        ring: &mut Ring,
+        mut ring: Option<&mut Ring>,
         assembler: &mut Assembler,
         shown: &mut Shown,
         recorder: Option<&Recorder>,
     ) {
-        ring.drain(assembler, shown, recorder);
+        if let Some(ring) = &mut ring {
+            ring.drain(assembler, shown, recorder);
+        }
         self.read_by(Log::read_all, assembler, shown, recorder);
         if let Ok(events) = &mut self.pids_events {
             tell(events.all(), assembler, shown, recorder);
         }
-        self.look(ring, assembler, shown, recorder);
+        if ring.is_none() {
+            // A report that is open is told of before it is missed.
+            let events = assembler.end();
+            shown.events(assembler, events, host::wall_clock_offset_ns());
+        }
+        let lost_marks = |ring: &Option<&mut Ring>| ring.as_ref().map_or(0, |ring| ring.lost_marks);
+        self.look(lost_marks(&ring), assembler, shown, recorder);
         let suspicious = |count: &Option<Reconcile>| count.as_ref().is_some_and(Reconcile::is_suspicious);
         let begun = Instant::now();
         while suspicious(&self.count) && begun.elapsed() < PATIENCE {
             std::thread::sleep(PATIENCE / 20);
-            ring.drain(assembler, shown, recorder);
+            if let Some(ring) = &mut ring {
+                ring.drain(assembler, shown, recorder);
+            }
         }
         if suspicious(&self.count) {
-            self.look(ring, assembler, shown, recorder);
+            self.look(lost_marks(&ring), assembler, shown, recorder);
         }
     }
 }

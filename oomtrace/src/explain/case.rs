@@ -106,7 +106,7 @@ impl<'a> Case<'a> {
             self.settings.and_then(|settings| Some((settings.swap_total_bytes?, settings.swap_free_bytes?)));
         of_settings.or_else(|| {
             let memory = self.incident.host_memory.as_ref()?;
-            Some((memory.swap_total_bytes?, memory.swap_free_after_bytes?))
+            Some((memory.swap_total_bytes?, memory.swap_free_bytes.or(memory.swap_free_after_bytes)?))
         })
     }
 
@@ -140,7 +140,12 @@ pub fn size_of(candidate: &Candidate) -> Option<u64> {
 
 /// What a victim had of memory that a limit counts as its own: file pages may be charged to others.
 pub fn own_bytes(victim: &Victim) -> Option<u64> {
-    victim.rss.map(|rss| rss.anon_bytes.saturating_add(rss.shmem_bytes))
+    let best = victim.rss.map(|rss| rss.anon_bytes.saturating_add(rss.shmem_bytes));
+    // Before 4.5 shared memory is among files'.
+    best.or_else(|| {
+        let rss = victim.rss_kernel?;
+        Some(rss.anon_bytes?.saturating_add(rss.shmem_bytes.unwrap_or(0)))
+    })
 }
 
 /// Whether a cgroup is where a task lives: its own, or the one that its container or its unit is known by.

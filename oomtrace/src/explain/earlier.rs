@@ -34,7 +34,7 @@ impl Earlier {
         let victim =
             incident.victims.first().filter(|victim| victim.verdict != Some(Verdict::AlreadyExiting))?;
         let (key, who) = name(victim)?;
-        let now_ns = incident.common.boot_ns;
+        let now_ns = incident.common.clock_ns()?;
         self.kills.retain(|(_, at_ns)| now_ns.saturating_sub(*at_ns) <= WITHIN_NS);
         if self.kills.len() >= REMEMBERED {
             self.kills.pop_front();
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     fn at(mut incident: Incident, seconds: u64) -> Incident {
-        incident.common.boot_ns = seconds * 1_000_000_000;
+        incident.common.boot_ns = Some(seconds * 1_000_000_000);
         incident
     }
 

@@ -19,7 +19,7 @@ mod rule;
 mod shell;
 mod systemd;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use command_line::Server;
 use earlier::Earlier;
@@ -56,7 +56,7 @@ impl Explainer {
             }
             // What happens again is told without them.
             Event::ForkFailure(failure) if failure.window_ns == 0 => {
-                let second = failure.common.boot_ns / 1_000_000_000;
+                let second = failure.common.clock_ns().unwrap_or(0) / 1_000_000_000;
                 let before = if self.forks.0 == second { self.forks.1 } else { 0 };
                 if before < FORKS {
                     self.forks = (second, before + 1);

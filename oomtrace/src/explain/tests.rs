@@ -117,11 +117,11 @@ fn incident(scope: Scope, victim: Victim) -> Incident {
         id: "x-1-2".to_owned(),
         common: Common {
             seq: 1,
-            time: WallTime::from_ns(0),
-            boot_ns: 1,
-            host: "host".to_owned(),
+            time: Some(WallTime::from_ns(0)),
+            boot_ns: Some(1),
+            host: Some("host".to_owned()),
             boot_id: None,
-            kernel: "6.12".to_owned(),
+            kernel: Some("6.12".to_owned()),
             tier: Tier::Trampoline,
             source: Source::Ebpf,
         },
@@ -136,6 +136,7 @@ fn incident(scope: Scope, victim: Victim) -> Incident {
             ..Trigger::default()
         },
         outcome: Some(Outcome::Killed),
+        panic: None,
         candidates: vec![candidate("app", 10, mib, 0), candidate("other", 11, 2, 0)],
         victims: vec![victim],
         zones: Vec::new(),
@@ -238,6 +239,7 @@ pub fn global() -> Incident {
         kernel_stack_bytes: Some(MIB),
         pagetables_bytes: Some(4 * MIB),
         swap_total_bytes: None,
+        swap_free_bytes: None,
         swap_free_after_bytes: None,
     });
     incident.candidates = vec![candidate("app", 10, 601, 0), candidate("other", 11, 290, 0)];
@@ -512,7 +514,7 @@ fn a_storm_is_not_explained_fork_by_fork() {
     let mut explainer = Explainer::default();
     let mut has_findings = |boot_ns, window_ns| {
         let mut failure = fork_failure(ForkCause::PidsMax);
-        (failure.common.boot_ns, failure.window_ns) = (boot_ns, window_ns);
+        (failure.common.boot_ns, failure.window_ns) = (Some(boot_ns), window_ns);
         let mut event = Event::ForkFailure(Box::new(failure));
         explainer.complete(&mut event, None);
         let Event::ForkFailure(failure) = event else { panic!("another event") };

@@ -5,6 +5,7 @@
 //! incident ends with its victim, or, if that dies with its group, [`GROUP_NS`](super::run::GROUP_NS) after the last.
 
 mod kmsg;
+mod reports;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -68,6 +69,8 @@ pub struct Assembler {
     parked: u32,
     /// Of runs that are over.
     tally: Tally,
+    /// What the log comes to, where there is nothing else.
+    reports: reports::Reports,
     seq: u64,
 }
 
@@ -97,6 +100,7 @@ impl Assembler {
             nobody_ns: None,
             parked: 0,
             tally: Tally::default(),
+            reports: reports::Reports::default(),
             seq: 0,
         }
     }
@@ -125,11 +129,11 @@ impl Assembler {
         let host = &self.session.host;
         Common {
             seq,
-            time: WallTime::at(boot_ns, wall_clock_offset_ns),
-            boot_ns,
-            host: host.name.clone(),
+            time: Some(WallTime::at(boot_ns, wall_clock_offset_ns)),
+            boot_ns: Some(boot_ns),
+            host: Some(host.name.clone()),
             boot_id: host.boot_id.clone(),
-            kernel: host.kernel.clone(),
+            kernel: Some(host.kernel.clone()),
             tier: self.session.tier,
             source: self.source,
         }
@@ -366,7 +370,7 @@ impl Assembler {
     pub fn deadline_ns(&self) -> Option<u64> {
         let runs = self.open.values().map(|run| run.deadline_ns);
         let others = self.reliefs.deadline_ns().into_iter().chain(self.user_kills.deadline_ns());
-        runs.chain(others).chain(self.log.deadline_ns()).min()
+        runs.chain(others).chain(self.log.deadline_ns()).chain(self.settles_ns()).min()
     }
 
     /// Ends what has waited long enough.
@@ -388,7 +392,8 @@ impl Assembler {
         if self.deadline_ns().is_none_or(|deadline_ns| deadline_ns > now_ns) {
             return Vec::new();
         }
-        let mut events = self.expire_runs(now_ns, held);
+        let mut events = self.settle(now_ns);
+        events.extend(self.expire_runs(now_ns, held));
         for kill in self.log.expire(now_ns) {
             events.push(self.unseen(&kill));
         }

@@ -3,7 +3,7 @@
 use super::{
     failure::AllocFailure,
     fork::ForkFailure,
-    types::{Incident, Relief},
+    types::{Common, Incident, Relief},
     user_kill::UserKill,
 };
 
@@ -25,6 +25,18 @@ pub enum Event {
 }
 
 impl Event {
+    /// What every line tells.
+    #[must_use]
+    pub fn common(&self) -> &Common {
+        match self {
+            Self::Opened(incident) | Self::Closed(incident) => &incident.common,
+            Self::Relieved(relief) => &relief.common,
+            Self::AllocFailure(failure) => &failure.common,
+            Self::ForkFailure(failure) => &failure.common,
+            Self::UserKill(kill) => &kill.common,
+        }
+    }
+
     /// The incident, if it is complete.
     #[must_use]
     pub fn closed(&self) -> Option<&Incident> {

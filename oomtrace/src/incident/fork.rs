@@ -260,8 +260,9 @@ impl Forks {
         let News { count, before, continued } = self.told.news(&name, series)?;
         // The first line of a series that has several is about the time since they began.
         let last_ns = before.as_ref().filter(|_| continued).map_or(failure.first_ns, |said| said.at_ns);
+        let now_ns = common.clock_ns().unwrap_or(last_ns);
         let first = !continued && count == 1;
-        let window_ns = if first { 0 } else { common.boot_ns.saturating_sub(last_ns) };
+        let window_ns = if first { 0 } else { now_ns.saturating_sub(last_ns) };
         let (found, place) = if let Some(said) = before.filter(|_| failure.remainder) {
             (said.found, said.place)
         } else {
@@ -288,7 +289,7 @@ impl Forks {
         if making.is_none() {
             missing::all(&mut missing, ["making", "clone_flags"], NO_ARGUMENTS);
         }
-        let said = Said { at_ns: common.boot_ns, found: found.clone(), place: place.clone() };
+        let said = Said { at_ns: now_ns, found: found.clone(), place: place.clone() };
         self.told.keep(name, series, said);
         Some(ForkFailure {
             schema: SchemaName::V1,

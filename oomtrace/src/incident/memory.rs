@@ -61,9 +61,9 @@ pub(super) fn as_kernel(mm: &Mm, session: &Session) -> Result<[i64; 4], String> 
 pub(super) fn kernel_rss(pages: &[i64; 4], page_bytes: u32) -> RssKernel {
     let part = Parts::new(pages, page_bytes);
     RssKernel {
-        anon_bytes: part.anon,
-        file_bytes: part.file,
-        shmem_bytes: part.shmem,
+        anon_bytes: Some(part.anon),
+        file_bytes: Some(part.file),
+        shmem_bytes: Some(part.shmem),
         total_bytes: part.total(),
     }
 }

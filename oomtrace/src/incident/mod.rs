@@ -19,6 +19,7 @@ mod memory;
 mod missing;
 mod relief;
 mod repeats;
+mod reported;
 mod run;
 mod scope;
 mod stall;

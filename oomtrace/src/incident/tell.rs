@@ -124,6 +124,7 @@ impl Telling<'_> {
             scope,
             trigger,
             outcome,
+            panic: None,
             victims,
             candidates,
             zones,

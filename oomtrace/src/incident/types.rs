@@ -65,19 +65,32 @@ pub enum Line<'a> {
 pub struct Common {
     /// Number of the incident, failure or loss within this run of oomtrace, from 1. A status has that of the last one.
     pub seq: u64,
-    /// When it happened, by the wall clock.
-    pub time: WallTime,
-    /// The same in nanoseconds since boot, suspended time included.
-    pub boot_ns: u64,
-    /// Host name.
-    pub host: String,
+    /// When it happened, by the wall clock. A kernel log that was kept without it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<WallTime>,
+    /// The same in nanoseconds since boot, suspended time included. Of a kernel log that was kept: by printk's clock, if it was
+    /// kept with that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot_ns: Option<u64>,
+    /// Host name. Of a kernel log that was kept: as that has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// Id of this boot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
-    /// Kernel release.
-    pub kernel: String,
+    /// Kernel release. Of a kernel log that was kept: as that has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
     /// Hooks in use.
     pub tier: Tier,
     /// Where the line comes from.
     pub source: Source,
+}
+
+impl Common {
+    /// When it happened, ns, by whichever clock is known: to tell how far lines of one log are apart.
+    #[must_use]
+    pub fn clock_ns(&self) -> Option<u64> {
+        self.boot_ns.or_else(|| u64::try_from(self.time?.0.as_nanosecond()).ok())
+    }
 }

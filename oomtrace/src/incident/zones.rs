@@ -167,6 +167,7 @@ impl Seen<'_> {
             kernel_stack_bytes,
             pagetables_bytes,
             swap_total_bytes: None,
+            swap_free_bytes: None,
             swap_free_after_bytes: None,
         })
     }

@@ -11,6 +11,8 @@ use super::btf::{Btf, TypeShape};
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
+    /// No hook: the kernel log alone.
+    Kmsg,
     /// Tracepoints alone.
     Tracepoint,
     /// Kprobes beside tracepoints.
@@ -24,6 +26,7 @@ impl Tier {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Kmsg => "kmsg",
             Self::Tracepoint => "tracepoint",
             Self::Kprobe => "kprobe",
             Self::Trampoline => "trampoline",

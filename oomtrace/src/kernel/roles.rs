@@ -270,6 +270,7 @@ fn forced_in_vain(options: &Options, forced: Tier, roles: &[RoleStatus]) -> Stri
         Tier::Trampoline => &["fentry:", "fexit:"],
         Tier::Kprobe => &["kprobe:", "kretprobe:"],
         Tier::Tracepoint => &["raw_tp:"],
+        Tier::Kmsg => &[],
     };
     let of_that_kind = |hook: &String| kinds.iter().any(|kind| hook.starts_with(kind));
     let reason = roles

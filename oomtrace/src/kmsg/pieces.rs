@@ -1,4 +1,5 @@
-//! Records to messages: only the kernel's, those in pieces put together, and none but the OOM killer's.
+//! Records to messages: only the kernel's, those in pieces put together, and none but the OOM killer's; or all, where what
+//! stands around these is read, too.
 
 use super::{line::Line, record::LogRecord};
 
@@ -26,18 +27,35 @@ pub struct Logged {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Pieces {
-    /// What may go on.
+    /// What may go on, with others' in between.
     open: Option<Logged>,
+    /// Whether all are handed over.
+    all: bool,
+    /// Of all, the one that came last: what goes on behind it is its own.
+    last: Option<Logged>,
 }
 
 impl Pieces {
+    /// That hand over all messages of the kernel's.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { all: true, ..Self::default() }
+    }
+
+    /// Hands over what came last: nothing is there that goes on behind it.
+    pub fn flush(&mut self, whole: impl FnMut(Logged)) {
+        self.last.take().into_iter().for_each(whole);
+    }
+
     /// Takes a record in, and hands over what is whole, in order.
     pub fn take(&mut self, record: LogRecord, mut whole: impl FnMut(Logged)) {
         if record.facility != 0 {
             return;
         }
         if record.continues {
-            if let Some(open) = &mut self.open
+            if let Some(last) = self.last.as_mut().filter(|last| last.text.len() + record.text.len() <= LONGEST) {
+                last.text.extend(record.text);
+            } else if let Some(open) = &mut self.open
                 && open.text.len() + record.text.len() <= LONGEST
             {
                 open.text.extend(record.text);
@@ -49,16 +67,25 @@ impl Pieces {
         }
         let next = Logged { seq: record.seq, usec: record.usec, text: record.text };
         let in_pieces = IN_PIECES.iter().any(|words| next.text.starts_with(words));
+        let ours = in_pieces || Line::parse(&next.text).is_some();
         // Others' messages may come between the pieces.
-        if !in_pieces && Line::parse(&next.text).is_none() {
+        if !ours && !self.all {
             return;
         }
-        if let Some(open) = self.open.take()
+        self.last.take().into_iter().for_each(&mut whole);
+        if ours
+            && let Some(open) = self.open.take()
             && Line::parse(&open.text).is_some()
         {
             whole(open);
         }
-        if in_pieces && !ends(&next.text) { self.open = Some(next) } else { whole(next) }
+        if in_pieces && !ends(&next.text) {
+            self.open = Some(next);
+        } else if self.all {
+            self.last = Some(next);
+        } else {
+            whole(next);
+        }
     }
 }
 

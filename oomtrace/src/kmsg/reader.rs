@@ -42,13 +42,22 @@ pub struct Batch {
 }
 
 impl Reader {
-    /// Opens the log at its end.
+    /// Opens the log at its end, for the OOM killer's messages.
     pub fn open(path: &Path) -> io::Result<Self> {
+        Self::open_for(path, Pieces::default())
+    }
+
+    /// The same for all messages of the kernel's.
+    pub fn open_whole(path: &Path) -> io::Result<Self> {
+        Self::open_for(path, Pieces::all())
+    }
+
+    fn open_for(path: &Path, pieces: Pieces) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
         file.seek(SeekFrom::End(0))?;
         Ok(Self {
             file: Rc::new(file),
-            pieces: Pieces::default(),
+            pieces,
             buffer: vec![0; LARGEST_RECORD].into_boxed_slice(),
             next: None,
             overrun: false,
@@ -61,7 +70,7 @@ impl Reader {
         Rc::clone(&self.file)
     }
 
-    /// Reads as much as is to be read at once, and hands over the OOM killer's messages.
+    /// Reads as much as is to be read at once, and hands over messages.
     pub fn read(&mut self, to: impl FnMut(Logged)) -> io::Result<Batch> {
         let file = Rc::clone(&self.file);
         self.read_from(&*file, to)
@@ -96,6 +105,9 @@ impl Reader {
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => self.overrun = true,
                 Err(error) => return Err(error),
             }
+        }
+        if batch.end {
+            self.pieces.flush(to);
         }
         Ok(batch)
     }

@@ -86,7 +86,8 @@ impl Filter {
     }
 
     fn passes_victim(&self, victim: &Victim) -> bool {
-        let rss = victim.rss.map(|rss| rss.total_bytes);
+        let kernels = || victim.rss_kernel.map(|rss| rss.total_bytes);
+        let rss = victim.rss.map(|rss| rss.total_bytes).or_else(kernels);
         self.passes_process(victim.pid, victim.comm.as_deref(), &victim.place, rss)
     }
 

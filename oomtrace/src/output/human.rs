@@ -31,9 +31,10 @@ use super::{Format, Message};
 use crate::{
     explain::{Finding, FixKind},
     incident::{
-        AllocFailure, Event, ForkFailure, Incident, Loss, Outcome, Place, Relief, Scope, UserKill, Verdict,
-        Victim, WallTime,
+        AllocFailure, Common, Event, ForkFailure, Incident, Loss, Outcome, Place, Relief, Scope, UserKill,
+        Verdict, Victim,
     },
+    session::Source,
     text::printable,
     words,
 };
@@ -98,14 +99,30 @@ impl Human {
         if self.colour { format!("\u{1b}[{style}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
-    fn time(&self, time: WallTime) -> String {
-        time.0.to_zoned(self.zone.clone()).strftime("%H:%M:%S%.3f").to_string()
+    /// When it happened; where that is not known by the wall clock, how long after boot, as the kernel log has it.
+    fn time(&self, common: &Common) -> String {
+        match (common.time, common.boot_ns) {
+            (Some(time), _) if common.source == Source::Import => {
+                time.0.to_zoned(self.zone.clone()).strftime("%F %T%.3f").to_string()
+            }
+            (Some(time), _) => time.0.to_zoned(self.zone.clone()).strftime("%T%.3f").to_string(),
+            (None, Some(boot_ns)) => {
+                format!("[{:>5}.{:06}]", boot_ns / 1_000_000_000, boot_ns % 1_000_000_000 / 1000)
+            }
+            (None, None) => "at no known time".to_owned(),
+        }
     }
 
     fn headline(&self, incident: &Incident) -> String {
-        let time = self.paint(DIM, &self.time(incident.common.time));
+        let time = self.paint(DIM, &self.time(&incident.common));
         let Some(victim) = incident.victims.first() else {
-            let what = self.paint(YELLOW, "OOM, NOBODY KILLED");
+            let what = match incident.outcome {
+                Some(Outcome::Panic) => self.paint(RED, "OOM PANIC"),
+                Some(Outcome::NoVictim) => self.paint(YELLOW, "OOM, NOBODY KILLED"),
+                Some(Outcome::Killed | Outcome::AlreadyExiting) | None => {
+                    self.paint(YELLOW, "OOM, OUTCOME NOT KNOWN")
+                }
+            };
             return format!("{time}  {what}  {}", scope(&incident.scope));
         };
         let exiting = victim.verdict == Some(Verdict::AlreadyExiting);
@@ -176,8 +193,14 @@ impl Human {
                 self.row(&mut to, "memory", &used(memory));
             }
         }
-        if incident.outcome == Some(Outcome::NoVictim) {
-            self.row(&mut to, "outcome", "nobody could be killed: the allocation failed");
+        match incident.outcome {
+            Some(Outcome::NoVictim) => {
+                self.row(&mut to, "outcome", "nobody could be killed: the allocation failed");
+            }
+            Some(Outcome::Panic) => {
+                self.row(&mut to, "outcome", "the kernel panicked: the whole machine stopped")
+            }
+            Some(Outcome::Killed | Outcome::AlreadyExiting) | None => {}
         }
         self.lacks(&mut to, incident.lost_records, &incident.missing);
         self.advise(&mut to, &incident.findings);
@@ -233,7 +256,7 @@ impl Human {
         if self.told.as_ref() == Some(&relief.id) {
             self.row(&mut to, "relief", &text);
         } else {
-            let (time, what) = (self.time(relief.common.time), self.paint(BOLD, "RELIEF"));
+            let (time, what) = (self.time(&relief.common), self.paint(BOLD, "RELIEF"));
             let first = relief.victims.first();
             let who = first.map_or_else(String::new, |victim| {
                 format!("{} (pid {})", name(victim.comm.as_deref()), victim.pid)
@@ -247,7 +270,7 @@ impl Human {
     /// A line of its own, and what to do about it where that is plain.
     fn failure(&self, failure: &AllocFailure) -> String {
         let task = &failure.task;
-        let time = self.paint(DIM, &self.time(failure.common.time));
+        let time = self.paint(DIM, &self.time(&failure.common));
         let (what, name) = (self.paint(YELLOW, "NO MEMORY"), self.paint(BOLD, &name(task.comm.as_deref())));
         let place = place(&task.place).map_or_else(String::new, |place| format!("  in {place}"));
         let times = if failure.count > 1 {
@@ -267,7 +290,7 @@ impl Human {
 
     /// A block of its own.
     fn user_kill(&self, kill: &UserKill) -> String {
-        let time = self.paint(DIM, &self.time(kill.common.time));
+        let time = self.paint(DIM, &self.time(&kill.common));
         let what = self.paint(RED, "OOMD KILL");
         let first = kill.victims.first();
         let who = self.paint(BOLD, &name(first.and_then(|victim| victim.comm.as_deref())));
@@ -296,7 +319,7 @@ impl Human {
     /// A block of its own; of one that happens again, a line.
     fn fork(&self, failure: &ForkFailure) -> String {
         let task = &failure.task;
-        let time = self.paint(DIM, &self.time(failure.common.time));
+        let time = self.paint(DIM, &self.time(&failure.common));
         let what = self.paint(YELLOW, "FORK FAILED");
         // A cgroup's count knows no task.
         let who = if task.comm.is_none() && task.pid.is_none() {
@@ -343,7 +366,7 @@ impl Human {
             "vmstat" => "the kernel counted them, and nobody saw them",
             _ => "the reader of the output is too slow",
         };
-        let (time, what) = (self.paint(DIM, &self.time(loss.common.time)), self.paint(YELLOW, "LOST"));
+        let (time, what) = (self.paint(DIM, &self.time(&loss.common)), self.paint(YELLOW, "LOST"));
         let mut to = String::new();
         self.line(&mut to, &format!("{time}  {what}  {}: {advice}", counts.join(", ")), COLUMN);
         to

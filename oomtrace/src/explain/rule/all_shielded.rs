@@ -16,7 +16,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     let incident = case.incident;
     let ballot =
         incident.ballot.filter(|ballot| ballot.examined > 0 && ballot.examined == ballot.unkillable)?;
-    if incident.outcome != Some(Outcome::NoVictim) {
+    if !matches!(incident.outcome, Some(Outcome::NoVictim | Outcome::Panic)) {
         return None;
     }
     let within = incident.scope.kind == Some(ScopeKind::Memcg);

@@ -62,7 +62,10 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     told = told.fix(need_less());
     // Whoever has a limit of its own is killed alone, and before everybody waits for memory.
     let free_unit = case.victim().and_then(|victim| victim.place.unit.as_deref()).filter(|unit| {
-        unit.ends_with(".service") && incident.scope.limits.iter().all(|level| level.limit_bytes.is_none())
+        // Where its limits are not known, it may have one.
+        let known = !incident.missing.keys().any(|field| field.starts_with("scope.limits"));
+        let unlimited = incident.scope.limits.iter().all(|level| level.limit_bytes.is_none());
+        unit.ends_with(".service") && known && unlimited
     });
     let path = case.victim().and_then(|victim| victim.place.cgroup.as_deref()).unwrap_or_default();
     if let (Some(unit), Some(memory)) = (free_unit, memory) {

@@ -7,13 +7,31 @@ use super::{
 use crate::host::node::Node;
 
 pub const RULE: Rule = Rule {
-    incident: Some(|case| holds(case.settings?.panic_on_oom?)),
+    incident: Some(|case| {
+        let set = case.settings.and_then(|settings| settings.panic_on_oom);
+        set.and_then(holds).or_else(|| panicked(case.incident.panic.as_deref()?))
+    }),
     node: Some(|node| of_node(node).into_iter().collect()),
     ..Rule::new("panic-on-oom", include_str!("../../../docs/findings/panic-on-oom.md"))
 };
 
 fn holds(mode: u32) -> Option<Conclusion> {
     told(mode, "and restarts only if kernel.panic is set")
+}
+
+/// It did so: check_panic_on_oom() (mm/oom_kill.c) says `compulsory panic_on_oom is enabled` where it is 2 and `system-wide …` where
+/// it is 1, and before 2.6.38 `panic_on_oom is selected`.
+fn panicked(words: &str) -> Option<Conclusion> {
+    let mode = match words {
+        words if words.contains("compulsory panic_on_oom") => Some(2_u32),
+        words if words.contains("system-wide panic_on_oom") => Some(1),
+        words if words.contains("panic_on_oom") => None,
+        _ => return None,
+    };
+    let told = Conclusion::critical(
+        "the whole machine panicked in place of a kill, since vm.panic_on_oom is set".to_owned(),
+    );
+    Some(told.with_known("panic_on_oom", mode).fix(kill_instead()))
 }
 
 fn of_node(node: &Node) -> Option<Conclusion> {
@@ -39,16 +57,16 @@ fn told(mode: u32, then: &str) -> Option<Conclusion> {
     };
     let told =
         Conclusion::warning(format!("vm.panic_on_oom is {mode}: the whole machine panics {when}, {then}"));
-    Some(
-        told.with("panic_on_oom", mode).fix(
-            Fix::command(
-                "have the kernel kill a process instead",
-                "sysctl vm.panic_on_oom=0".to_owned(),
-                "a cluster that relies on the restart of a node must notice the kill",
-            )
-            .lasting(Lasts::UntilBoot),
-        ),
+    Some(told.with("panic_on_oom", mode).fix(kill_instead()))
+}
+
+fn kill_instead() -> Fix {
+    Fix::command(
+        "have the kernel kill a process instead",
+        "sysctl vm.panic_on_oom=0".to_owned(),
+        "a cluster that relies on the restart of a node must notice the kill",
     )
+    .lasting(Lasts::UntilBoot)
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ mod tests {
 
     fn ids(explainer: &mut Explainer, path: &str, seconds: u64) -> Vec<&'static str> {
         let mut incident = memcg_in(path);
-        incident.common.boot_ns = seconds * 1_000_000_000;
+        incident.common.boot_ns = Some(seconds * 1_000_000_000);
         let mut event = Event::Closed(Box::new(incident));
         explainer.complete(&mut event, None);
         let Event::Closed(incident) = event else { panic!("another event") };

@@ -29,6 +29,9 @@ const NOBODY_AGAIN_NS: u64 = 1_000_000_000;
 impl Assembler {
     /// The kernel log says something, or nothing more for now.
     pub(super) fn logged(&mut self, key: &Key, log: &KernelLog, offset_ns: i64) -> Vec<Event> {
+        if self.session.tier == Tier::Kmsg {
+            return self.followed(key, log, offset_ns);
+        }
         if !self.session.kmsg {
             return Vec::new();
         }

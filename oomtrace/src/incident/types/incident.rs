@@ -42,6 +42,9 @@ pub struct Incident {
     /// How it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// Of a panic: the kernel's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub panic: Option<String>,
     /// Who was chosen, in the order in which they were marked.
     pub victims: Vec<Victim>,
     /// Who could have been chosen: the highest scores, best first, at most 16.
@@ -102,4 +105,6 @@ pub enum Outcome {
     AlreadyExiting,
     /// Nobody died.
     NoVictim,
+    /// The kernel panicked in place of a kill (`vm.panic_on_oom`), or for want of somebody to kill. Known from a log alone.
+    Panic,
 }

@@ -92,10 +92,13 @@ pub struct HostMemory {
     /// Page tables (`NR_PAGETABLE`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pagetables_bytes: Option<u64>,
-    /// Swap space (`SwapTotal`), read some milliseconds after the kill.
+    /// Swap space (`SwapTotal`), read some milliseconds after the kill, or by the kernel log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_total_bytes: Option<u64>,
-    /// What of it was free then (`SwapFree`): some of the victim's may be back.
+    /// What of it was free at the decision, by the kernel log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap_free_bytes: Option<u64>,
+    /// What of it was free after the kill (`SwapFree`): some of the victim's may be back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_free_after_bytes: Option<u64>,
 }

@@ -1,5 +1,7 @@
 //! What ran out.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -24,6 +26,10 @@ pub struct Scope {
     /// Capacity of the scope with its swap: `oom_control.totalpages`. Never a process's size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity_bytes: Option<u64>,
+    /// What the memory cgroup at its limit is used for, by the kernel's names (memory.stat), in bytes; counts are counts. From the
+    /// kernel log, where there is nothing else.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub memcg_stats: BTreeMap<String, u64>,
     /// Every memory cgroup from the victim's own up to the root.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<Limit>,

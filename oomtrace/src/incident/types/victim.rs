@@ -137,12 +137,15 @@ pub struct Rss {
 /// Resident memory as the kernel's OOM killer reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RssKernel {
-    /// Anonymous memory: `anon-rss` of the log.
-    pub anon_bytes: u64,
-    /// Mapped files: `file-rss`.
-    pub file_bytes: u64,
-    /// Shared memory and tmpfs: `shmem-rss`.
-    pub shmem_bytes: u64,
+    /// Anonymous memory: `anon-rss` of the log (since 2.6.32).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anon_bytes: Option<u64>,
+    /// Mapped files: `file-rss`; before 4.5 with `shmem_bytes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_bytes: Option<u64>,
+    /// Shared memory and tmpfs: `shmem-rss` (since 4.5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shmem_bytes: Option<u64>,
     /// The three together.
     pub total_bytes: u64,
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::words::{grouped, id, name, size};
 use crate::{
-    incident::{Scope, ScopeKind, Verdict, Victim},
+    incident::{RssKernel, Scope, ScopeKind, Verdict, Victim},
     text::printable,
 };
 
@@ -41,7 +41,12 @@ pub(super) fn figures(victim: &Victim, scope: &Scope, named: bool) -> String {
                 });
             }
         }
-        None => parts.push("memory not known".to_owned()),
+        None => {
+            parts.push(victim.rss_kernel.map_or_else(
+                || "memory not known".to_owned(),
+                |rss| as_logged(rss, victim.swap_bytes, scope),
+            ))
+        }
     }
     if let Some(ns_pid) = victim.kinship.ns_pid.filter(|ns_pid| victim.pid.is_some_and(|pid| pid != *ns_pid))
     {
@@ -64,6 +69,32 @@ pub(super) fn figures(victim: &Victim, scope: &Scope, named: bool) -> String {
         Some(Verdict::Killed) | None => {}
     }
     parts.join(" · ")
+}
+
+/// What the kernel's own figures say, where there are no others: before 4.5 shared memory is among files, before 2.6.32 there
+/// is no more than the sum.
+fn as_logged(rss: RssKernel, swap_bytes: Option<u64>, scope: &Scope) -> String {
+    let parts = [
+        ("anon", rss.anon_bytes),
+        ("file", rss.file_bytes),
+        ("shmem", rss.shmem_bytes),
+        ("swap", swap_bytes),
+    ];
+    let known: Vec<_> =
+        parts.into_iter().filter_map(|(what, bytes)| Some(format!("{what} {}", size(bytes?)))).collect();
+    let text = match rss.anon_bytes {
+        Some(_) => known.join(", "),
+        None => format!("resident {}", size(rss.total_bytes)),
+    };
+    let own = rss.anon_bytes.map(|anon| anon.saturating_add(rss.shmem_bytes.unwrap_or(0)));
+    let limit = scope.memcg.as_ref().and_then(|memcg| {
+        scope.limits.iter().find(|level| memcg.path.as_ref() == Some(&level.path))?.limit_bytes
+    });
+    let per_cent = own.zip(limit).and_then(|(own, limit)| own.saturating_mul(100).checked_div(limit));
+    match per_cent.filter(|per_cent| *per_cent <= 100) {
+        Some(per_cent) => format!("{text} · anon and shmem {per_cent} % of the limit"),
+        None => text,
+    }
 }
 
 /// The score taken apart.

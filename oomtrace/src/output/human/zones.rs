@@ -38,9 +38,15 @@ pub(super) fn used(memory: &HostMemory) -> String {
     let both = |one: Option<u64>, other: Option<u64>| Some(one?.saturating_add(other?));
     let of = |what: &str, bytes: Option<u64>| Some(format!("{what} {}", size(bytes?)));
     let slab = both(memory.slab_reclaimable_bytes, memory.slab_unreclaimable_bytes);
-    let swap = || match (memory.swap_free_after_bytes?, memory.swap_total_bytes?) {
-        (_, 0) => Some("no swap".to_owned()),
-        (free, total) => Some(format!("swap free now {} of {}", size(free), size(total))),
+    let swap = || {
+        let (free, when) = match (memory.swap_free_bytes, memory.swap_free_after_bytes) {
+            (Some(free), _) => (free, ""),
+            (None, after) => (after?, " now"),
+        };
+        match memory.swap_total_bytes? {
+            0 => Some("no swap".to_owned()),
+            total => Some(format!("swap free{when} {} of {}", size(free), size(total))),
+        }
     };
     let parts = [
         of("anon", memory.anon_mapped_bytes),

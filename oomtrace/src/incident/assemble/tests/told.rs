@@ -42,7 +42,7 @@ fn a_decision_a_mark_and_an_end_are_one_incident() {
     assert_eq!(incident.lost_records, 0);
     let victim = &incident.victims[0];
     assert_eq!(victim.rss.unwrap().anon_bytes, 8010 * 4096, "summed");
-    assert_eq!(victim.rss_kernel.unwrap().anon_bytes, 8000 * 4096, "as this kernel reads it");
+    assert_eq!(victim.rss_kernel.unwrap().anon_bytes, Some(8000 * 4096), "as this kernel reads it");
     let awaits = assembler.deadline_ns().unwrap();
     assert!(awaits > 10_000_000_000, "nothing but the relief is waited for: {awaits}");
 }

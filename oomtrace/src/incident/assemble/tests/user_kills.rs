@@ -44,7 +44,7 @@ fn a_cgroup_killed_one_by_one_is_one_event() {
     assert_eq!(assembler.deadline_ns(), Some(450 * MS + 2 - 2));
     let events = assembler.expire(451 * MS);
     let [kill] = told(&events)[..] else { panic!("{events:?}") };
-    assert_eq!((kill.common.seq, kill.common.boot_ns), (1, MS + 2));
+    assert_eq!((kill.common.seq, kill.common.boot_ns), (1, Some(MS + 2)));
     assert_eq!((kill.killer.pid, kill.killer.comm.as_deref()), (Some(5), Some("earlyoom")));
     assert_eq!(pids(kill), [20, 21, 22]);
     for victim in &kill.victims {

@@ -1,0 +1,309 @@
+//! `oomtrace import`
+
+mod duplicates;
+mod summary;
+
+use std::{
+    fs::File,
+    io::{IsTerminal as _, Read, Write as _, stderr, stdin},
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context as _, bail};
+use jiff::{Timestamp, tz::TimeZone};
+
+use self::{duplicates::Duplicates, summary::Summary};
+use super::shown::Shown;
+use crate::{
+    cli::ImportArgs,
+    host::Host,
+    incident::{Assembler, Event},
+    kernel::{hooks::Tier, text::KernelRss},
+    kmsg::source::{self, About, Want},
+    say::say,
+    session::{Session, Source},
+    words::size,
+};
+
+/// Who waits for so long wants to see how far it is.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// And how it goes on.
+const STEP: Duration = Duration::from_millis(200);
+
+/// Shows what kernel logs have.
+pub fn run(args: &ImportArgs) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let logs = logs(&args.files)?;
+    let mut import = Import {
+        assembler: Assembler::new(nowhere(), Source::Import),
+        shown: Shown::start(args.output, &args.filter, true, None, None)?,
+        since: args.since,
+        until: args.until,
+        duplicates: Duplicates::default(),
+        summary: Summary::default(),
+        again: 0,
+        untimed: 0,
+        broken: false,
+    };
+    let mut progress = Progress::new(&logs);
+    let (mut bytes, mut failed) = (0_u64, 0);
+    for log in &logs {
+        match import.log(log, &mut progress) {
+            Ok(read) => {
+                bytes = bytes.saturating_add(read.bytes);
+                if let Some(damage) = &read.damage {
+                    failed += 1;
+                    say!("{}: {damage}. What comes before is used.", log.name());
+                }
+            }
+            Err(error) => {
+                failed += 1;
+                say!("{}: {error:#}.", log.name());
+            }
+        }
+        if import.shown.is_over() {
+            break;
+        }
+    }
+    progress.end();
+    let read = format!("{} of {}", size(bytes), count(logs.len() as u64, "log"));
+    import.finish(&read, begun)?;
+    if failed > 0 {
+        bail!("{} could not be read to the end", count(failed, "log"));
+    }
+    Ok(())
+}
+
+/// A log that is to be read.
+enum Log {
+    Stdin,
+    File(PathBuf),
+}
+
+impl Log {
+    fn name(&self) -> String {
+        match self {
+            Self::Stdin => "standard input".to_owned(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// The logs that arguments name, in the order in which they were written.
+fn logs(files: &[PathBuf]) -> anyhow::Result<Vec<Log>> {
+    let mut logs = Vec::new();
+    for file in files {
+        if file.as_os_str() == "-" {
+            logs.push(Log::Stdin);
+        } else {
+            logs.extend(source::find(std::slice::from_ref(file))?.into_iter().map(Log::File));
+        }
+    }
+    if logs.is_empty() {
+        bail!("There is no file in the folders that were given");
+    }
+    Ok(logs)
+}
+
+/// What a log does not say of its machine is not known.
+fn nowhere() -> Session {
+    Session {
+        host: Host {
+            name: String::new(),
+            boot_id: None,
+            kernel: String::new(),
+            page_bytes: 4096,
+            cpus_possible: 1,
+            cpus_online: 1,
+            memory_bytes: None,
+            swap_bytes: None,
+        },
+        tier: Tier::Kmsg,
+        rss_counters: None,
+        kernel_rss: KernelRss::Unknown { reason: "it is a log that was kept".to_owned() },
+        missing: std::collections::BTreeMap::new(),
+        kmsg: true,
+        pids_events: false,
+    }
+}
+
+/// From logs to the output.
+struct Import {
+    assembler: Assembler,
+    shown: Shown,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    duplicates: Duplicates,
+    summary: Summary,
+    /// Incidents that another log had before.
+    again: u64,
+    /// What has no time and may be outside of what was asked for.
+    untimed: u64,
+    /// Nobody reads the output any more.
+    broken: bool,
+}
+
+impl Import {
+    fn log(&mut self, log: &Log, progress: &mut Progress) -> anyhow::Result<source::Read> {
+        self.duplicates.next_file();
+        let zone = TimeZone::system();
+        let (input, written): (Box<dyn Read>, Option<Timestamp>) = match log {
+            Log::Stdin => (Box::new(stdin().lock()), Some(Timestamp::now())),
+            Log::File(path) => {
+                let file = File::open(path).context("it cannot be opened")?;
+                let written = file.metadata().and_then(|about| about.modified()).ok();
+                (Box::new(file), written.and_then(moment))
+            }
+        };
+        progress.next(log);
+        let about = About { written, zone };
+        let read = source::read(
+            input,
+            &about,
+            &mut |message| {
+                let events = self.assembler.message(message);
+                self.take(events);
+                if self.broken {
+                    Want::Nothing
+                } else if self.assembler.wants_everything() {
+                    Want::Everything
+                } else {
+                    Want::Beginnings
+                }
+            },
+            &mut |bytes| progress.at(bytes),
+        );
+        // What is open belongs to this log, however it ended.
+        let events = self.assembler.end();
+        self.take(events);
+        Ok(read?)
+    }
+
+    fn take(&mut self, mut events: Vec<Event>) {
+        events.retain(|event| self.is_wanted(event));
+        if events.is_empty() {
+            return;
+        }
+        for incident in events.iter().filter_map(Event::closed) {
+            if self.shown.passes(incident) {
+                self.summary.note(incident);
+            }
+        }
+        self.shown.events(&mut self.assembler, events, 0);
+        self.broken = self.shown.is_over();
+    }
+
+    fn is_wanted(&mut self, event: &Event) -> bool {
+        if let Event::Closed(incident) = event
+            && self.duplicates.has(incident)
+        {
+            self.again += 1;
+            return false;
+        }
+        match event.common().time {
+            Some(time) => {
+                self.since.is_none_or(|since| time.0 >= since) && self.until.is_none_or(|until| time.0 < until)
+            }
+            None => {
+                self.untimed += u64::from(self.since.is_some() || self.until.is_some());
+                true
+            }
+        }
+    }
+
+    fn finish(self, read: &str, begun: Instant) -> anyhow::Result<()> {
+        let counts = self.shown.finish()?;
+        if self.broken {
+            return Ok(());
+        }
+        let some = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
+        say!(
+            "{read} in {:.1} s: {} with {}{}{}{}.",
+            begun.elapsed().as_secs_f64(),
+            count(counts.incidents, "incident"),
+            count(counts.victims, "victim"),
+            some(counts.forks, "forks that failed"),
+            some(self.again, "incidents that an earlier log had as well"),
+            some(counts.filtered, "left out by filters"),
+        );
+        for line in self.summary.lines(&TimeZone::system()) {
+            say!("  {line}");
+        }
+        if self.untimed > 0 {
+            say!("  {} of these have no time by the wall clock: --since and --until cannot leave them out", self.untimed);
+        }
+        Ok(())
+    }
+}
+
+/// `1 log`, `2 logs`.
+fn count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+fn moment(time: SystemTime) -> Option<Timestamp> {
+    Timestamp::try_from(time).ok()
+}
+
+/// How far it is, on a terminal.
+struct Progress {
+    shown: bool,
+    begun: Instant,
+    last: Option<Instant>,
+    /// All that is to be read, if that is known.
+    total: Option<u64>,
+    /// Of logs that have been read.
+    before: u64,
+    /// Of the one that is read.
+    current: u64,
+    name: String,
+}
+
+impl Progress {
+    fn new(logs: &[Log]) -> Self {
+        let bytes = |log: &Log| match log {
+            Log::Stdin => None,
+            Log::File(path) => Path::metadata(path).ok().map(|about| about.len()),
+        };
+        let total = logs.iter().map(bytes).try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?)));
+        Self {
+            shown: stderr().is_terminal(),
+            begun: Instant::now(),
+            last: None,
+            total,
+            before: 0,
+            current: 0,
+            name: String::new(),
+        }
+    }
+
+    fn next(&mut self, log: &Log) {
+        self.before = self.before.saturating_add(self.current);
+        self.current = 0;
+        self.name = log.name();
+    }
+
+    /// So many bytes of this log have been read.
+    fn at(&mut self, bytes: u64) {
+        self.current = bytes;
+        let now = Instant::now();
+        let due = self.last.map_or(self.begun + PATIENCE, |last| last + STEP);
+        if !self.shown || now < due {
+            return;
+        }
+        self.last = Some(now);
+        let done = self.before.saturating_add(bytes);
+        let of = self.total.filter(|total| *total > 0).map_or_else(String::new, |total| {
+            format!(" of {} ({} %)", size(total), done.saturating_mul(100) / total)
+        });
+        // Nothing depends on it.
+        let _ = write!(stderr(), "\r\u{1b}[K{}{of}  {}", size(done), crate::text::printable(&self.name));
+    }
+
+    fn end(&self) {
+        if self.last.is_some() {
+            let _ = write!(stderr(), "\r\u{1b}[K");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Tracing without any program in the kernel: its log is followed, and nothing else.
+
+use std::{collections::BTreeMap, path::Path, time::Instant};
+
+use super::{
+    alarm,
+    follow::{self, Want},
+    pids_events, reconcile,
+    shown::Shown,
+    trace::{Stop, summary, survive},
+    witness::Witness,
+};
+use crate::{
+    cli::{Kind, TraceArgs},
+    host::{self, Host, names::Names},
+    incident::Assembler,
+    kernel::{hooks::Tier, load::CannotTrace, text::KernelRss},
+    output::Closed,
+    record::{Recorder, create},
+    say::say,
+    session::{Session, Source},
+};
+
+/// A report is read as it is written.
+const WANT: Want = Want { wanted: true, urgent: true };
+
+/// Traces until a signal comes or nobody reads any more.
+pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let mut interrupt = Stop::new()?;
+    let host = Host::read(Path::new("/"))?;
+    let record = args.record.as_ref().map(|path| create(path)).transpose()?;
+    let mut witness = Witness::begin_alone(!args.no_kmsg);
+    if let Err(reason) = &witness.log {
+        anyhow::bail!(CannotTrace(format!(
+            "The kernel log cannot be followed, and without BPF there is nothing else: {reason}."
+        )));
+    }
+    say!(
+        "following the kernel log on Linux {}: from here on every kill that stands there is reported.",
+        host.kernel
+    );
+    survive();
+    if args.filter.takes(Kind::Fork) {
+        witness.watch_pids_events();
+    }
+    let session = Session {
+        host,
+        tier: Tier::Kmsg,
+        rss_counters: None,
+        kernel_rss: KernelRss::Unknown { reason: "nothing but the kernel log is read".to_owned() },
+        missing: BTreeMap::new(),
+        kmsg: true,
+        pids_events: witness.pids_events.is_ok(),
+    };
+    let mut recorder = record.map(|(path, file)| Recorder::start(path, file, &session)).transpose()?;
+    let mut assembler = Assembler::new(session, Source::Ebpf);
+    let mut shown = Shown::start(args.output, &args.filter, false, None, Some(Names::here()))?;
+    let hooks = [
+        Some((follow::ROLE, follow::HOOK)),
+        witness.pids_events.is_ok().then_some((pids_events::ROLE, pids_events::HOOK)),
+    ];
+    let hooks = hooks.into_iter().flatten().map(|(role, hook)| (role, vec![hook.to_owned()])).collect();
+    shown.armed(&mut assembler, hooks, host::boot_ns(), host::wall_clock_offset_ns());
+    say!("complete in {} ms, tier {}. Ctrl-C ends.", begun.elapsed().as_millis(), Tier::Kmsg.name());
+    let end = loop {
+        let deadline = assembler.deadline_ns();
+        tokio::select! {
+            biased;
+            () = follow::ready(&mut witness.log, WANT) => {
+                witness.read(&mut assembler, &mut shown, recorder.as_ref());
+            }
+            () = alarm::at(deadline.map(alarm::since_boot)) => {
+                let events = assembler.expire(host::boot_ns());
+                shown.events(&mut assembler, events, host::wall_clock_offset_ns());
+            }
+            () = pids_events::ready(&witness.pids_events) => {
+                witness.refused(&mut assembler, &mut shown, recorder.as_ref());
+            }
+            () = reconcile::due(witness.count.as_ref()) => {
+                witness.look(0, &mut assembler, &mut shown, recorder.as_ref());
+            }
+            () = interrupt.wait() => break None,
+            closed = shown.ended() => break Some(closed),
+        }
+        witness.stir(&mut shown);
+    };
+    if end.is_none() {
+        witness.last_look(None, &mut assembler, &mut shown, recorder.as_ref());
+    }
+    let events = assembler.end();
+    shown.events(&mut assembler, events, host::wall_clock_offset_ns());
+    shown.ended_tracing(&mut assembler, host::boot_ns(), host::wall_clock_offset_ns());
+    let broken_pipe = end.as_deref().is_some_and(|end| matches!(end, Closed::BrokenPipe));
+    let counts = shown.finish()?;
+    if !broken_pipe {
+        summary(begun, counts);
+    }
+    recorder.as_mut().map_or(Ok(()), Recorder::finish)
+}
