@@ -14,10 +14,12 @@ use super::{
     pids_events::{self, PidsEvents},
 };
 use crate::{
-    cli::HooksArgs,
+    cli::{HooksArgs, TierChoice},
     host::Host,
     kernel::{
+        hooks::Tier,
         load::{self, Attached, Options},
+        roles::RoleStatus,
         text::{self, KernelRss},
     },
 };
@@ -25,6 +27,9 @@ use crate::{
 /// Attaches as tracing would, says what came out, and detaches.
 pub fn run(args: &HooksArgs) -> anyhow::Result<()> {
     let host = Host::read(Path::new("/"))?;
+    if args.kernel.tier == TierChoice::Kmsg {
+        return log_only(&host, args.json);
+    }
     let options = Options {
         tier: args.kernel.tier.forced(),
         btf: args.kernel.btf.clone(),
@@ -60,26 +65,28 @@ pub fn run(args: &HooksArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What is to be had without any program in the kernel.
+fn log_only(host: &Host, json: bool) -> anyhow::Result<()> {
+    let roles =
+        [follow::status(&Log::open_whole(true)), pids_events::status(&PidsEvents::offered().map(drop))];
+    let text = if json {
+        let tier = Tier::Kmsg;
+        let told = json!({"schema": "oomtrace/1", "type": "hooks", "kernel": host.kernel, "tier": tier, "roles": roles});
+        format!("{}\n", serde_json::to_string_pretty(&told)?)
+    } else {
+        let mut text = format!("Linux {}: tier {}\n", host.kernel, Tier::Kmsg.name());
+        for role in &roles {
+            text.push_str(&told(role));
+        }
+        text
+    };
+    stdout().write_all(text.as_bytes()).context("Standard output cannot be written to")
+}
+
 fn table(host: &Host, attached: &Attached, kernel_rss: &KernelRss) -> String {
     let mut text = format!("Linux {}: tier {}\n", host.kernel, attached.tier.name());
-    // Writing to a String cannot fail.
     for role in &attached.roles {
-        let hooks = if role.hooks.is_empty() { "(no hook)".to_owned() } else { role.hooks.join(" + ") };
-        let _ = writeln!(text, "\n{:<9} {hooks}\n          {}", role.role, role.purpose);
-        if !role.note.is_empty() {
-            let _ = writeln!(text, "          note: {}", role.note);
-        }
-        for refusal in &role.refused {
-            let hooks = if refusal.hooks.is_empty() {
-                "without a hook".to_owned()
-            } else {
-                refusal.hooks.join(" + ")
-            };
-            let _ = writeln!(text, "          refused: {hooks}: {}", refusal.reason);
-        }
-        for (field, reason) in &role.losses {
-            let _ = writeln!(text, "          lost: {field}: {reason}");
-        }
+        text.push_str(&told(role));
     }
     let rss = match kernel_rss {
         KernelRss::Count => {
@@ -101,6 +108,26 @@ fn table(host: &Host, attached: &Attached, kernel_rss: &KernelRss) -> String {
     text.push_str(&exact);
     for (field, reason) in &attached.resolved.missing {
         let _ = writeln!(text, "kernel field {field} is missing: {reason}");
+    }
+    text
+}
+
+/// A role as a few lines.
+fn told(role: &RoleStatus) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let hooks = if role.hooks.is_empty() { "(no hook)".to_owned() } else { role.hooks.join(" + ") };
+    let _ = writeln!(text, "\n{:<9} {hooks}\n          {}", role.role, role.purpose);
+    if !role.note.is_empty() {
+        let _ = writeln!(text, "          note: {}", role.note);
+    }
+    for refusal in &role.refused {
+        let hooks =
+            if refusal.hooks.is_empty() { "without a hook".to_owned() } else { refusal.hooks.join(" + ") };
+        let _ = writeln!(text, "          refused: {hooks}: {}", refusal.reason);
+    }
+    for (field, reason) in &role.losses {
+        let _ = writeln!(text, "          lost: {field}: {reason}");
     }
     text
 }

@@ -203,7 +203,8 @@ impl Import {
         }
         match event.common().time {
             Some(time) => {
-                self.since.is_none_or(|since| time.0 >= since) && self.until.is_none_or(|until| time.0 < until)
+                self.since.is_none_or(|since| time.0 >= since)
+                    && self.until.is_none_or(|until| time.0 < until)
             }
             None => {
                 self.untimed += u64::from(self.since.is_some() || self.until.is_some());
@@ -217,7 +218,8 @@ impl Import {
         if self.broken {
             return Ok(());
         }
-        let some = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
+        let some =
+            |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
         say!(
             "{read} in {:.1} s: {} with {}{}{}{}.",
             begun.elapsed().as_secs_f64(),
@@ -231,7 +233,10 @@ impl Import {
             say!("  {line}");
         }
         if self.untimed > 0 {
-            say!("  {} of these have no time by the wall clock: --since and --until cannot leave them out", self.untimed);
+            say!(
+                "  {} of these have no time by the wall clock: --since and --until cannot leave them out",
+                self.untimed
+            );
         }
         Ok(())
     }

@@ -37,7 +37,8 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         )));
     }
     say!(
-        "following the kernel log on Linux {}: from here on every kill that stands there is reported.",
+        "armed in {} ms on Linux {}: from here on every kill that the kernel log has is reported.",
+        begun.elapsed().as_millis(),
         host.kernel
     );
     survive();

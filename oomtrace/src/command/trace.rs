@@ -10,9 +10,9 @@ use tokio::{
 };
 
 use super::{
-    alarm, aside, log_only,
-    follow::{self, Want},
-    pids_events, reconcile,
+    alarm, aside,
+    follow::{self, Log, Want},
+    log_only, pids_events, reconcile,
     ring::{Ring, watch},
     shown::{Counts, Shown},
     witness::Witness,
@@ -23,7 +23,7 @@ use crate::{
     incident::{Assembler, LOGGED, TRIGGER_CMDLINE, VICTIMS_CMDLINE, VICTIMS_ENVIRONMENT},
     kernel::{
         limits::LimitsCheck,
-        load::{self, Attached, Options, cannot_trace},
+        load::{self, Attached, CannotTrace, Options, cannot_trace},
         text, zones,
     },
     output::Closed,
@@ -45,9 +45,13 @@ pub fn run(args: &TraceArgs) -> anyhow::Result<()> {
         }
         match trace(args).await {
             // Whoever asks for a tier, or gives another kernel's types, wants that and nothing else.
-            Err(error) if args.kernel.is_open() && cannot_trace(&error) => {
+            Err(error) if args.kernel.is_open() && !args.no_kmsg && cannot_trace(&error) => {
+                if let Err(reason) = Log::open_whole(true) {
+                    let both = format!("{error:#} Nor can the kernel log be followed in place of it: {reason}.");
+                    return Err(CannotTrace(both).into());
+                }
                 say!("{error:#}");
-                say!("So the kernel log is followed in place of it (--tier kmsg): that has less of each kill, and may lack some.");
+                say!("So the kernel log is followed in place of it (tier kmsg): it has less of each kill, and may lack some.");
                 log_only::trace(args).await
             }
             other => other,

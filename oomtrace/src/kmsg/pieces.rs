@@ -53,7 +53,9 @@ impl Pieces {
             return;
         }
         if record.continues {
-            if let Some(last) = self.last.as_mut().filter(|last| last.text.len() + record.text.len() <= LONGEST) {
+            if let Some(last) =
+                self.last.as_mut().filter(|last| last.text.len() + record.text.len() <= LONGEST)
+            {
                 last.text.extend(record.text);
             } else if let Some(open) = &mut self.open
                 && open.text.len() + record.text.len() <= LONGEST

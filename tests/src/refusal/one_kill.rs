@@ -5,13 +5,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::ending::{check, of_case, status};
-use super::privilege::{Case, table};
+use super::privilege::{Case, Ending, table};
 use super::run::{Installed, Start};
 use crate::btf::fleet::Said;
 use crate::btf::verdict::Trial;
 use crate::compare::Expected;
 use crate::eat::{Eat, word};
-use crate::incident::{Incident, kind, object};
+use crate::incident::{Incident, kind, object, victim_pids};
 use crate::size::MIB;
 use crate::stage::{Stage, Tool};
 use crate::tracer::{Output, Tracer};
@@ -82,6 +82,10 @@ fn end(mut run: Tracer, traced: bool, victim: u64, stage: &Stage<'_>) -> Result<
 /// Judges one run, and notes what came of it.
 fn judge(stage: &mut Stage<'_>, case: &Case, trial: &Trial<'_>, said: Said) {
     let control = trial.control.fields.tier.as_deref();
+    if let Ending::FollowsLog(words) = case.ending {
+        followed(stage, case, words, trial, &said);
+        return;
+    }
     if said.traced {
         let tier = tier(&said.output);
         let what = format!("{}: the tier", case.name);
@@ -95,6 +99,23 @@ fn judge(stage: &mut Stage<'_>, case: &Case, trial: &Trial<'_>, said: Said) {
     stage.checks.note(&case.name, verdict.to_string());
     let differs = case.ending.differs(&verdict);
     stage.checks.that(differs.is_none(), || format!("{}: {}", case.name, differs.unwrap_or_default()));
+}
+
+/// Judges one run that had nothing but the kernel log: what it says of kills is compared elsewhere.
+fn followed(stage: &mut Stage<'_>, case: &Case, words: &[&str], trial: &Trial<'_>, said: &Said) {
+    let (name, output) = (&case.name, &said.output);
+    let stderr = String::from_utf8_lossy(&output.stderr.concat()).into_owned();
+    stage.checks.equal(&format!("{name}: the tier"), tier(output).as_deref(), Some("kmsg"), "the kernel log");
+    stage.checks.that(said.in_time, || format!("{name}: the kill is not reported in time"));
+    stage.checks.that(output.status.success(), || format!("{name}: it ended with {}", output.status));
+    let ours = trial.expected.victims.first().map(|victim| victim.pid());
+    let pids = victim_pids(&output.stdout);
+    stage.checks.that(ours.is_some_and(|pid| pids.contains(&pid)), || {
+        format!("{name}: the victim {ours:?} is none of {pids:?}")
+    });
+    for word in words {
+        stage.checks.that(stderr.contains(word), || format!("{name}: it does not say {word:?}, but: {stderr}"));
+    }
 }
 
 /// The tier of the first incident in an output.

@@ -1,6 +1,7 @@
 //! Fewer rights than root's, and less of a system than oomtrace is used to: the cases, and what has to come of each.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
@@ -33,6 +34,8 @@ pub enum Ending {
     Reports(&'static [&'static str]),
     /// It refuses to trace, in these words among others.
     Refuses(&'static [&'static str]),
+    /// It says so in these words among others, and follows the kernel log in place of it.
+    FollowsLog(&'static [&'static str]),
 }
 
 impl Case {
@@ -75,10 +78,18 @@ const TRACEFS: &[&str] = &["/sys/kernel/tracing", "/sys/kernel/debug"];
 /// The cases of this machine.
 pub fn table(stage: &Stage<'_>, oomtrace: &Installed) -> Result<Vec<Case>> {
     let bounds = Bounds::here(stage.machine, oomtrace.tier());
-    let mut cases = rights::table(bounds);
+    let mut cases = rights::table(bounds, oomtrace.tier().is_none());
     cases.extend(sparse(stage, oomtrace, bounds)?);
     cases.extend(denied(oomtrace, tier_is_there(stage, oomtrace, "kprobe")?));
     Ok(cases)
+}
+
+/// Whether somebody may follow the kernel log: everybody may, or those with CAP_SYSLOG (check_syslog_permissions(),
+/// kernel/printk/printk.c).
+pub(super) fn may_read_log(capable: bool) -> bool {
+    let restricted = fs::read_to_string("/proc/sys/kernel/dmesg_restrict").unwrap_or_default();
+    let readable = fs::metadata("/dev/kmsg").is_ok_and(|file| file.permissions().mode() & 0o004 != 0);
+    capable || (restricted.trim() == "0" && readable)
 }
 
 /// The cases in which folders of /sys are empty.
@@ -89,12 +100,14 @@ fn sparse(stage: &Stage<'_>, oomtrace: &Installed, bounds: Bounds) -> Result<Vec
     let root = Conditions::default().empty(TYPES)?;
     let nobody = bounds.able(ENOUGH).empty(TYPES)?;
     // By id, which takes CAP_SYS_ADMIN, kernels give their own types since 5.11, too.
-    let by_id = if bounds.locking_counts { ASKS_FOR_TYPES } else { ALL };
+    let open = oomtrace.tier().is_none();
+    let by_id = if bounds.locking_counts { ASKS_FOR_TYPES.or_log(open) } else { ALL };
+    let typeless = ASKS_FOR_TYPES.or_log(open && may_read_log(false));
     let with_copy = bounds.of_perf(BUT_SYMBOLS);
     let no_tracefs = Conditions::default().empty(TRACEFS)?;
     let mut cases = vec![
         Case::new("no types in sysfs", root, &[], by_id),
-        Case::new("no types in sysfs, nobody", nobody.clone(), &[], ASKS_FOR_TYPES),
+        Case::new("no types in sysfs, nobody", nobody.clone(), &[], typeless),
         Case::new("no types in sysfs, nobody with a copy", nobody, &by_copy, with_copy),
         Case::new("no tracefs", no_tracefs.clone(), &[], ALL),
     ];
@@ -130,10 +143,11 @@ fn denied(oomtrace: &Installed, kprobes: bool) -> Vec<Case> {
     let no_maps = without(bpf, Some(BPF_MAP_CREATE), Errno::INVAL);
     let no_perf = without(libc::SYS_perf_event_open, None, Errno::ACCESS);
     let no_kprobes = if kprobes { ASKS_FOR_KPROBES } else { Ending::Refuses(&["tier kprobe", "no kprobes"]) };
+    let open = oomtrace.tier().is_none();
     let mut cases = vec![
-        Case::new("bpf(2) is not permitted", forbidden, &[], ASKS),
-        Case::new("there is no bpf(2)", unknown, &[], Ending::Refuses(&["CONFIG_BPF_SYSCALL"])),
-        Case::new("maps are refused", no_maps, &[], Ending::Refuses(&["5.8", "ring buffers"])),
+        Case::new("bpf(2) is not permitted", forbidden, &[], ASKS.or_log(open)),
+        Case::new("there is no bpf(2)", unknown, &[], Ending::Refuses(&["CONFIG_BPF_SYSCALL"]).or_log(open)),
+        Case::new("maps are refused", no_maps, &[], Ending::Refuses(&["5.8", "ring buffers"]).or_log(open)),
         Case::new("no perf_event_open(2), tier kprobe", no_perf.clone(), &["--tier", "kprobe"], no_kprobes),
     ];
     if oomtrace.tier() != Some("kprobe") {
@@ -146,7 +160,19 @@ impl Ending {
     /// What a refusal has to say.
     #[must_use]
     pub fn words(self) -> &'static [&'static str] {
-        if let Self::Refuses(words) = self { words } else { &[] }
+        match self {
+            Self::Refuses(words) | Self::FollowsLog(words) => words,
+            Self::Reports(_) => &[],
+        }
+    }
+
+    /// What becomes of it where the kernel log may be followed, and nothing is insisted on.
+    #[must_use]
+    pub fn or_log(self, may_follow: bool) -> Self {
+        match self {
+            Self::Refuses(words) if may_follow => Self::FollowsLog(words),
+            other => other,
+        }
     }
 
     /// How a verdict is not this ending.

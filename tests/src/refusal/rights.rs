@@ -5,7 +5,7 @@ use std::fs;
 use rustix::thread::CapabilitySet as Cap;
 
 use super::conditions::{Conditions, Rights};
-use super::privilege::{ALL, ASKS, ASKS_FOR_KPROBES, BUT_SYMBOLS, Case, Ending};
+use super::privilege::{ALL, ASKS, ASKS_FOR_KPROBES, BUT_SYMBOLS, Case, Ending, may_read_log};
 use crate::machine::Machine;
 use crate::size::MIB;
 
@@ -59,18 +59,20 @@ impl Bounds {
     }
 }
 
-/// The cases.
+/// The cases. `open`: no tier is insisted on.
 #[must_use]
-pub fn table(bounds: Bounds) -> Vec<Case> {
+pub fn table(bounds: Bounds, open: bool) -> Vec<Case> {
     let mut cases = Vec::new();
+    let root_asks = ASKS.or_log(open);
+    let asks = |capabilities: Cap| ASKS.or_log(open && may_read_log(capabilities.contains(Cap::SYSLOG)));
     for (lacking, capabilities, ending) in [
         ("CAP_BPF", Cap::BPF, ALL),
         ("CAP_PERFMON", Cap::PERFMON, ALL),
         ("CAP_SYS_ADMIN", Cap::SYS_ADMIN, bounds.of_perf(ALL)),
-        ("CAP_SYS_RESOURCE", Cap::SYS_RESOURCE, bounds.of_locking(ALL)),
+        ("CAP_SYS_RESOURCE", Cap::SYS_RESOURCE, bounds.of_locking(ALL).or_log(open)),
         ("CAP_DAC_READ_SEARCH", Cap::DAC_READ_SEARCH, ALL),
         ("CAP_SYSLOG", Cap::SYSLOG, BUT_SYMBOLS),
-        ("CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN", ENOUGH.union(Cap::SYS_ADMIN), ASKS),
+        ("CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN", ENOUGH.union(Cap::SYS_ADMIN), root_asks),
     ] {
         let conditions = Conditions::default().rights(Rights::Without(capabilities));
         cases.push(Case::new(&format!("root without {lacking}"), conditions, &[], ending));
@@ -79,14 +81,14 @@ pub fn table(bounds: Bounds) -> Vec<Case> {
         ("CAP_BPF and CAP_PERFMON", ENOUGH, bounds.of_perf(BUT_SYMBOLS)),
         // It stands for both of them, as before they were split off (5.8).
         ("CAP_SYS_ADMIN", Cap::SYS_ADMIN, BUT_SYMBOLS),
-        ("CAP_BPF", Cap::BPF, ASKS),
-        ("CAP_PERFMON", Cap::PERFMON, ASKS),
-        ("nothing", Cap::empty(), ASKS),
+        ("CAP_BPF", Cap::BPF, asks(Cap::BPF)),
+        ("CAP_PERFMON", Cap::PERFMON, asks(Cap::PERFMON)),
+        ("nothing", Cap::empty(), asks(Cap::empty())),
     ] {
         cases.push(Case::new(&format!("nobody with {having}"), bounds.able(capabilities), &[], ending));
     }
     let unable = Conditions::default().rights(Rights::Nobody(ENOUGH)).locked(0);
-    let ending = bounds.of_locking(bounds.of_perf(BUT_SYMBOLS));
+    let ending = bounds.of_locking(bounds.of_perf(BUT_SYMBOLS)).or_log(open && may_read_log(false));
     cases.push(Case::new("nobody with CAP_BPF and CAP_PERFMON, who may lock nothing", unable, &[], ending));
     cases
 }
@@ -113,7 +115,7 @@ mod tests {
     /// Guards the table: no two cases share a name, under which their results are kept.
     #[test]
     fn cases_are_told_apart() {
-        let cases = table(Bounds { locking_counts: true, kprobes_are_admins: false });
+        let cases = table(Bounds { locking_counts: true, kprobes_are_admins: false }, true);
         let names: BTreeSet<_> = cases.iter().map(|case| &case.name).collect();
         assert_eq!(names.len(), cases.len());
     }

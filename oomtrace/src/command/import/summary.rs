@@ -58,7 +58,9 @@ impl Summary {
         if let (Some(first), Some(last)) = (self.first, self.last) {
             lines.push(format!("first {}, last {}", say(first), say(last)));
         }
-        for (label, counts) in [("victims", &self.victims), ("causes", &self.causes), ("cgroups", &self.places)] {
+        for (label, counts) in
+            [("victims", &self.victims), ("causes", &self.causes), ("cgroups", &self.places)]
+        {
             if let Some(line) = counts.line() {
                 lines.push(format!("{label}: {line}"));
             }
