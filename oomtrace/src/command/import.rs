@@ -54,7 +54,12 @@ pub fn run(args: &ImportArgs) -> anyhow::Result<()> {
                 bytes = bytes.saturating_add(read.bytes);
                 if let Some(damage) = &read.damage {
                     failed += 1;
-                    say!("{}: {damage}. What comes before is used.", log.name());
+                    say!(
+                        "{}: damaged after {}: {}. What comes before is used.",
+                        log.name(),
+                        size(damage.after_bytes),
+                        damage.why
+                    );
                 }
             }
             Err(error) => {
@@ -67,7 +72,7 @@ pub fn run(args: &ImportArgs) -> anyhow::Result<()> {
         }
     }
     progress.end();
-    let read = format!("{} of {}", size(bytes), count(logs.len() as u64, "log"));
+    let read = format!("{}, {}", count(logs.len() as u64, "log"), size(bytes));
     import.finish(&read, begun)?;
     if failed > 0 {
         bail!("{} could not be read to the end", count(failed, "log"));
@@ -92,18 +97,10 @@ impl Log {
 
 /// The logs that arguments name, in the order in which they were written.
 fn logs(files: &[PathBuf]) -> anyhow::Result<Vec<Log>> {
-    let mut logs = Vec::new();
-    for file in files {
-        if file.as_os_str() == "-" {
-            logs.push(Log::Stdin);
-        } else {
-            logs.extend(source::find(std::slice::from_ref(file))?.into_iter().map(Log::File));
-        }
-    }
-    if logs.is_empty() {
-        bail!("There is no file in the folders that were given");
-    }
-    Ok(logs)
+    let (piped, kept): (Vec<_>, Vec<_>) = files.iter().cloned().partition(|file| file.as_os_str() == "-");
+    let files = source::find(&kept)?.into_iter().map(Log::File);
+    // It can be read once.
+    Ok(files.chain(piped.first().map(|_| Log::Stdin)).collect())
 }
 
 /// What a log does not say of its machine is not known.
@@ -221,7 +218,7 @@ impl Import {
         let some =
             |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
         say!(
-            "{read} in {:.1} s: {} with {}{}{}{}.",
+            "read {read}, in {:.1} s: {} with {}{}{}{}.",
             begun.elapsed().as_secs_f64(),
             count(counts.incidents, "incident"),
             count(counts.victims, "victim"),

@@ -39,6 +39,7 @@ pub use gfp::flag_names as gfp_flag_names;
 pub use logged::LOGGED;
 pub(crate) use memory::{per_cpu_bound, points as badness};
 pub(crate) use relief::NOT_IN_TIME;
+pub(crate) use reported::NOT_IN_LOGS;
 pub use types::{
     Ancestor, Ballot, Candidate, Cause, Cgroup, Command, Common, HostMemory, Incident, Kinship, Limit, Line,
     Loss, LossTag, OomTag, Outcome, Place, Relief, ReliefTag, Relieved, Rss, RssKernel, SchemaName, Scope,

@@ -41,6 +41,9 @@ pub(super) struct Reasons {
     pub headless: &'static str,
 }
 
+/// Why what no log has is missing.
+pub const NOT_IN_LOGS: &str = "kernel logs do not have it";
+
 impl Reasons {
     /// One reason for all.
     pub const fn all(reason: &'static str) -> Self {
@@ -49,7 +52,7 @@ impl Reasons {
 
     /// Where there is nothing but the log.
     pub const OF_LOG: Self = Self {
-        never: "kernel logs do not have it",
+        never: NOT_IN_LOGS,
         lacks: "this report of the kernel's does not have it",
         headless: "the log has no report before this kill: the kernel limits its reports to 10 in 5 s, or messages were lost",
     };

@@ -129,6 +129,7 @@ impl Evidence<'_> {
             memcg,
             nodes,
             capacity_bytes: decision.capacity_pages.map(|pages| self.bytes(pages)),
+            memcg_stats: BTreeMap::new(),
             limits: Vec::new(),
         }
     }

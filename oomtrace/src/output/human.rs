@@ -31,8 +31,8 @@ use super::{Format, Message};
 use crate::{
     explain::{Finding, FixKind},
     incident::{
-        AllocFailure, Common, Event, ForkFailure, Incident, Loss, Outcome, Place, Relief, Scope, UserKill,
-        Verdict, Victim,
+        AllocFailure, Common, Event, ForkFailure, Incident, Loss, NOT_IN_LOGS, Outcome, Place, Relief, Scope,
+        UserKill, Verdict, Victim,
     },
     session::Source,
     text::printable,
@@ -58,6 +58,8 @@ const SHOWN_CANDIDATES: usize = 4;
 const SHOWN_FINDINGS: usize = 2;
 /// What can be done about the first of these, as far as it is shown.
 const SHOWN_FIXES: usize = 2;
+/// Fields of one reason that are named, at the most: JSON has all.
+const SHOWN_UNKNOWN: usize = 8;
 /// Zones that are shown.
 const SHOWN_ZONES: usize = 8;
 
@@ -425,7 +427,9 @@ fn unknown(missing: &BTreeMap<String, String>) -> Vec<String> {
     // How much swap there is, no replay can tell, and few rows would say.
     // Nor of what few programs are set by.
     let shown = |field: &str| !field.starts_with("host_memory.swap_") && !field.ends_with(".environment");
-    for (field, reason) in missing.iter().filter(|(field, _)| shown(field)) {
+    // What no kernel log has, whoever reads one need not be told each time.
+    let known = |reason: &str| reason == NOT_IN_LOGS;
+    for (field, reason) in missing.iter().filter(|(field, reason)| shown(field) && !known(reason)) {
         match reasons.iter_mut().find(|(known, _)| *known == reason.as_str()) {
             Some((_, fields)) => fields.push(field),
             None => reasons.push((reason, vec![field])),
@@ -433,7 +437,14 @@ fn unknown(missing: &BTreeMap<String, String>) -> Vec<String> {
     }
     reasons
         .into_iter()
-        .map(|(reason, fields)| printable(&format!("{}: {reason}", fields.join(", "))))
+        .map(|(reason, fields)| {
+            let told = fields.get(..SHOWN_UNKNOWN).unwrap_or(&fields).join(", ");
+            let more = match fields.len().saturating_sub(SHOWN_UNKNOWN) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            printable(&format!("{told}{more}: {reason}"))
+        })
         .collect()
 }
 

@@ -114,7 +114,9 @@ fn followed(stage: &mut Stage<'_>, case: &Case, words: &[&str], trial: &Trial<'_
         format!("{name}: the victim {ours:?} is none of {pids:?}")
     });
     for word in words {
-        stage.checks.that(stderr.contains(word), || format!("{name}: it does not say {word:?}, but: {stderr}"));
+        stage
+            .checks
+            .that(stderr.contains(word), || format!("{name}: it does not say {word:?}, but: {stderr}"));
     }
 }
 
