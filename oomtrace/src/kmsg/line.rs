@@ -1,4 +1,4 @@
-//! The OOM killer's messages (mm/oom_kill.c, mm/memcontrol.c), in every wording since 2.6.32.
+//! The OOM killer's messages (mm/oom_kill.c, mm/memcontrol.c), in every wording since 2.4.
 //!
 //! Names in them are hostile: a thread may call itself `) total-vm:1kB` and a cgroup `x,task_memcg=`. The kernel's own
 //! words are fixed before and behind a name, so that each has one beginning and one end; where cgroups' names leave more
@@ -22,6 +22,8 @@ pub enum Line {
         pid: u32,
         /// Name of the thread; bytes that are not UTF-8 as `\xNN`.
         comm: String,
+        /// Its score: thousandths of what there is, the old badness before 2.6.36.
+        score: Option<u64>,
     },
     /// `… Killed process …`: a kill, one for each.
     Killed(Killed),
@@ -66,7 +68,7 @@ pub enum Line {
 /// Who asked, and for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invoked {
-    /// Name of the thread that asked; bytes that are not UTF-8 as `\xNN`.
+    /// Name of the thread that asked; bytes that are not UTF-8 as `\xNN`. Empty: the kernel does not say (before 2.6.19).
     pub comm: String,
     /// Allocation flags.
     pub gfp_mask: u32,
@@ -122,35 +124,59 @@ impl Line {
     /// Parses a message; `None`: it is not the OOM killer's.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
-        killed(text)
-            .or_else(|| decided(text))
-            .or_else(|| invoked(text))
-            .or_else(|| group(text))
-            .or_else(|| chosen(text))
-            .or_else(|| already_exiting(text))
-            .or_else(|| reaped(text))
-            .or_else(|| nothing_killable(text))
-            .or_else(|| thread(text))
-            .or_else(|| stats(text))
-            .or_else(|| fork_rejected(text))
+        // A header begins with a name, whatever that is. Whatever else there is begins with the kernel's own words.
+        invoked(text).or_else(|| match text.first()? {
+            b'K' => killed(text),
+            b'O' | b'N' => killed(text)
+                .or_else(|| chosen(text))
+                .or_else(|| already_exiting(text))
+                .or_else(|| nothing_killable(text)),
+            b'M' => killed(text)
+                .or_else(|| chosen(text))
+                .or_else(|| already_exiting(text))
+                .or_else(|| stats(text)),
+            b'o' => decided(text).or_else(|| reaped(text)),
+            b'T' => group(text),
+            b'C' | b'P' => thread(text),
+            b'c' => fork_rejected(text),
+            _ => None,
+        })
     }
 }
 
 /// The words in front of a victim (`message` of oom_kill_process()), and whether a memory cgroup ran out.
-fn message(text: &[u8]) -> Option<(bool, &[u8])> {
+fn message(text: &[u8]) -> Option<(Option<bool>, &[u8])> {
     [
-        (&b"Memory cgroup out of memory: "[..], true),
-        (b"Out of memory: ", false),
-        (b"Out of memory (oom_kill_allocating_task): ", false),
+        (&b"Memory cgroup out of memory: "[..], Some(true)),
+        (b"Out of memory: ", Some(false)),
+        (b"Out of memory (oom_kill_allocating_task): ", Some(false)),
+        // Until 2.6.18.
+        (b"Out of Memory: ", Some(false)),
+        // 2.6.18 to 2.6.35.
+        (b"No available memory (MPOL_BIND): ", Some(false)),
+        (b"No available memory in cpuset: ", Some(false)),
     ]
     .into_iter()
     .find_map(|(words, memcg)| Some((memcg, text.strip_prefix(words)?)))
 }
 
+/// What follows the words of a kill: the process. OpenVZ's 2.6.32 has its own.
+fn after_killed(text: &[u8]) -> Option<(Option<bool>, &[u8])> {
+    let (memcg, rest) = message(text).unwrap_or((None, text));
+    if let Some(rest) = rest.strip_prefix(b"Killed process ") {
+        return Some((memcg, rest));
+    }
+    let rest = match rest.strip_prefix(b"Out of memory in UB ") {
+        Some(rest) => number(rest)?.1.strip_prefix(b": ")?,
+        None => rest,
+    };
+    Some((memcg, rest.strip_prefix(b"OOM killed process ")?))
+}
+
 fn killed(text: &[u8]) -> Option<Line> {
-    let (memcg, rest) = message(text).map_or((None, text), |(memcg, rest)| (Some(memcg), rest));
-    let (pid, rest) = number(rest.strip_prefix(b"Killed process ")?)?;
-    // 2.6.33 to 3.x of some distributions: ", UID 27, (name)".
+    let (memcg, rest) = after_killed(text)?;
+    let (pid, rest) = number(rest)?;
+    // 2.6.18 to 2.6.32 of Red Hat: ", UID 27, (name)".
     let (early_uid, rest) = match rest.strip_prefix(b", UID ") {
         Some(rest) => {
             let (uid, rest) = number(rest)?;
@@ -161,20 +187,20 @@ fn killed(text: &[u8]) -> Option<Line> {
     let (comm, figures) = name(rest)?;
     let mut killed = Killed { pid, comm, memcg, uid: early_uid, ..Killed::default() };
     let figures = str::from_utf8(figures).ok()?;
-    // And ", UID 27, total-vm:…" behind the name on others.
     let figures = match figures.strip_prefix(", UID ") {
+        // ", UID 27, total-vm:…" behind the name in 3.10 of Red Hat.
         Some(rest) => {
             let (uid, rest) = rest.split_once(',')?;
             killed.uid = Some(uid.parse().ok()?);
             rest
         }
-        None => figures,
+        None => without_vendors(figures)?,
     };
     for figure in figures.split([',', ' ']).filter(|figure| !figure.is_empty()) {
         let (key, value) = figure.split_once(':')?;
         let kb = || value.strip_suffix("kB").and_then(|kb| kb.parse::<u64>().ok());
         match key {
-            "total-vm" | "vsz" => killed.total_vm_kb = Some(kb()?),
+            "total-vm" | "vsz" | "vm" => killed.total_vm_kb = Some(kb()?),
             "anon-rss" => killed.anon_rss_kb = Some(kb()?),
             "file-rss" => killed.file_rss_kb = Some(kb()?),
             "shmem-rss" => killed.shmem_rss_kb = Some(kb()?),
@@ -188,11 +214,56 @@ fn killed(text: &[u8]) -> Option<Line> {
     Some(Line::Killed(killed))
 }
 
+/// The figures without the full stop of 2.6.18 and without the words of OpenVZ: ` in VE "101"` (3.10), ` score 0` (2.6.32).
+fn without_vendors(figures: &str) -> Option<&str> {
+    if figures == "." {
+        return Some("");
+    }
+    if let Some(rest) = figures.strip_prefix(" in VE \"") {
+        return Some(rest.rsplit_once('"')?.1);
+    }
+    match figures.strip_prefix(" score ") {
+        Some(rest) => Some(rest.split_once(' ')?.1),
+        None => Some(figures),
+    }
+}
+
+/// A kill whose line was cut short, by the end of what kept it or by a name with a newline: its figures may be missing, and its
+/// name may be a part of it.
+pub(super) fn cut_kill(text: &[u8]) -> Option<Killed> {
+    let (memcg, rest) = after_killed(text)?;
+    let (pid, rest) = number(rest)?;
+    let (uid, rest) = match rest.strip_prefix(b", UID ") {
+        Some(rest) => number(rest).map(|(uid, rest)| (Some(uid), rest))?,
+        None => (None, rest),
+    };
+    let named = rest.strip_prefix(b", (").or_else(|| rest.strip_prefix(b" ("))?;
+    // The last figure may have lost its end; those before it are whole.
+    let mut whole = text;
+    while let Some(space) = whole.iter().rposition(|byte| *byte == b' ') {
+        whole = whole.get(..space)?;
+        if let Some(Line::Killed(killed)) = killed(whole.strip_suffix(b",").unwrap_or(whole)) {
+            return Some(killed);
+        }
+    }
+    let comm = from_kernel(named.get(..named.len().min(COMM_LEN))?);
+    Some(Killed { pid, comm, memcg, uid, ..Killed::default() })
+}
+
 fn invoked(text: &[u8]) -> Option<Line> {
     const WORDS: &[u8] = b" invoked oom-killer: gfp_mask=";
-    let at = last(text, WORDS)?;
-    let comm = comm(text.get(..at)?)?;
-    let rest = str::from_utf8(text.get(at + WORDS.len()..)?).ok()?;
+    // Longer than any name: they stand in one place.
+    let at = (0..=COMM_LEN).find(|at| text.get(*at..).is_some_and(|rest| rest.starts_with(WORDS)));
+    let (name, rest) = match at {
+        Some(at) => (text.get(..at)?, text.get(at + WORDS.len()..)?),
+        // Before 2.6.19 without a name; before 2.6.16 without an order, which is no header then.
+        None => match text.strip_prefix(b"oom-killer: gfp_mask=") {
+            Some(rest) => (&b""[..], rest),
+            None => return invoked_by_openvz(text),
+        },
+    };
+    let comm = comm(name)?;
+    let rest = str::from_utf8(rest).ok()?;
     let (mask, rest) = rest.split_at(rest.find(['(', ','])?);
     let gfp_mask = u32::from_str_radix(mask.strip_prefix("0x").unwrap_or(mask), 16).ok()?;
     let (gfp_flags, rest) = match rest.strip_prefix('(') {
@@ -206,6 +277,20 @@ fn invoked(text: &[u8]) -> Option<Line> {
     let (_, rest) = rest.split_once(" order=")?;
     let order = rest.split(',').next()?.parse().ok()?;
     Some(Line::Invoked(Invoked { comm, gfp_mask, gfp_flags, order }))
+}
+
+/// `4077 (java) invoked 101 oom-killer: gfp 0x201d2 order 0 oomkilladj=0` (2.6.18 of OpenVZ, oom_report_invocation()).
+fn invoked_by_openvz(text: &[u8]) -> Option<Line> {
+    const WORDS: &[u8] = b" oom-killer: gfp 0x";
+    let (_, rest) = number(text)?;
+    let rest = rest.strip_prefix(b" ")?;
+    let at = last(rest, WORDS)?;
+    let (comm, who) = name(rest.get(..at)?)?;
+    who.strip_prefix(b" invoked ")?;
+    let mut rest = str::from_utf8(rest.get(at + WORDS.len()..)?).ok()?.split(' ');
+    let gfp_mask = u32::from_str_radix(rest.next()?, 16).ok()?;
+    let order = (rest.next()? == "order").then(|| rest.next())??.parse().ok()?;
+    Some(Line::Invoked(Invoked { comm, gfp_mask, gfp_flags: None, order }))
 }
 
 fn decided(text: &[u8]) -> Option<Line> {
@@ -300,12 +385,18 @@ fn group(text: &[u8]) -> Option<Line> {
     Some(Line::Group { path: from_kernel(path) })
 }
 
+/// Until 5.2: `score 912 or sacrifice child`; before 2.6.36 `or a child`; in 2.6.18 `and children.`
 fn chosen(text: &[u8]) -> Option<Line> {
     let (_, rest) = message(text)?;
     let rest = rest.strip_prefix(b"Kill process ").or_else(|| rest.strip_prefix(b"kill process "))?;
     let (pid, rest) = number(rest)?;
     let (comm, rest) = name(rest.strip_prefix(b" ")?)?;
-    rest.starts_with(b" score ").then_some(Line::Chosen { pid, comm })
+    let rest = rest.strip_prefix(b" with").unwrap_or(rest);
+    // OpenVZ's 3.10 names the container in between.
+    let at = if rest.starts_with(b" in VE ") { last(rest, b" score ")? } else { 0 };
+    let score = rest.get(at..)?.strip_prefix(b" score ")?.split(|byte| *byte == b' ').next()?;
+    let score = str::from_utf8(score).ok().and_then(|score| score.parse().ok());
+    Some(Line::Chosen { pid, comm, score })
 }
 
 fn already_exiting(text: &[u8]) -> Option<Line> {
@@ -325,8 +416,13 @@ fn nothing_killable(text: &[u8]) -> Option<Line> {
     text.starts_with(b"Out of memory and no killable processes").then_some(Line::NothingKillable)
 }
 
-/// `dump_stack_print_info()` (lib/dump_stack.c), with `UID: 0` before the PID since 6.12.
+/// `dump_stack_print_info()` (lib/dump_stack.c), with `UID: 0` before the PID since 6.12; before 3.9 `Pid: 42, comm: x`
+/// (show_regs_common(), dump_stack() of each architecture).
 fn thread(text: &[u8]) -> Option<Line> {
+    if let Some(rest) = text.strip_prefix(b"Pid: ") {
+        let (pid, rest) = number(rest)?;
+        return rest.starts_with(b", comm: ").then_some(Line::Thread { pid });
+    }
     let (_cpu, rest) = number(text.strip_prefix(b"CPU: ")?)?;
     let rest = match rest.strip_prefix(b" UID: ") {
         Some(rest) => number(rest)?.1,
@@ -349,18 +445,35 @@ fn fork_rejected(text: &[u8]) -> Option<Line> {
     path.starts_with(b"/").then(|| Line::ForkRejected { path: from_kernel(path) })
 }
 
+/// The name of who is meant in [`Line::Thread`]'s line and the kernel's release there: `Comm: x Not tainted 5.10.0-32-amd64 #1`.
+pub(super) fn thread_and_release(text: &[u8]) -> Option<(&[u8], &str)> {
+    let words: &[u8] = if text.starts_with(b"Pid: ") { b", comm: " } else { b" Comm: " };
+    let rest = text.get(find(text, words)? + words.len()..)?;
+    // Whatever the name is, the kernel's words are the last of their kind (print_tainted(), kernel/panic.c).
+    let (name, rest) = match last(rest, b" Not tainted ") {
+        Some(at) => (rest.get(..at)?, rest.get(at + b" Not tainted ".len()..)?),
+        None => last(rest, b" Tainted: ")
+            .and_then(|at| Some((rest.get(..at)?, rest.get(at + b" Tainted: ".len()..)?)))?,
+    };
+    let name = name.strip_suffix(b" Kdump: loaded").unwrap_or(name);
+    // Flags are letters; a release begins with a digit.
+    let release =
+        rest.split(|byte| *byte == b' ').find(|word| word.first().is_some_and(u8::is_ascii_digit))?;
+    Some((name, str::from_utf8(release).ok()?))
+}
+
 /// A name in parentheses, and what follows: the kernel writes no parenthesis behind it.
 fn name(text: &[u8]) -> Option<(String, &[u8])> {
     let end = text.iter().rposition(|byte| *byte == b')')?;
     Some((comm(text.get(..end)?.strip_prefix(b"(")?)?, text.get(end + 1..)?))
 }
 
-fn comm(bytes: &[u8]) -> Option<String> {
+pub(super) fn comm(bytes: &[u8]) -> Option<String> {
     (bytes.len() <= COMM_LEN).then(|| from_kernel(bytes))
 }
 
 /// The number that a text begins with, and the rest.
-fn number(text: &[u8]) -> Option<(u32, &[u8])> {
+pub(super) fn number(text: &[u8]) -> Option<(u32, &[u8])> {
     let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     Some((str::from_utf8(text.get(..end)?).ok()?.parse().ok()?, text.get(end..)?))
 }
@@ -372,15 +485,15 @@ fn last_number<'a>(text: &'a [u8], words: &[u8]) -> Option<(&'a [u8], u32)> {
     rest.is_empty().then_some((text.get(..at)?, number))
 }
 
-fn all<'a>(text: &'a [u8], words: &'a [u8]) -> impl DoubleEndedIterator<Item = usize> + 'a {
+pub(super) fn all<'a>(text: &'a [u8], words: &'a [u8]) -> impl DoubleEndedIterator<Item = usize> + 'a {
     text.windows(words.len()).enumerate().filter(move |(_, window)| *window == words).map(|(at, _)| at)
 }
 
-fn find(text: &[u8], words: &[u8]) -> Option<usize> {
+pub(super) fn find(text: &[u8], words: &[u8]) -> Option<usize> {
     all(text, words).next()
 }
 
-fn last(text: &[u8], words: &[u8]) -> Option<usize> {
+pub(super) fn last(text: &[u8], words: &[u8]) -> Option<usize> {
     all(text, words).next_back()
 }
 

@@ -55,11 +55,11 @@ fn kills_before_5_4() {
     assert_eq!(kill("Killed process 7 (x)").total_vm_kb, None);
     assert_eq!(
         parse("Out of memory: Kill process 12562 (node) score 786 or sacrifice child"),
-        Line::Chosen { pid: 12562, comm: "node".to_owned() }
+        Line::Chosen { pid: 12562, comm: "node".to_owned(), score: Some(786) }
     );
     assert_eq!(
         parse("Memory cgroup out of memory: Kill process 3 (a b) score 1001 or sacrifice child"),
-        Line::Chosen { pid: 3, comm: "a b".to_owned() }
+        Line::Chosen { pid: 3, comm: "a b".to_owned(), score: Some(1001) }
     );
 }
 
