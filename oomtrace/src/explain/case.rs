@@ -3,7 +3,9 @@
 use super::earlier::Times;
 use crate::{
     host::settings::Settings,
-    incident::{Candidate, Cause, HostMemory, Incident, Limit, Place, ScopeKind, Verdict, Victim, Zone},
+    incident::{
+        Candidate, Cause, Cgroup, HostMemory, Incident, Limit, Place, ScopeKind, Verdict, Victim, Zone,
+    },
 };
 
 /// An incident, and how the machine was set up, where that is known.
@@ -59,6 +61,18 @@ impl<'a> Case<'a> {
         let limit_bytes = if with_swap { level.memsw_limit_bytes } else { level.limit_bytes }?;
         let own = self.victim().is_some_and(|victim| is_home(path, &victim.place));
         Some(Hit { level, limit_bytes, with_swap, own })
+    }
+
+    /// The memory cgroup at its limit, as what can be done about it wants it: where the number of its hierarchy is not known, as by
+    /// a log, version 1 shows in what is limited with swap; its number stands for any then.
+    #[must_use]
+    pub fn limited(&self) -> Option<Cgroup> {
+        let scope = &self.incident.scope;
+        let mut memcg = scope.memcg.clone()?;
+        let level = scope.limits.iter().find(|level| Some(&level.path) == memcg.path.as_ref());
+        let legacy = level.is_some_and(|level| level.memsw_usage_bytes.is_some());
+        memcg.hierarchy = memcg.hierarchy.or(legacy.then_some(1));
+        Some(memcg)
     }
 
     /// Whether nodes' memory ran out: not a cgroup's, and not because an operator asked for a kill.

@@ -44,7 +44,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     .with("own_cgroup", own.path.as_str())
     .with_known("own_usage_bytes", own.usage_bytes)
     .with_known("own_limit_bytes", own.limit_bytes)
-    .fix(raise(incident.scope.memcg.as_ref()?, hit.limit_bytes, Swap::of(hit.level)));
+    .fix(raise(&case.limited()?, hit.limit_bytes, Swap::of(hit.level)));
     Some(told.fix(Fix::advice(
         format!("give the groups below {at} limits that add up to no more than {limit}, so that each is stopped by its own"),
         "a group that needs more than its share is killed earlier",

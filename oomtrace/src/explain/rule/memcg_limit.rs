@@ -54,13 +54,13 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
             "the processes here may have {limit} of {of} together, and wanted more; {comm} was the largest of them"
         ),
     };
-    let memcg = incident.scope.memcg.as_ref()?;
+    let memcg = case.limited()?;
     let told = Conclusion::warning(summary)
         .with("limit_bytes", hit.limit_bytes)
         .with("limit_at", hit.level.path.as_str())
         .with_known("usage_bytes", hit.level.usage_bytes)
         .with_known("victim_bytes", own)
-        .fix(if hit.with_swap { both() } else { raise(memcg, hit.limit_bytes, Swap::of(hit.level)) });
+        .fix(if hit.with_swap { both() } else { raise(&memcg, hit.limit_bytes, Swap::of(hit.level)) });
     Some(told.fix(Fix::advice(
         format!("look for a leak, if {comm} grows without end: a higher limit is then reached only later"),
         "none",

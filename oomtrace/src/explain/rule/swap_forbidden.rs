@@ -38,7 +38,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     .with("limit_at", level.path.as_str())
     .with_known("swap_limit_bytes", level.swap_limit_bytes)
     .with_known("memory_and_swap_limit_bytes", level.memsw_limit_bytes);
-    let hierarchy = scope.memcg.as_ref().and_then(|memcg| memcg.hierarchy);
+    let hierarchy = case.limited().and_then(|memcg| memcg.hierarchy);
     Some(told.fix(allow_swap(&level.path, hierarchy)))
 }
 

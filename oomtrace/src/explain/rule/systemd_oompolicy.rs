@@ -17,7 +17,7 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     let path = victim.place.cgroup.as_deref()?;
     // systemd watches memory.events of version 2's groups, and has the policy for services; of one process it sees the end.
     let scope = &case.incident.scope;
-    let v2 = scope.memcg.as_ref().is_none_or(|memcg| memcg.hierarchy == Some(0))
+    let v2 = case.limited().is_none_or(|memcg| memcg.hierarchy == Some(0))
         && scope.limits.iter().all(|level| level.memsw_usage_bytes.is_none());
     let service =
         unit.rsplit_once('.').is_some_and(|(_, kind)| kind == "service") && !unit.starts_with("user@");

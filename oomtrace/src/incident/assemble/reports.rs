@@ -10,6 +10,7 @@ use crate::{
         fork, id,
         missing::{self, lacking},
         reported::{Reasons, Reported},
+        tally::Tally,
         types::{Common, SchemaName, WallTime},
     },
     kernel::hooks::Tier,
@@ -153,6 +154,8 @@ impl Assembler {
         let page_bytes = own.then(|| u64::from(self.session.host.page_bytes));
         let told = Reported { report, page_bytes, reasons: Reasons::OF_LOG };
         let incident = told.incident(common.clone(), id.clone());
+        // The kernel counts each that it logs.
+        self.tally = self.tally.and(Tally::of(report.kills.len(), false, None));
         for kill in &report.kills {
             if self.reports.killed.len() >= REMEMBERED {
                 self.reports.killed.pop_front();

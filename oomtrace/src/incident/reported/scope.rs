@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{
-    super::{logged::CONSTRAINTS, missing, types::Cgroup},
+    super::{
+        logged::CONSTRAINTS,
+        missing::{self, lacking},
+        types::Cgroup,
+    },
     Reported, Scope, ScopeKind,
 };
 use crate::{
@@ -128,7 +132,12 @@ impl Reported<'_> {
             missing::all(missing, ["scope.memcg", "scope.limits"], self.lacks());
             return;
         };
-        missing::all(missing, ["scope.memcg.id", "scope.memcg.hierarchy"], self.reasons.never);
+        // What swap alone is limited in is version 2, whose hierarchy is the unified one (mem_cgroup_print_oom_meminfo(),
+        // mm/memcontrol.c); version 1's has a number that no log has.
+        let unified = report.charges.iter().any(|charge| charge.kind == ChargeKind::Swap);
+        let hierarchy = unified.then_some(0);
+        let unknown = [("scope.memcg.id", true), ("scope.memcg.hierarchy", hierarchy.is_none())];
+        missing::all(missing, lacking(unknown), self.reasons.never);
         let own = self.victims_memcg().unwrap_or(&path);
         let mut levels = Vec::new();
         let mut level = own;
@@ -154,7 +163,7 @@ impl Reported<'_> {
             );
         }
         scope.memcg_stats.clone_from(&report.stats_bytes);
-        scope.memcg = Some(Cgroup { path: Some(path), id: None, hierarchy: None });
+        scope.memcg = Some(Cgroup { path: Some(path), id: None, hierarchy });
     }
 
     /// The memory cgroup of who was chosen.
