@@ -9,6 +9,7 @@ mod pieces;
 mod reader;
 mod record;
 pub mod report;
+pub mod source;
 
 pub use line::{Decided, Invoked, Killed, Line};
 pub use pieces::{Logged, Pieces};

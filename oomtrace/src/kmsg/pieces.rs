@@ -68,8 +68,7 @@ impl Pieces {
             return;
         }
         let next = Logged { seq: record.seq, usec: record.usec, text: record.text };
-        let in_pieces = IN_PIECES.iter().any(|words| next.text.starts_with(words));
-        let ours = in_pieces || Line::parse(&next.text).is_some();
+        let in_pieces = in_pieces(&next.text);
         // Others' messages may come between the pieces.
         if !ours && !self.all {
             return;
@@ -91,8 +90,13 @@ impl Pieces {
     }
 }
 
+/// Whether a message is one that the kernel writes in pieces.
+pub(super) fn in_pieces(text: &[u8]) -> bool {
+    IN_PIECES.iter().any(|words| text.starts_with(words))
+}
+
 /// Whether a message in pieces has come to its end. Of a decision that does not show: names may go on.
-fn ends(text: &[u8]) -> bool {
+pub(super) fn ends(text: &[u8]) -> bool {
     !text.starts_with(IN_PIECES[0]) && Line::parse(text).is_some()
 }
 

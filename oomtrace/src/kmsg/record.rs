@@ -39,7 +39,7 @@ pub fn parse(bytes: &[u8]) -> Option<LogRecord> {
 
 /// Takes back what msg_print_ext_body() (kernel/printk/printk.c) did: control characters, backslashes and what is not
 /// ASCII stand as `\xNN`.
-fn unescape(text: &[u8]) -> Vec<u8> {
+pub(super) fn unescape(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
