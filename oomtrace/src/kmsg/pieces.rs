@@ -69,6 +69,7 @@ impl Pieces {
         }
         let next = Logged { seq: record.seq, usec: record.usec, text: record.text };
         let in_pieces = in_pieces(&next.text);
+        let ours = in_pieces || Line::parse(&next.text).is_some();
         // Others' messages may come between the pieces.
         if !ours && !self.all {
             return;
