@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     bytes::{after_spaces, digits, seconds},
     clock::Clock,
-    line::{Head, Line},
+    line::{Context, Head, Line},
     syslog,
 };
 use crate::kmsg::message::Stamp;
@@ -25,14 +25,14 @@ enum Bracket {
     Delta,
 }
 
-/// A line that may begin with stamps. `relative` is the time of the line before, where times are relative to that.
-pub(super) fn line<'a>(text: &'a [u8], clock: &Clock, relative: &mut Option<Timestamp>) -> Line<'a> {
-    let (head, brackets) = stamps(text, Head::default(), clock, relative);
+/// A line that may begin with stamps.
+pub(super) fn line<'a>(text: &'a [u8], context: &mut Context) -> Line<'a> {
+    let (head, brackets) = stamps(text, Head::default(), &context.clock, &mut context.relative);
     // journalctl's short-monotonic: `[   12.345678] host kernel: text`, and anybody's in that form.
     if brackets == 1
         && head.stamp.boot_us.is_some()
         && head.caller.is_none()
-        && let Some(tagged) = syslog::tagged(head.text).filter(|tagged| tagged.host.is_some())
+        && let Some(tagged) = syslog::tagged(head.text, context.tags)
     {
         return Line::Kernel(Head { stamp: head.stamp, ..tagged });
     }
@@ -136,9 +136,13 @@ fn boot(text: &[u8]) -> Option<(Bracket, &[u8])> {
     Some((Bracket::Boot(boot_us), after_delta(rest)?.strip_prefix(b"]")?))
 }
 
-/// ` <    0.000012>`, which may be there.
+/// ` <    0.000012>`, which may be there. journalctl's short-delta has ` <    0.000012 >`, ` <    0.000012*>` and as many spaces.
 fn after_delta(text: &[u8]) -> Option<&[u8]> {
-    let Some(rest) = after_spaces(text).strip_prefix(b"<") else { return Some(text) };
-    let rest = after_spaces(rest);
-    seconds(rest.strip_prefix(b"-").unwrap_or(rest))?.1.strip_prefix(b">")
+    let rest = after_spaces(text);
+    if rest.starts_with(b"]") {
+        return Some(rest);
+    }
+    let rest = after_spaces(rest.strip_prefix(b"<")?);
+    let (_, rest) = seconds(rest.strip_prefix(b"-").unwrap_or(rest))?;
+    rest.strip_prefix(b" ").or_else(|| rest.strip_prefix(b"*")).unwrap_or(rest).strip_prefix(b">")
 }

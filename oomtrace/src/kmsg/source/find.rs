@@ -60,6 +60,12 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FindError> {
         })
         .collect();
     keyed.sort();
+    // The newest part of a dump was written first.
+    for parts in
+        keyed.chunk_by_mut(|((log, one), _), ((same, next), _)| log == same && one.is_before_in_dump(next))
+    {
+        parts.reverse();
+    }
     Ok(keyed.into_iter().map(|(_, file)| file).collect())
 }
 
@@ -93,8 +99,8 @@ struct Place {
 /// The oldest is the least.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Age {
-    /// `dmesg-efi-167012345602001`: the second part of a dump. The first is the newest.
-    Part(u64, Reverse<u64>),
+    /// `dmesg-efi-167012345602001`: a part of a dump.
+    Part(u64),
     /// `messages-20230102.gz` (logrotate's `dateext`).
     Dated(String),
     /// `messages.3.gz`.
@@ -103,11 +109,22 @@ enum Age {
     Current,
 }
 
+impl Age {
+    /// Whether `next` is of the same dump: its number goes on.
+    fn is_before_in_dump(&self, next: &Self) -> bool {
+        let (Self::Part(one), Self::Part(next)) = (self, next) else { return false };
+        // EFI: (time * 100 + part) * 1000 + count (drivers/firmware/efi/efi-pstore.c, `generic_id()`), and a dump takes little
+        // time. ERST: one after the other (`cper_next_record_id()`).
+        let part = |id: u64| id / 1000 % 100;
+        next - one == 1 || (next - one < 1_000_000 * 10 && part(*next) == part(*one) + 1)
+    }
+}
+
 fn place(path: &Path) -> Place {
     let name = name(path);
     let log = |stem: &str| path.with_file_name(stem);
-    if let Some((stem, time, part)) = dump(&name) {
-        return Place { log: log(stem), age: Age::Part(time, Reverse(part)) };
+    if let Some((stem, id)) = dump(&name) {
+        return Place { log: log(stem), age: Age::Part(id) };
     }
     let bare =
         [".gz", ".xz", ".zst", ".bz2"].into_iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
@@ -127,16 +144,14 @@ fn place(path: &Path) -> Place {
     Place { log: log(bare), age: Age::Current }
 }
 
-/// Part of a dump in EFI variables: its stem, time and number. The number in its name is `(time * 100 + part) * 1000 + count`
-/// (drivers/firmware/efi/efi-pstore.c, `generic_id()`).
-fn dump(name: &str) -> Option<(&str, u64, u64)> {
+/// Part of a dump that firmware has kept: its stem and its number (fs/pstore/inode.c, `pstore_mkfile()`).
+fn dump(name: &str) -> Option<(&str, u64)> {
     let name = name.strip_suffix(".enc.z").unwrap_or(name);
     let (stem, id) = name.rsplit_once('-')?;
-    if !stem.starts_with("dmesg-efi") {
+    if !stem.starts_with("dmesg-efi") && stem != "dmesg-erst" {
         return None;
     }
-    let id = decimal(id)? / 1000;
-    Some((stem, id / 100, id % 100))
+    Some((stem, decimal(id)?))
 }
 
 fn decimal(text: &str) -> Option<u64> {

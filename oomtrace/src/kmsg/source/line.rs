@@ -46,8 +46,48 @@ pub(super) enum Escapes {
     Octal,
 }
 
+/// What the lines around one say of it.
+pub(super) struct Context {
+    pub(super) clock: Clock,
+    /// The time of the line before, where times are relative to that (`dmesg -e`).
+    pub(super) relative: Option<Timestamp>,
+    /// Whether a machine's name and a tag stand where there is no time of day in front of them (journalctl's short-monotonic).
+    /// If they do, they do so on every line: else a thread could call itself `x kernel: y`, and dmesg's line about it would
+    /// begin so.
+    pub(super) tags: bool,
+}
+
+impl Context {
+    /// `head`: how the log begins.
+    pub(super) fn new(clock: Clock, head: &[u8]) -> Self {
+        let mut context = Self { clock, relative: None, tags: false };
+        let mut hosts = head
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty() && !line.starts_with(b"-- "))
+            .take(32)
+            .map(|line| {
+                let text = if line.starts_with(b"[") { dmesg::line(line, &mut context).text() } else { line };
+                syslog::host(text)
+            });
+        let tags = hosts.next().flatten().is_some_and(|first| hosts.all(|host| host == Some(first)));
+        context.relative = None;
+        context.tags = tags;
+        context
+    }
+}
+
+impl<'a> Line<'a> {
+    /// The message.
+    fn text(&self) -> &'a [u8] {
+        match self {
+            Self::Kernel(head) => head.text,
+            Self::Other => &[],
+        }
+    }
+}
+
 /// Reads a line.
-pub(super) fn read<'a>(line: &'a [u8], clock: &Clock, relative: &mut Option<Timestamp>) -> Line<'a> {
+pub(super) fn read<'a>(line: &'a [u8], context: &mut Context) -> Line<'a> {
     let (facility, rest) = match priority(line) {
         Some((priority, rest)) => (Some(priority >> 3), rest),
         None => (None, line),
@@ -55,25 +95,26 @@ pub(super) fn read<'a>(line: &'a [u8], clock: &Clock, relative: &mut Option<Time
     if facility.is_some_and(|facility| facility != 0) {
         return Line::Other;
     }
+    let clock = &context.clock;
     let first = rest.first().copied().unwrap_or_default();
     match first {
-        b'[' => dmesg::line(rest, clock, relative),
+        b'[' => dmesg::line(rest, context),
         b'0'..=b'9' => (facility.is_none().then(|| record(rest)).flatten())
-            .or_else(|| syslog::rfc5424(rest, clock))
-            .or_else(|| stamped(rest, clock))
-            .unwrap_or_else(|| bare(rest)),
+            .or_else(|| syslog::rfc5424(rest, &context.clock))
+            .or_else(|| stamped(rest, &context.clock))
+            .unwrap_or_else(|| bare(rest, context)),
         _ => (clock.syslog(rest).or_else(|| clock.full(rest)))
             .or_else(|| clock.ctime(rest).and_then(|(stamp, rest)| Some((stamp, rest.strip_prefix(b" ")?))))
             .map(|(wall, rest)| syslog::tail(rest, wall))
-            .or_else(|| decoded(rest, clock, relative))
-            .unwrap_or_else(|| bare(rest)),
+            .or_else(|| decoded(rest, context))
+            .unwrap_or_else(|| bare(rest, context)),
     }
 }
 
 /// The text alone: a log without stamps, or one whose stamps nobody knows; what such a line says then does not begin as the
 /// kernel's lines do.
-fn bare(text: &[u8]) -> Line<'_> {
-    if let Some(head) = syslog::tagged(text) {
+fn bare<'a>(text: &'a [u8], context: &Context) -> Line<'a> {
+    if let Some(head) = syslog::tagged(text, context.tags) {
         return Line::Kernel(head);
     }
     Line::Kernel(Head { text, ..Head::default() })
@@ -95,7 +136,12 @@ fn stamped<'a>(text: &'a [u8], clock: &Clock) -> Option<Line<'a>> {
     if let Some(inner) = container(rest) {
         return Some(wrapped(inner, wall, clock));
     }
-    Some(if comma { dmesg::after_iso(rest, wall) } else { syslog::tail(rest, wall) })
+    if comma {
+        return Some(dmesg::after_iso(rest, wall));
+    }
+    // Whoever collects lines (CloudWatch, `kubectl logs --timestamps`, ts) puts a time of their own in front of them.
+    let stamped_again = rest.starts_with(b"[") || clock.syslog(rest).is_some() || clock.iso(rest).is_some();
+    Some(if stamped_again { wrapped(rest, wall, clock) } else { syslog::tail(rest, wall) })
 }
 
 /// `stdout F …`, in front of a line of a container's output (the CRI's logs; `P`: a part of one).
@@ -108,7 +154,8 @@ fn container(text: &[u8]) -> Option<&[u8]> {
 
 /// A line in what another log keeps: anybody's output. It has to say by itself that it is the kernel's.
 pub(super) fn wrapped<'a>(line: &'a [u8], wall: Option<Timestamp>, clock: &Clock) -> Line<'a> {
-    match read(line, clock, &mut None) {
+    let context = &mut Context { clock: clock.clone(), relative: None, tags: false };
+    match read(line, context) {
         Line::Kernel(mut head) if head.marked => {
             head.stamp.wall = head.stamp.wall.or(wall);
             Line::Kernel(head)
@@ -141,7 +188,7 @@ fn record(line: &[u8]) -> Option<Line<'_>> {
 }
 
 /// `kern  :info  : [ 12.345678] text` (`dmesg -x`).
-fn decoded<'a>(text: &'a [u8], clock: &Clock, relative: &mut Option<Timestamp>) -> Option<Line<'a>> {
+fn decoded<'a>(text: &'a [u8], context: &mut Context) -> Option<Line<'a>> {
     const LEVELS: [&[u8]; 8] = [b"emerg", b"alert", b"crit", b"err", b"warn", b"notice", b"info", b"debug"];
     let name = |text: &'a [u8]| {
         let end = memchr::memchr(b':', text.get(..12).unwrap_or(text))?;
@@ -156,9 +203,9 @@ fn decoded<'a>(text: &'a [u8], clock: &Clock, relative: &mut Option<Timestamp>) 
     if facility != b"kern" {
         return Some(Line::Other);
     }
-    let line = match clock.iso(rest) {
+    let line = match context.clock.iso(rest) {
         Some(((wall, rest), true)) => dmesg::after_iso(rest.strip_prefix(b" ")?, wall),
-        _ => dmesg::line(rest, clock, relative),
+        _ => dmesg::line(rest, context),
     };
     Some(match line {
         Line::Kernel(head) => Line::Kernel(Head { marked: true, ..head }),

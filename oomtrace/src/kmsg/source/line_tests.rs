@@ -7,6 +7,11 @@ use crate::kmsg::source::About;
 
 const TEXT: &str = "Out of memory: Killed process 7 (x) total-vm:1kB";
 
+/// Reads a line as the first and only one of its log.
+fn read_alone(line: &[u8]) -> Line<'_> {
+    read(line, &mut Context::new(clock(), line))
+}
+
 /// The zone is an hour east of Greenwich.
 fn clock() -> Clock {
     let zone = TimeZone::fixed(jiff::tz::offset(1));
@@ -15,7 +20,7 @@ fn clock() -> Clock {
 }
 
 fn head(line: &[u8]) -> Head<'_> {
-    match read(line, &clock(), &mut None) {
+    match read_alone(line) {
         Line::Kernel(head) => head,
         Line::Other => panic!("{} is said to be somebody else's", line.escape_ascii()),
     }
@@ -85,12 +90,12 @@ fn dmesgs_forms() {
 /// Guards `dmesg -e`: most times are those since the line before.
 #[test]
 fn relative_times_add_up() {
-    let mut relative = None;
+    let mut context = Context::new(clock(), b"");
     let mut walls = Vec::new();
     for line in
         ["[Jan 2 15:04] a", "[  +0.500000] b", "[ +10.250000] c", "[Jan 2 15:05] d", "[  +0.000001] e"]
     {
-        let Line::Kernel(head) = read(line.as_bytes(), &clock(), &mut relative) else { panic!("{line}") };
+        let Line::Kernel(head) = read(line.as_bytes(), &mut context) else { panic!("{line}") };
         assert_eq!(head.text.len(), 1);
         walls.push(head.stamp.wall.unwrap().to_string());
     }
@@ -155,6 +160,10 @@ fn journalctls_forms() {
         ("2023-01-02T15:04:05+0000 web1 kernel: ", "2023-01-02T15:04:05Z host=web1"),
         ("2023-01-02T15:04:05.678901+00:00 web1 kernel: ", "2023-01-02T15:04:05.678901Z host=web1"),
         ("[   12.345678] web1 kernel: ", "12345678 host=web1"),
+        ("[   12.345678] kernel: ", "12345678"),
+        ("[   12.345678 <    0.000012 >] web1 kernel: ", "12345678 host=web1"),
+        ("[   12.345678 <    0.000012*>] web1 kernel: ", "12345678 host=web1"),
+        ("[   12.345678                ] web1 kernel: ", "12345678 host=web1"),
         ("1700000000.123456 web1 kernel: ", "2023-11-14T22:13:20.123456Z host=web1"),
         ("Mon 2023-01-02 15:04:05 UTC web1 kernel: ", "2023-01-02T15:04:05Z host=web1"),
         ("Mon 2023-01-02 15:04:05 CET web1 kernel: ", "2023-01-02T14:04:05Z host=web1"),
@@ -170,8 +179,16 @@ fn containers_lines_are_looked_into() {
     let outer = "2023-01-02T15:04:05.678901Z stdout F ";
     assert_eq!(told(&format!("{outer}[   12.345678] ")), "12345678 2023-01-02T15:04:05.678901Z");
     assert_eq!(told(&format!("{outer}2023-01-02T01:00:00Z web1 kernel: ")), "2023-01-02T01:00:00Z host=web1");
-    let line = format!("{outer}{TEXT}");
-    assert_eq!(read(line.as_bytes(), &clock(), &mut None), Line::Other);
+    let outer = "2023-01-02T15:04:05.678901Z ";
+    assert_eq!(told(&format!("{outer}[   12.345678] ")), "12345678 2023-01-02T15:04:05.678901Z");
+    assert_eq!(
+        told(&format!("{outer}Jan  2 01:00:00 web1 kernel: [   12.345678] ")),
+        "12345678 2023-01-02T00:00:00Z host=web1"
+    );
+    let line = format!("{outer}[info] {TEXT}");
+    assert_eq!(read_alone(line.as_bytes()), Line::Other);
+    let line = format!("{outer}stdout F {TEXT}");
+    assert_eq!(read_alone(line.as_bytes()), Line::Other);
 }
 
 /// Guards against programs that say what the kernel says: only the kernel's tag counts, in its place.
@@ -210,7 +227,7 @@ fn what_quotes_the_kernel_is_not_the_kernels() {
             assert_eq!(head(line.as_bytes()).text, TEXT.as_bytes());
             continue;
         }
-        assert_eq!(read(line.as_bytes(), &clock(), &mut None), Line::Other, "{prefix}");
+        assert_eq!(read_alone(line.as_bytes()), Line::Other, "{prefix}");
     }
     // Where nothing says who wrote it, what it says does not begin as the kernel's messages do.
     for prefix in [
@@ -317,7 +334,20 @@ fn every_beginning_of_a_line_is_read() {
     ] {
         let line = format!("{prefix}{TEXT}");
         for end in 0..=line.len() {
-            let _ = read(&line.as_bytes()[..end], &clock(), &mut None);
+            let _ = read_alone(&line.as_bytes()[..end]);
         }
     }
+}
+
+/// Guards against a thread that calls itself as a machine and the kernel's tag: in dmesg's lines there is neither.
+#[test]
+fn a_thread_is_no_machine() {
+    let log =
+        b"[   12.345678] usb 1-1: new device\n[   12.345678] x kernel: y invoked oom-killer: gfp_mask=0x1";
+    let mut context = Context::new(clock(), log);
+    let lines: Vec<_> = log.split(|byte| *byte == b'\n').collect();
+    let Line::Kernel(head) = read(lines[1], &mut context) else { panic!() };
+    assert!(head.text.starts_with(b"x kernel: y invoked"));
+    let log = b"[   12.345678] web1 systemd[1]: x\n[   12.345678] web1 kernel: y\n";
+    assert!(Context::new(clock(), log).tags);
 }

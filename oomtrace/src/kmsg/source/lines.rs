@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 
-use jiff::Timestamp;
 use memchr::{memchr, memmem, memrchr};
 
 use super::{
     Want,
     clock::Clock,
     json,
-    line::{self, Escapes, Head, Line},
+    line::{self, Context, Escapes, Head, Line},
     needles::Needles,
     sink::Sink,
     syslog,
@@ -26,10 +25,10 @@ const RELATIVE: &[u8] = b"\n[  +";
 
 /// See the module.
 pub(super) struct Lines {
-    clock: Clock,
+    context: Context,
     needles: Option<Needles>,
-    /// The time of the line before, where times are relative to that.
-    relative: Option<Timestamp>,
+    /// What stands in front of every line: somebody has indented the log, or quoted it in a mail.
+    margin: Vec<u8>,
     /// Every line counts for the time of those after it.
     each_counts: bool,
     /// What the line before was: it may go on, indented.
@@ -56,10 +55,12 @@ enum Before {
 
 impl Lines {
     pub(super) fn new(clock: Clock, head: &[u8]) -> Self {
+        let mut context = Context::new(clock, head);
+        let margin = margin(head, &mut context);
         Self {
-            clock,
+            context,
             needles: Needles::new(),
-            relative: None,
+            margin,
             each_counts: memmem::find(head, RELATIVE).is_some(),
             before: Before::Unknown,
             boot_id: None,
@@ -125,9 +126,10 @@ impl Lines {
 
     fn line(&mut self, line: &[u8], sink: &mut Sink<'_>) {
         let line = trim(line);
+        let line = line.strip_prefix(&self.margin[..]).unwrap_or(line);
         let line = json::unframed(line);
         if line.starts_with(b"{") {
-            if json::object(line, &self.clock, &mut self.message, self.boot_id.as_deref()) {
+            if json::object(line, &self.context.clock, &mut self.message, self.boot_id.as_deref()) {
                 sink.take(&self.message, None);
             }
             self.before = Before::Unknown;
@@ -162,7 +164,7 @@ impl Lines {
                 Before::Kernel(_) => {}
             }
         }
-        match line::read(text, &self.clock, &mut self.relative) {
+        match line::read(text, &mut self.context) {
             Line::Kernel(head) if !syslog::is_repeat(head.text) => {
                 if let Some(id) = boot(&head) {
                     self.boot_id = Some(from_kernel(id));
@@ -231,6 +233,17 @@ fn unescape_octal(text: &[u8], plain: &mut Vec<u8>) {
 fn boot<'a>(head: &Head<'a>) -> Option<&'a [u8]> {
     let id = head.text.strip_prefix(b"-- Boot ")?.strip_suffix(b" --")?;
     (!head.marked && id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit)).then_some(id)
+}
+
+/// What stands in front of the first line, if the kernel's stamp or tag comes behind it.
+fn margin(head: &[u8], context: &mut Context) -> Vec<u8> {
+    let first = head.split(|byte| *byte == b'\n').map(trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let len = first.iter().position(|byte| !b" \t>|".contains(byte)).unwrap_or_default();
+    let Some((margin, line)) = first.split_at_checked(len) else { return Vec::new() };
+    match line::read(line, context) {
+        Line::Kernel(head) if head.marked => margin.to_vec(),
+        _ => Vec::new(),
+    }
 }
 
 /// Without what ends a line besides the newline, and the NULs that a crash leaves in front of one.

@@ -3,7 +3,7 @@
 use aho_corasick::{AhoCorasick, packed};
 
 /// The words. Colours that `dmesg` and consoles put behind `subsystem: ` cut none of them in two.
-const WORDS: [&[u8]; 17] = [
+const WORDS: [&[u8]; 18] = [
     // "x invoked oom-killer: gfp_mask=…"; before 2.6.19 "oom-killer: gfp_mask=…".
     b"oom-killer: ",
     // "oom-kill:constraint=…", since 5.0.
@@ -16,6 +16,8 @@ const WORDS: [&[u8]; 17] = [
     b"illed process ",
     // "Task in /x killed as a result of limit of /y", before 4.19.
     b"Task in ",
+    // The beginning of what the next names, where that comes in pieces.
+    b"Tasks in ",
     // "Tasks in /x are going to be killed due to memory.oom.group set".
     b"memory.oom.group",
     // "oom_reaper: reaped process …".

@@ -27,13 +27,20 @@ pub(super) fn tail(text: &[u8], wall: Option<Timestamp>) -> Line<'_> {
     }
 }
 
-/// `kernel: text`, `host kernel: text`.
-pub(super) fn tagged(text: &[u8]) -> Option<Head<'_>> {
+/// `kernel: text`, and where machines' names stand in front of tags `host kernel: text`.
+pub(super) fn tagged(text: &[u8], hosts: bool) -> Option<Head<'_>> {
     if let Some(message) = message(text) {
         return Some(after(message, None));
     }
-    let (host, rest) = word(text).filter(|(host, _)| is_host(host))?;
+    let (host, rest) = word(text).filter(|(host, _)| hosts && is_host(host))?;
     Some(after(message(rest)?, Some(host)))
+}
+
+/// The machine's name in `host tag: text`, `host tag[1]: text`.
+pub(super) fn host(text: &[u8]) -> Option<&[u8]> {
+    let (host, rest) = word(text).filter(|(host, _)| is_host(host))?;
+    let (tag, _) = word(rest)?;
+    tag.ends_with(b":").then_some(host)
 }
 
 fn head(text: &[u8]) -> Option<Head<'_>> {

@@ -330,6 +330,21 @@ fn consoles_and_crashes() {
     assert_eq!(texts(b"[    1.000000] a\xff\xfe\n"), ["a\\xff\\xfe"]);
 }
 
+/// Guards logs that somebody has indented or quoted.
+#[test]
+fn a_margin_is_no_part_of_a_line() {
+    for margin in ["    ", "\t", "> ", "> > "] {
+        let log = format!(
+            "{margin}[    1.000000] {KILLED}\n{margin}[    1.000000] active_anon:1\n{margin}                active_file:2\n"
+        );
+        let texts: Vec<_> = messages(log.as_bytes())
+            .into_iter()
+            .map(|message| message.text.escape_ascii().to_string())
+            .collect();
+        assert_eq!(texts, [KILLED, "active_anon:1", " active_file:2"], "{margin}");
+    }
+}
+
 /// Guards repeats: they tell nothing new.
 #[test]
 fn repeats_are_left_out() {
@@ -476,7 +491,11 @@ fn files_come_oldest_first() {
         "messages-20230108.xz",
         "pstore/dmesg-efi-167012345601001",
         "pstore/dmesg-efi-167012345602001",
-        "pstore/dmesg-efi-167012345610001",
+        "pstore/dmesg-efi-167012345603001",
+        "pstore/dmesg-efi-167022345601001",
+        "pstore/dmesg-efi-167022345702001",
+        "pstore/dmesg-erst-7033333333000000001",
+        "pstore/dmesg-erst-7033333333000000002",
         "systemd/dmesg.txt",
         "systemd/dmesg-efi-167012345601001",
     ] {
@@ -498,9 +517,13 @@ fn files_come_oldest_first() {
             "messages-20230101.gz",
             "messages-20230108.xz",
             "messages",
-            "pstore/dmesg-efi-167012345610001",
+            "pstore/dmesg-efi-167012345603001",
             "pstore/dmesg-efi-167012345602001",
             "pstore/dmesg-efi-167012345601001",
+            "pstore/dmesg-efi-167022345702001",
+            "pstore/dmesg-efi-167022345601001",
+            "pstore/dmesg-erst-7033333333000000002",
+            "pstore/dmesg-erst-7033333333000000001",
             "systemd/dmesg.txt",
         ]
     );
@@ -522,4 +545,99 @@ fn tempfile() -> std::path::PathBuf {
     let folder = std::env::temp_dir().join(format!("oomtrace-find-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     folder
+}
+
+/// A log that comes again and again.
+struct Again<'a> {
+    log: &'a [u8],
+    at: usize,
+    left: usize,
+}
+
+impl io::Read for Again<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.log.len() {
+            self.at = 0;
+        }
+        let len = buffer.len().min(self.left).min(self.log.len() - self.at);
+        buffer[..len].copy_from_slice(&self.log[self.at..self.at + len]);
+        self.at += len;
+        self.left -= len;
+        Ok(len)
+    }
+}
+
+/// Measures how fast logs are read: `cargo test --release -p oomtrace --lib kmsg::source::tests::speed -- --ignored --nocapture`.
+#[test]
+#[ignore = "it measures, and says so"]
+fn speed() {
+    const SIZE: usize = 1 << 30;
+    let plain: String = (0..20_000)
+        .map(|n| match n % 5 {
+            0 => format!("Jan  2 15:04:05 web1 sshd[{n}]: Accepted publickey for alice from 10.0.0.{} port 22 ssh2\n", n % 256),
+            1 => format!("Jan  2 15:04:05 web1 kernel: [{n}.345678] usb 1-1: new high-speed USB device number {n} using xhci_hcd\n"),
+            2 => format!("Jan  2 15:04:05 web1 systemd[1]: Started Session {n} of User alice.\n"),
+            3 => format!("Jan  2 15:04:05 web1 kubelet[812]: I0102 15:04:05.678901 812 pod.go:{n}] \"SyncLoop\" pod=\"default/web-{n}\"\n"),
+            _ => format!("Jan  2 15:04:05 web1 kernel: audit: type=1400 audit(1700000000.123:{n}): apparmor=\"DENIED\"\n"),
+        })
+        .collect();
+    let report: String = (0..2000)
+        .map(|n| format!("Jan  2 15:04:05 web1 kernel: [{n}.345678] [  {n}]  1000  {n}    12345     1234      30        0             0 java\n"))
+        .chain([line()])
+        .collect();
+    let dmesg: String = (0..2000)
+        .map(|n| {
+            format!("[{n}.345678] [  {n}]  1000  {n}    12345     1234      30        0             0 java\n")
+        })
+        .chain([line()])
+        .collect();
+    let iso = report.replace("Jan  2 15:04:05", "2023-01-02T15:04:05.678901+00:00");
+    let journal: Vec<u8> = (0..1000)
+        .flat_map(|n| {
+            export(
+                if n % 10 == 0 { "kernel" } else { "syslog" },
+                format!("usb 1-1: new device {n} {}", "x".repeat(400)).as_bytes(),
+                n % 100 == 0,
+            )
+        })
+        .collect();
+    let json: String = (0..1000)
+        .map(|n| format!("{{\"__CURSOR\":\"s=1\",\"__REALTIME_TIMESTAMP\":\"1700000000123456\",\"_HOSTNAME\":\"web1\",\"_BOOT_ID\":\"0123456789abcdef0123456789abcdef\",\"PRIORITY\":\"6\",\"_SOURCE_MONOTONIC_TIMESTAMP\":\"12345678\",\"_TRANSPORT\":\"kernel\",\"SYSLOG_FACILITY\":\"0\",\"SYSLOG_IDENTIFIER\":\"kernel\",\"MESSAGE\":\"usb 1-1: new device {n}\"}}\n"))
+        .collect();
+    let mut state = 7u64;
+    let mut junk = Vec::new();
+    while junk.len() < 16 << 20 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        junk.extend_from_slice(&state.to_be_bytes()[..4]);
+    }
+    for (name, log, want) in [
+        ("plain, beginnings", plain.as_bytes(), Want::Beginnings),
+        ("plain, everything", plain.as_bytes(), Want::Everything),
+        ("reports, everything", report.as_bytes(), Want::Everything),
+        ("reports of dmesg, everything", dmesg.as_bytes(), Want::Everything),
+        ("reports with ISO stamps, everything", iso.as_bytes(), Want::Everything),
+        ("JSON, beginnings", json.as_bytes(), Want::Beginnings),
+        ("JSON, everything", json.as_bytes(), Want::Everything),
+        ("export", &journal, Want::Beginnings),
+        ("junk", &junk, Want::Beginnings),
+    ] {
+        let size = if want == Want::Everything { SIZE / 4 } else { SIZE };
+        let started = std::time::Instant::now();
+        let mut messages = 0u64;
+        let mut to = |_: &Message| {
+            messages += 1;
+            want
+        };
+        let head = &b"Linux version 1\n"[..if want == Want::Everything { 16 } else { 0 }];
+        let log = io::Read::chain(head, Again { log, at: 0, left: size });
+        let read = read(log, &about(), &mut to, &mut |_| {}).unwrap();
+        let took = started.elapsed().as_secs_f64();
+        println!("{name}: {:.0} MB/s, {messages} messages", read.bytes as f64 / took / 1e6);
+    }
+    for (name, pack) in [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("xz", xz), ("zstd", zstd)] {
+        let packed = pack(plain.repeat(20).as_bytes());
+        let started = std::time::Instant::now();
+        let (_, read) = told(&packed, Want::Beginnings);
+        println!("{name}: {:.0} MB/s", read.bytes as f64 / started.elapsed().as_secs_f64() / 1e6);
+    }
 }
