@@ -239,12 +239,12 @@ pub(super) fn cut_kill(text: &[u8]) -> Option<Killed> {
     };
     let named = rest.strip_prefix(b", (").or_else(|| rest.strip_prefix(b" ("))?;
     // The last figure may have lost its end; those before it are whole.
-    let mut whole = text;
-    while let Some(space) = whole.iter().rposition(|byte| *byte == b' ') {
-        whole = whole.get(..space)?;
+    let mut rest = Some(text);
+    while let Some(whole) = rest {
         if let Some(Line::Killed(killed)) = killed(whole.strip_suffix(b",").unwrap_or(whole)) {
             return Some(killed);
         }
+        rest = whole.iter().rposition(|byte| *byte == b' ').and_then(|space| whole.get(..space));
     }
     let comm = from_kernel(named.get(..named.len().min(COMM_LEN))?);
     Some(Killed { pid, comm, memcg, uid, ..Killed::default() })

@@ -63,6 +63,99 @@ fn kills_before_5_4() {
     );
 }
 
+/// Guards kills of 2.6.9 to 2.6.18 and of OpenVZ (2.6.32 and 3.10), and who was chosen there.
+#[test]
+fn the_oldest_kills() {
+    for (text, memcg, total_vm_kb, uid) in [
+        ("Out of Memory: Killed process 1324 (apache).", Some(false), None, None),
+        ("Out of memory: Killed process 1324, UID 48, (apache).", Some(false), None, Some(48)),
+        ("No available memory (MPOL_BIND): Killed process 1324 (apache).", Some(false), None, None),
+        ("No available memory in cpuset: Killed process 1324 (apache).", Some(false), None, None),
+        ("OOM killed process 1324 (apache) vm:28kB, rss:1kB, swap:0kB", None, Some(28), None),
+        (
+            "Out of memory in UB 1234: OOM killed process 1324 (apache) score 0 vm:9kB, rss:17004kB, swap:0kB",
+            None,
+            Some(9),
+            None,
+        ),
+        ("Killed process 1324 (apache) in VE \"1 0\" total-vm:7kB, anon-rss:1kB", None, Some(7), None),
+    ] {
+        let killed = kill(text);
+        assert_eq!((killed.pid, killed.comm.as_str()), (1324, "apache"), "{text}");
+        assert_eq!((killed.memcg, killed.total_vm_kb, killed.uid), (memcg, total_vm_kb, uid), "{text}");
+    }
+    for (text, score) in [
+        ("Out of Memory: Kill process 7 (x) score 1234 and children.", Some(1234)),
+        ("Out of memory: kill process 7 (x) score 500 or a child", Some(500)),
+        ("Out of memory: Kill process 7 (x) with score 5 or sacrifice child", Some(5)),
+        ("Memory cgroup out of memory: Kill process 7 (x) in VE \"101\" score 9 or sacrifice child", Some(9)),
+        ("Out of memory: kill process 7 (x) score -1 or a child", None),
+    ] {
+        assert_eq!(parse(text), Line::Chosen { pid: 7, comm: "x".to_owned(), score }, "{text}");
+    }
+    for text in
+        ["Out of memory: Kill process 7 (x) sharing same memory", "Kill process 7 (x) sharing same memory"]
+    {
+        assert_eq!(Line::parse(text.as_bytes()), None, "{text}");
+    }
+}
+
+/// Guards the headers of 2.6.16 to 2.6.32 (mm/oom_kill.c, OpenVZ's too).
+#[test]
+fn the_oldest_headers() {
+    let invoked = |text: &str| match parse(text) {
+        Line::Invoked(invoked) => (invoked.comm, invoked.gfp_mask, invoked.order),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(invoked("oom-killer: gfp_mask=0x201d2, order=1"), (String::new(), 0x201d2, 1));
+    let header = "Xorg invoked oom-killer: gfp_mask=0x2d0, order=0, oomkilladj=0";
+    assert_eq!(invoked(header), ("Xorg".to_owned(), 0x2d0, 0));
+    let openvz = "4077 (a) (b) invoked 101 oom-killer: gfp 0x201d2 order 2 oomkilladj=0";
+    assert_eq!(invoked(openvz), ("a) (b".to_owned(), 0x201d2, 2));
+    assert_eq!(Line::parse(b"oom-killer: gfp_mask=0xd0"), None, "no order: it says too little");
+}
+
+/// Guards the name and the release in a thread's line, whatever the thread is called.
+#[test]
+fn threads_and_releases() {
+    for (text, comm, release) in [
+        ("Pid: 1234, comm: httpd Not tainted 2.6.32-431.el6.x86_64 #1", "httpd", "2.6.32-431.el6.x86_64"),
+        ("Pid: 6186, comm: Xorg Tainted: P        2.6.24-19-generic #1", "Xorg", "2.6.24-19-generic"),
+        (
+            "CPU: 0 PID: 4 Comm: a b Kdump: loaded Tainted: G  W  OE  --------- -t - 4.18.0-80.el8 #1",
+            "a b",
+            "4.18.0-80.el8",
+        ),
+        (
+            "CPU: 0 UID: 0 PID: 4 Comm: x Not tainted 9 Not tainted 6.12.1 #1 Debian",
+            "x Not tainted 9",
+            "6.12.1",
+        ),
+        ("CPU: 0 PID: 4 Comm:  Comm: y Not tainted 5.10.0", " Comm: y", "5.10.0"),
+    ] {
+        assert!(matches!(parse(text), Line::Thread { .. }), "{text}");
+        assert_eq!(thread_and_release(text.as_bytes()), Some((comm.as_bytes(), release)), "{text}");
+    }
+    assert_eq!(thread_and_release(b"CPU: 0 PID: 4 Comm: x Not tainted "), None);
+    assert_eq!(thread_and_release(b"CPU: 0 PID: 4 Comm: x"), None);
+}
+
+/// Guards kills whose lines are cut short: the thread is known, and no figure that is not whole.
+#[test]
+fn kills_that_are_cut_short() {
+    let whole = "Out of memory: Killed process 173 (a b) total-vm:39332kB, anon-rss:29184kB, shmem-rss:9kB";
+    for end in 0..whole.len() {
+        let Some(killed) = cut_kill(&whole.as_bytes()[..end]) else {
+            assert!(end <= "Out of memory: Killed process 173 ".len(), "{end}");
+            continue;
+        };
+        assert_eq!((killed.pid, killed.memcg), (173, Some(false)));
+        assert!("a b".starts_with(&killed.comm), "{}", killed.comm);
+        assert!([None, Some(39332)].contains(&killed.total_vm_kb));
+        assert!([None, Some(29184)].contains(&killed.anon_rss_kb));
+    }
+}
+
 /// Guards the header in all its wordings.
 #[test]
 fn headers() {

@@ -21,33 +21,6 @@ use crate::{
     text::from_kernel,
 };
 
-/// What a message has in it with which something begins. While [`Collector::is_open`] says no, no other is needed.
-pub const NEEDLES: &[&[u8]] = &[
-    b"oom-killer: gfp",
-    b"illed process",
-    b"oom-kill:",
-    b"oom_reaper: ",
-    b"ut of memory",
-    b"ut of Memory",
-    b"No available memory",
-    b"page allocation failure",
-    b"fork rejected by pids",
-    b"Manual OOM execution",
-    b"deadlocked on memory",
-    b"Linux version ",
-    // Where a log begins in the middle of a report.
-    b"Mem-Info:",
-    b"Mem-info:",
-    b"Task in /",
-    b"Tasks in /",
-    b"Tasks state (memory",
-    b"[ pid ]",
-    b"[  pid  ]",
-    b"Memory cgroup stats for ",
-    b"active_anon:",
-    b"kB, failcnt ",
-];
-
 /// Reports that are open at one time, at the most.
 const OPEN: usize = 16;
 /// Kills of one report, and others of its lists, at the most: a machine's processes.
@@ -93,10 +66,16 @@ impl Collector {
         }
     }
 
-    /// Whether it is in the middle of something and needs every message. Else those without one of [`NEEDLES`] may be left out.
+    /// Whether it is in the middle of something and needs every message. Else those that begin nothing may be left out.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.piece.is_some() || !self.open.is_empty()
+    }
+
+    /// Whether [`Self::settle`] has something to do: a report without its end is none.
+    #[must_use]
+    pub fn can_settle(&self) -> bool {
+        self.piece.is_some() || self.open.iter().any(Open::is_complete)
     }
 
     /// What is open and cannot get anything more: for a live log that has been silent for a while.

@@ -166,3 +166,150 @@ fn pages(memory: &mut MemInfo, text: &str) -> bool {
     to.get_or_insert(count);
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(lines: &str) -> MemInfo {
+        let (mut memory, mut reading) = (MemInfo::default(), Reading::default());
+        for line in lines.lines() {
+            assert!(take(&mut memory, &mut reading, line.as_bytes()), "{line}");
+        }
+        memory
+    }
+
+    /// Guards 2.6.9 on 32 bits (show_mem() of arch/i386/mm/pgtable.c, show_free_areas() of mm/page_alloc.c).
+    #[test]
+    fn before_2_6_11() {
+        let memory = memory(
+            "Mem-info:
+DMA per-cpu:
+cpu 0 hot: low 2, high 6, batch 1
+cpu 0 cold: low 0, high 2, batch 1
+HighMem per-cpu: empty
+Free pages:        2752kB (0kB HighMem)
+Active:27927 inactive:1585 dirty:4 writeback:0 unstable:0 free:688 slab:4444 mapped:27000 pagetables:123
+DMA free:1008kB min:28kB low:56kB high:84kB active:308kB inactive:256kB present:16384kB
+protections[]: 14 252 252
+HighMem free:512kB min:128kB low:256kB high:384kB active:0kB inactive:0kB present:262144kB
+protections[]: 0 0 0
+DMA: 0*4kB 0*8kB 1*16kB 1*32kB 1*64kB 1*128kB 1*256kB 1*512kB 0*1024kB 0*2048kB 0*4096kB = 1008kB
+HighMem: empty
+Swap cache: add 0, delete 0, find 0/0, race 0+0
+Free swap:       257000kB
+65520 pages of RAM
+65000 pages of HIGHMEM
+1579 reserved pages
+19651 pages shared
+0 pages swap cached",
+        );
+        assert_eq!((memory.sums_pages["active"], memory.sums_pages["pagetables"]), (27927, 123));
+        let [dma, high] = &memory.zones[..] else { panic!("{:?}", memory.zones) };
+        assert_eq!(
+            (dma.node, dma.bytes["present"], dma.reserve_pages.as_deref()),
+            (None, 16 << 20, Some(&[14, 252, 252][..]))
+        );
+        assert_eq!((high.bytes["free"], high.free_by_order.as_ref()), (512 << 10, None));
+        assert_eq!(dma.free_by_order.as_ref().unwrap().len(), 11);
+        assert_eq!((memory.swap_free_bytes, memory.swap_total_bytes), (Some(257_000 << 10), None));
+        assert_eq!(
+            (memory.ram_pages, memory.high_pages, memory.reserved_pages),
+            (Some(65520), Some(65000), Some(1579))
+        );
+        assert_eq!(memory.page_bytes, Some(4096));
+    }
+
+    /// Guards 2.6.26 to 2.6.32: the sums in pieces, nodes.
+    #[test]
+    fn of_2_6_32() {
+        let memory = memory(
+            "Mem-Info:
+Node 0 DMA per-cpu:
+CPU    0: hi:    0, btch:   1 usd:   0
+active_anon:31 inactive_anon:489 isolated_anon:0
+ active_file:12 inactive_file:13 isolated_file:0
+ unevictable:7 dirty:0 writeback:2 unstable:0
+ free:3005 slab_reclaimable:7514 slab_unreclaimable:99
+ mapped:1 shmem:5 pagetables:1063 bounce:0
+Node 0 DMA free:7880kB min:28kB low:32kB high:40kB active_anon:0kB isolated(anon):0kB present:10788kB all_unreclaimable? yes
+lowmem_reserve[]: 0 1971 1971 1971
+Node 1 Normal free:4140kB min:5664kB low:7080kB high:8496kB present:2019172kB pages_scanned:782860 all_unreclaimable? no
+lowmem_reserve[]: 0 0 0 0
+Node 0 DMA: 4*4kB 3*8kB = 40kB
+Node 1 Normal: 477*4kB 7*8kB = 1964kB
+491299 total pagecache pages
+12 pages in swap cache
+Swap cache: add 495985, delete 4762, find 0/1
+Free swap  = 3963444kB
+Total swap = 5947384kB
+515887 pages RAM
+8379 pages reserved
+83 pages shared
+491223 pages non-shared",
+        );
+        assert_eq!(
+            (memory.sums_pages["isolated_file"], memory.sums_pages["shmem"], memory.sums_pages.len()),
+            (0, 5, 17)
+        );
+        let nodes: Vec<_> = memory.zones.iter().map(|zone| (zone.node, zone.name.as_str())).collect();
+        assert_eq!(nodes, [(Some(0), "DMA"), (Some(1), "Normal")]);
+        assert_eq!(memory.zones[1].free_by_order, Some(vec![477, 7]));
+        assert_eq!((memory.swap_total_bytes, memory.ram_pages), (Some(5_947_384 << 10), Some(515_887)));
+    }
+
+    /// Guards pools of huge pages and nodes (3.9, 4.8: mm/hugetlb.c, mm/page_alloc.c).
+    #[test]
+    fn pools_and_nodes() {
+        let memory = memory(
+            "Node 1 active_anon:4kB inactive_anon:8kB all_unreclaimable? no
+Node 1 active_anon:5kB inactive_anon:9kB all_unreclaimable? no
+Node 1 hugepages_total=4 hugepages_free=3 hugepages_surp=0 hugepages_size=2048kB",
+        );
+        assert_eq!((memory.nodes.len(), memory.nodes[0].bytes["active_anon"]), (1, 4096));
+        let pool = HugePages { node: Some(1), total: 4, free: 3, size_bytes: 2 << 20 };
+        assert_eq!(memory.huge_pages, [pool]);
+    }
+
+    /// Guards against others' lines.
+    #[test]
+    fn other_lines() {
+        let (mut memory, mut reading) = (MemInfo::default(), Reading::default());
+        for text in [
+            " active_anon:1 inactive_anon:1",
+            " dump_stack+0x6b/0x83",
+            "Node x DMA free:1kB",
+            "Node 0 Normals free:1kB",
+            "Free swap  = many",
+            "12 monkeys",
+            "12 ",
+            "DMA",
+            "hugepages_total=1",
+            "cpu 0 x",
+            "nothing",
+            "",
+        ] {
+            assert!(!take(&mut memory, &mut reading, text.as_bytes()), "{text}");
+        }
+        assert_eq!(memory, MemInfo::default());
+    }
+
+    /// Guards memory against a log of nothing but nodes, pools and sums.
+    #[test]
+    fn it_is_bounded() {
+        let (mut memory, mut reading) = (MemInfo::default(), Reading::default());
+        for n in 0..5000 {
+            for text in [
+                format!("Node {n} active_anon:1kB"),
+                format!("Node {n} Normal free:1kB"),
+                format!("Node {n} hugepages_total=1 hugepages_free=1 hugepages_surp=0 hugepages_size=4kB"),
+                format!("active_anon:1 x{n}:1"),
+            ] {
+                take(&mut memory, &mut reading, text.as_bytes());
+            }
+        }
+        let lengths =
+            (memory.nodes.len(), memory.zones.len(), memory.huge_pages.len(), memory.sums_pages.len());
+        assert_eq!(lengths, (NODES, 256, POOLS, 200));
+    }
+}

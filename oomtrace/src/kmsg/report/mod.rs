@@ -20,7 +20,7 @@ mod zone;
 /// Rows of a table of tasks that are kept, at the most.
 pub const TASKS: usize = 512;
 
-pub use collector::{Collector, NEEDLES};
+pub use collector::Collector;
 pub use types::{
     AllocationFailed, Charge, ChargeKind, End, HugePages, Kill, MemInfo, NodeInfo, Reaped, Report, TaskRow,
     Told, ZoneInfo,
