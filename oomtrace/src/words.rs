@@ -12,6 +12,14 @@ pub(crate) fn id(id: Option<u32>) -> String {
     id.map_or_else(|| "?".to_owned(), |id| id.to_string())
 }
 
+/// A process by its id; by its thread's, where a log has that alone.
+pub(crate) fn who(pid: Option<u32>, tid: Option<u32>) -> String {
+    match (pid, tid) {
+        (None, Some(tid)) => format!("thread {tid}"),
+        (pid, _) => format!("pid {}", id(pid)),
+    }
+}
+
 /// Bytes for people: KiB below one MiB, then one decimal.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["MiB", "GiB", "TiB", "PiB"];

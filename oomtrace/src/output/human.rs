@@ -24,7 +24,7 @@ use self::{
     scope::{crowded, of_nodes, scope},
     task::{parents, place, started_as},
     victim::{figures, why},
-    words::{duration, grouped, id, name},
+    words::{duration, grouped, id, name, who},
     zones::{used, zone},
 };
 use super::{Format, Message};
@@ -280,8 +280,11 @@ impl Human {
         } else {
             String::new()
         };
-        let head =
-            format!("{time}  {what}  {name} (pid {}){place}   {}{times}", id(task.pid), refused(failure));
+        let head = format!(
+            "{time}  {what}  {name} ({}){place}   {}{times}",
+            who(task.pid, task.tid),
+            refused(failure)
+        );
         let mut to = String::new();
         self.line(&mut to, &head, COLUMN);
         if let Some(advice) = failure::advice(failure) {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{
     SHOWN_CANDIDATES,
     task::place,
-    words::{duration, grouped, id, name},
+    words::{duration, grouped, name, who},
 };
 use crate::incident::{Cause, Incident};
 
@@ -16,7 +16,7 @@ pub(super) fn asked(incident: &Incident) -> String {
     let mut text = if trigger.pid.is_some() && first.is_some_and(|victim| victim.pid == trigger.pid) {
         "the victim itself".to_owned()
     } else {
-        format!("{} (pid {})", name(trigger.comm.as_deref()), id(trigger.pid))
+        format!("{} ({})", name(trigger.comm.as_deref()), who(trigger.pid, trigger.tid))
     };
     match incident.scope.cause {
         Some(Cause::LimitLowered) => text.push_str(", by lowering the limit"),
