@@ -279,6 +279,23 @@ fn hostile_cgroups() {
     assert_eq!(nested.task_memcg.as_deref(), Some("/x"), "the cpuset has the long name");
 }
 
+/// Guards against lines that take long to read: made of the kernel's words, as long as a log's reader lets them be.
+#[test]
+fn long_lines() {
+    let start = std::time::Instant::now();
+    let many = |words: &str| words.repeat((16 << 10) / words.len());
+    let decided = |names: String| {
+        decision(&format!(
+            "oom-kill:constraint=x,nodemask=(null),cpuset=a,mems_allowed=0{names},task=x,pid=1,uid=0"
+        ))
+    };
+    assert_eq!(decided(many(",oom_memcg=/a,task_memcg=/a")).task_memcg, None);
+    assert_eq!(decided(many(",mems_allowed=0,oom_memcg=/a,task_memcg=/a,task=")).pid, Some(1));
+    assert_eq!(cut_kill(format!("Killed process 7 (x) {}", many("a:b ")).as_bytes()).unwrap().pid, 7);
+    assert_eq!(cut_kill(format!("Killed process 7 (x{}", many(" ")).as_bytes()).unwrap().pid, 7);
+    assert!(start.elapsed() < std::time::Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
 /// Guards names of threads that are made of the kernel's words: they have at most 15 bytes.
 #[test]
 fn hostile_names() {

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    allocation, memory,
+    allocation,
+    belongs::{KILLS, WAYS},
+    memory,
     open::{Open, Subject, apart_us},
     outside::{self, SysRq},
     pieces::{Joined, goes_on, join},
@@ -23,8 +25,6 @@ use crate::{
 
 /// Reports that are open at one time, at the most.
 const OPEN: usize = 16;
-/// Kills of one report, and others of its lists, at the most: a machine's processes.
-const KILLS: usize = 65_536;
 /// Machines whose kernel is remembered, at the most.
 const HOSTS: usize = 256;
 /// Pieces of one message, at the most: a name of 15 newlines.
@@ -106,7 +106,7 @@ impl Collector {
 
     fn age(&mut self, message: &Message, told: &mut impl FnMut(Told)) {
         for open in &mut self.open {
-            open.count();
+            open.count(message);
         }
         self.close(|open| open.is_late(message), told);
     }
@@ -256,21 +256,12 @@ impl Collector {
     }
 
     fn killed(&mut self, message: &Message, killed: Killed, told: &mut impl FnMut(Told)) {
-        let ways: [(Fits, bool); 5] = [
-            (is_decided, false),
-            (is_member, true),
-            (is_child, false),
-            (is_undecided, false),
-            (is_sharer, false),
-        ];
-        let found = ways
+        let found = WAYS
             .into_iter()
             .find_map(|(fits, group)| Some((self.place(message, |open| fits(open, &killed))?, group)));
         let (at, group) = found.unwrap_or_else(|| (self.begin_fragment(message, told), false));
         if let Some(report) = self.report(at, message) {
-            if report.kills.len() < KILLS {
-                report.kills.push(Kill { stamp: message.stamp, seq: message.seq, killed, group });
-            }
+            report.kills.push(Kill { stamp: message.stamp, seq: message.seq, killed, group });
             report.end = End::Killed;
         }
     }
@@ -404,50 +395,6 @@ impl Collector {
         }
         told(what);
     }
-}
-
-/// Whether a kill is of a report.
-type Fits = fn(&Open, &Killed) -> bool;
-
-/// The one that was decided on.
-fn is_decided(open: &Open, killed: &Killed) -> bool {
-    let decided = |report: &Report| {
-        report.decided.as_ref().and_then(|decided| decided.pid) == Some(killed.pid)
-            || report.chosen.as_ref().is_some_and(|(pid, _)| *pid == killed.pid)
-    };
-    open.report().is_some_and(|report| report.end == End::Unknown && decided(report))
-}
-
-/// One of a group that is killed as a whole.
-fn is_member(open: &Open, killed: &Killed) -> bool {
-    let same = |report: &Report| report.kills.last().is_none_or(|last| last.killed.memcg == killed.memcg);
-    open.report().is_some_and(|report| report.group.is_some() && same(report))
-        && open.table.has(killed.pid) != Some(false)
-}
-
-/// A child in its parent's place ("or sacrifice child", until 5.2).
-fn is_child(open: &Open, _: &Killed) -> bool {
-    open.report().is_some_and(|report| report.end == End::Unknown && report.chosen.is_some())
-}
-
-/// The one of a report that does not say whom it decided on.
-fn is_undecided(open: &Open, killed: &Killed) -> bool {
-    let undecided = |report: &Report| {
-        report.chosen.is_none() && report.decided.as_ref().is_none_or(|decided| decided.pid.is_none())
-    };
-    open.report().is_some_and(|report| report.end == End::Unknown && undecided(report))
-        && open.table.has(killed.pid) != Some(false)
-}
-
-/// Another one with the same memory, which kernels before 2.6.20 tell of in the same words.
-fn is_sharer(open: &Open, killed: &Killed) -> bool {
-    let bare = |killed: &Killed| killed.total_vm_kb.is_none();
-    let shares = |report: &Report| {
-        report.kills.last().is_some_and(|last| {
-            bare(&last.killed) && (report.chosen.is_some() || last.killed.comm == killed.comm)
-        })
-    };
-    bare(killed) && open.report().is_some_and(shares)
 }
 
 /// Whether two threads may be one.

@@ -105,6 +105,20 @@ fn a_group_of_6_12() {
     assert_eq!(report.stats_bytes["pgfault"], 12259);
 }
 
+/// Guards a kill right after a group against being taken for one of it: the table says who may be.
+#[test]
+fn a_stranger_is_none_of_a_group() {
+    let stranger = "Memory cgroup out of memory: Killed process 999 (x) total-vm:4kB";
+    let found = reports(&format!("{}{stranger}", fixture("6.12-group.log")));
+    assert_eq!(found.iter().map(|report| report.kills.len()).collect::<Vec<_>>(), [5, 1]);
+    // Without a table nothing is known against it.
+    let group = "Memory cgroup out of memory: Killed process 7 (x) total-vm:4kB
+Tasks in /a are going to be killed due to memory.oom.group set";
+    assert_eq!(kills(&one(&format!("{group}\n{stranger}"))), [(7, false), (999, true)]);
+    let machine = stranger.replace("Memory cgroup out", "Out");
+    assert_eq!(reports(&format!("{group}\n{machine}")).len(), 2, "something else ran out");
+}
+
 /// Guards two runs in a row, and a name of control characters.
 #[test]
 fn other_fixtures() {
@@ -472,22 +486,52 @@ fn split_lines() {
     }
 }
 
-/// Guards memory: a log of nothing but headers, and one of nothing but kills of one group.
+/// Guards memory, and what is there: of a log of nothing but headers and of a group of very many none is lost.
 #[test]
 fn it_is_bounded() {
+    let by = |text: String, writer: usize| Message {
+        text: text.into_bytes(),
+        caller: Some(format!("T{writer}")),
+        ..Message::default()
+    };
+    let header = |n| format!("x{n} invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0");
+    let kill = |n| format!("Memory cgroup out of memory: Killed process {} (x) total-vm:40kB", n + 1);
+    let group = "Tasks in /a are going to be killed due to memory.oom.group set".to_owned();
     let mut collector = Collector::default();
-    let mut told = 0;
-    for n in 0..1000 {
-        let mut message = messages(&format!(
-            "x{n} invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0"
-        ))
-        .remove(0);
-        message.caller = Some(format!("T{n}"));
-        collector.take(&message, |_| told += 1);
+    let mut all = Vec::new();
+    for message in (0..1000)
+        .map(|n| by(header(n), n))
+        .chain([by(kill(0), 0), by(group, 0)])
+        .chain((0..KILLS + 10).map(|n| by(kill(n), 0)))
+    {
+        collector.take(&message, |told| all.push(told));
         assert!(collector.open.len() <= OPEN);
     }
-    collector.end(|_| told += 1);
-    assert_eq!(told, 1000);
+    collector.end(|told| all.push(told));
+    let kills: Vec<usize> = all
+        .iter()
+        .filter_map(|told| match told {
+            Told::Oom(report) => Some(report.kills.len()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((kills.iter().sum::<usize>(), kills.iter().max()), (KILLS + 11, Some(&KILLS)));
+    assert_eq!(kills.iter().filter(|kills| **kills == 0).count(), 1000);
+}
+
+/// Guards logs of many machines in one: others' messages end nothing, and what is theirs is not this one's.
+#[test]
+fn machines_are_told_apart() {
+    let of = |messages: &[Message], host: &str| -> Vec<Message> {
+        messages.iter().map(|message| Message { host: Some(host.to_owned()), ..message.clone() }).collect()
+    };
+    let (one, other) = (of(&messages(&fixture("6.12-group.log")), "one"), of(&messages(CHILD_3_10), "other"));
+    let noise =
+        of(&vec![Message { text: b"usb 1-1: new device".to_vec(), ..Message::default() }; 3000], "third");
+    let mixed = [&one[..one.len() - 2], &noise[..], &other[..], &one[one.len() - 2..]].concat();
+    let mut found = reports_of(&mixed);
+    found.sort_by_key(|report| report.host.clone());
+    assert_eq!(found, [reports_of(&one), reports_of(&other)].concat());
 }
 
 /// Guards against anything: lines and bytes of real logs, mixed and changed by chance (the same at each run).

@@ -5,6 +5,7 @@
 //! memory, the table of tasks.
 
 mod allocation;
+mod belongs;
 mod bounded;
 mod charge;
 mod collector;

@@ -121,16 +121,24 @@ impl Open {
         self.report().is_none_or(|report| report.end != End::Unknown)
     }
 
-    /// Counts a message, whoever wrote it.
-    pub fn count(&mut self) {
-        self.unrelated = self.unrelated.saturating_add(1);
+    /// Counts a message of its machine, whoever wrote it.
+    pub fn count(&mut self, message: &Message) {
+        if self.is_of_host(message) {
+            self.unrelated = self.unrelated.saturating_add(1);
+        }
     }
 
     /// Whether a message comes too late for it to get anything more.
     pub fn is_late(&self, message: &Message) -> bool {
+        if !self.is_of_machine(message.host.as_ref()) {
+            // Logs of many machines in one: of their clocks only the wall's is common.
+            let wall = |stamp: Stamp| Stamp { boot_us: None, ..stamp };
+            return apart_us(wall(self.last), wall(message.stamp))
+                .is_some_and(|apart_us| apart_us > PAUSE_WITHIN_US);
+        }
         if !self.is_of_host(message) {
             // Another boot of the same machine has begun.
-            return same(self.host.as_ref(), message.host.as_ref());
+            return true;
         }
         let (unrelated, pause_us) =
             if self.is_complete() { (UNRELATED, PAUSE_US) } else { (UNRELATED_WITHIN, PAUSE_WITHIN_US) };
