@@ -6,6 +6,7 @@
 
 mod kill;
 
+use super::record::unescape;
 use crate::text::from_kernel;
 use kill::{already_exiting, chosen, killed};
 
@@ -13,6 +14,8 @@ pub(super) use kill::cut_kill;
 
 /// Longest name of a thread, bytes (`TASK_COMM_LEN` without its NUL).
 const COMM_LEN: usize = 15;
+/// The same where each of its bytes is shown as `\xNN`.
+const SHOWN_LEN: usize = 4 * COMM_LEN;
 
 /// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +155,7 @@ impl Line {
 fn invoked(text: &[u8]) -> Option<Line> {
     const WORDS: &[u8] = b" invoked oom-killer: gfp_mask=";
     // Longer than any name: they stand in one place.
-    let at = (0..=COMM_LEN).find(|at| text.get(*at..).is_some_and(|rest| rest.starts_with(WORDS)));
+    let at = (0..=SHOWN_LEN).find(|at| text.get(*at..).is_some_and(|rest| rest.starts_with(WORDS)));
     let (name, rest) = match at {
         Some(at) => (text.get(..at)?, text.get(at + WORDS.len()..)?),
         // Before 2.6.19 without a name; before 2.6.16 without an order, which is no header then.
@@ -236,7 +239,7 @@ fn memcgs(text: &[u8]) -> Option<Way<'_>> {
     }
     let mut ways: Vec<Way<'_>> = Vec::new();
     for task in all(text, b",task=") {
-        if text.len() - task > b",task=".len() + COMM_LEN {
+        if text.get(task + b",task=".len()..).and_then(comm).is_none() {
             continue;
         }
         for memcg in all(text, b",task_memcg=/").filter(|memcg| *memcg < task) {
@@ -351,8 +354,13 @@ fn name(text: &[u8]) -> Option<(String, &[u8])> {
     Some((comm(text.get(..end)?.strip_prefix(b"(")?)?, text.get(end + 1..)?))
 }
 
+/// A name. dmesg shows each byte of it that is not printable as `\xNN`, and so it is longer than any name can be.
 pub(super) fn comm(bytes: &[u8]) -> Option<String> {
-    (bytes.len() <= COMM_LEN).then(|| from_kernel(bytes))
+    if bytes.len() <= COMM_LEN {
+        return Some(from_kernel(bytes));
+    }
+    let plain = (bytes.len() <= SHOWN_LEN).then(|| unescape(bytes))?;
+    (plain.len() <= COMM_LEN).then(|| from_kernel(&plain))
 }
 
 /// The number that a text begins with, and the rest.

@@ -342,3 +342,18 @@ fn other_messages() {
         Line::Reaped { pid: 7, comm: "x".to_owned() }
     );
 }
+
+/// Guards names that dmesg shows escaped: longer than any name is, and none the less the victim's.
+#[test]
+fn names_as_dmesg_shows_them() {
+    let shown = r"\x1b[2J\x0a\x22\x5c\xff\x7f\x09\xc2\x9b)%s";
+    let name = from_kernel(b"\x1b[2J\n\"\\\xff\x7f\t\xc2\x9b)%s");
+    let killed = format!("Memory cgroup out of memory: Killed process 137 ({shown}) total-vm:9kB");
+    let Line::Killed(killed) = parse(&killed) else { panic!("{killed}") };
+    assert_eq!((killed.comm, killed.total_vm_kb), (name.clone(), Some(9)));
+    let header = parse(&format!("{shown} invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, x"));
+    let Line::Invoked(header) = header else { panic!("{header:?}") };
+    assert_eq!(header.comm, name);
+    let long = "Killed process 137 (sixteen letters!) total-vm:9kB";
+    assert_eq!(Line::parse(long.as_bytes()), None, "that is no name, shown as it is");
+}
