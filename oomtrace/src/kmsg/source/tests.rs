@@ -94,16 +94,16 @@ fn the_beginning_of_damaged_data_is_used() {
     // What does not pack well: blocks follow each other.
     let mut log = line().into_bytes();
     let mut random = Random(1);
-    for _ in 0..20_000 {
+    for _ in 0..12_000 {
         log.extend(format!("Jan  2 15:04:05 web1 kernel: {:x}\n", random.next()).into_bytes());
     }
     for pack in [gzip as fn(&[u8]) -> Vec<u8>, xz, zstd] {
         let packed = pack(&log);
         let (whole, read) = told(&packed, Want::Everything);
-        assert_eq!((whole.len(), &read.damage), (20_001, &None));
+        assert_eq!((whole.len(), &read.damage), (12_001, &None));
         let (half, read) = told(&packed[..packed.len() * 9 / 10], Want::Everything);
         assert!(read.damage.is_some());
-        assert!(half.len() > 10_000, "{}", half.len());
+        assert!(half.len() > 6000, "{}", half.len());
         assert_eq!(half[..half.len() - 1], whole[..half.len() - 1]);
         let small = pack(line().repeat(20).as_bytes());
         for end in 6..small.len() {
@@ -464,9 +464,9 @@ fn the_search_misses_nothing() {
         "x".repeat(70_000) + "\n",
     ];
     let mut random = Random(3);
-    for _ in 0..60 {
+    for _ in 0..20 {
         let mut log = String::new();
-        for _ in 0..random.below(200) {
+        for _ in 0..random.below(120) {
             log.push_str(&pieces[random.below(pieces.len())]);
         }
         let chunk = 1 + random.below(100_000);
