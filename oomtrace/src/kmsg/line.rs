@@ -363,6 +363,11 @@ pub(super) fn comm(bytes: &[u8]) -> Option<String> {
     (plain.len() <= COMM_LEN).then(|| from_kernel(&plain))
 }
 
+/// Whether these can be a name.
+pub(super) fn is_comm(bytes: &[u8]) -> bool {
+    bytes.len() <= COMM_LEN || comm(bytes).is_some()
+}
+
 /// The number that a text begins with, and the rest.
 pub(super) fn number(text: &[u8]) -> Option<(u32, &[u8])> {
     let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());

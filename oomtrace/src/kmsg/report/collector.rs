@@ -231,7 +231,7 @@ impl Collector {
     /// The thread that a report is about, and the kernel.
     fn thread(&mut self, message: &Message, pid: u32) {
         let Some((comm, release)) = line::thread_and_release(&message.text) else { return };
-        let comm = from_kernel(comm);
+        let comm = line::comm(comm).unwrap_or_else(|| from_kernel(comm));
         let names_none = |open: &Open| match &open.subject {
             Subject::Oom { report, .. } => {
                 let same = |invoked: &Invoked| invoked.comm == comm || invoked.comm.is_empty();

@@ -5,10 +5,8 @@
 use std::cmp::Reverse;
 
 use super::{TASKS, types::TaskRow};
-use crate::text::from_kernel;
+use crate::kmsg::line;
 
-/// Longest name of a thread, bytes.
-const COMM_LEN: usize = 15;
 /// Columns between the thread id and the name, at the most: 6.8 has ten.
 const COLUMNS: usize = 16;
 /// To compare page tables with pages: the page's size stands nowhere in the table.
@@ -157,7 +155,7 @@ fn row(text: &[u8], columns: usize) -> Option<Row<'_>> {
         (*number, rest) = signed(rest)?;
     }
     row.comm = rest.strip_prefix(b" ")?;
-    (row.comm.len() <= COMM_LEN).then_some(row)
+    line::is_comm(row.comm).then_some(row)
 }
 
 /// The number that a text begins with behind blanks, and the rest.
@@ -186,7 +184,8 @@ fn weight(columns: &[Column], row: &Row<'_>) -> u64 {
 }
 
 fn task(columns: &[Column], row: &Row<'_>) -> TaskRow {
-    let mut task = TaskRow { pid: row.pid, comm: from_kernel(row.comm), ..TaskRow::default() };
+    let mut task =
+        TaskRow { pid: row.pid, comm: line::comm(row.comm).unwrap_or_default(), ..TaskRow::default() };
     for (column, number) in columns.iter().zip(row.numbers) {
         // Counters of a task may be below zero for a moment: that is no figure.
         let unsigned = u64::try_from(number).ok();
