@@ -21,6 +21,7 @@ use crate::runner::Plan;
 use crate::scenario::{ALL, Scenario, fork_mixtures, fork_storm, mutated_btf, storm};
 use crate::storm::Size;
 use crate::storm::tenant::{self, Tenant};
+use crate::told::Told;
 use crate::tracer::Program;
 
 /// Provokes real OOM kills in throwaway cgroups and compares what oomtrace says with independent witnesses.
@@ -175,7 +176,7 @@ impl Run {
         fork_storm::CHOICE.get_or_init(|| self.fork_storms);
         let machine = Machine { exact_times: self.exact_times, ..Machine::look(self.disposable)? };
         let Subject { oomtrace, witnesses, tier, results, keep } = self.subject;
-        let program = (!witnesses).then_some(Program { path: oomtrace, tier });
+        let program = (!witnesses).then_some(Program { path: oomtrace, tier, told: Told::default() });
         let scenarios = if self.only.is_empty() {
             ALL.iter().filter(|scenario| !(self.again && scenario.once)).collect()
         } else {

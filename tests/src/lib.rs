@@ -4,7 +4,7 @@
 //!
 //! * [`scenario`]: what is provoked; one file each.
 //! * [`witness`]: what the kernel itself says of it.
-//! * [`tracer`] and [`incident`]: what oomtrace says of it.
+//! * [`tracer`], [`told`] and [`incident`]: what oomtrace says of it.
 //! * [`compare`], [`schema`] and [`floor`]: whether the two agree, and whether enough was said.
 //! * [`ftrace`]: the kernel's trace.
 //! * [`eat`], [`kin`], [`hoard`], [`shred`], [`freezer`] and [`fuse`]: what a scenario's processes do, and what they are caught in.
@@ -55,6 +55,7 @@ pub mod size;
 pub mod stage;
 pub mod storm;
 pub mod systemd;
+pub mod told;
 pub mod tracer;
 pub mod watch;
 pub mod witness;

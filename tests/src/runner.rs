@@ -85,9 +85,10 @@ impl Plan {
             checks: Checks::default(),
             fields: Fields::default(),
             skipped: None,
+            untraced: None,
             keep: self.keep.clone(),
         };
-        if let Err(error) = (scenario.run)(&mut stage) {
+        if let Err(error) = staged(scenario, &mut stage) {
             stage.checks.fail(format!("{error:#}"));
         }
         stage.checks.note("comparisons", stage.checks.made());
@@ -104,6 +105,16 @@ impl Plan {
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         Outcome { scenario: scenario.name, status, reason, millis, details }
     }
+}
+
+/// Runs a scenario, and compares what it saw with what the kernel logged from its beginning to its end.
+fn staged(scenario: &Scenario, stage: &mut Stage<'_>) -> Result<()> {
+    let mut log = KernelLog::mark()?;
+    (scenario.run)(stage)?;
+    let began = Instant::now();
+    stage.import(&mut log)?;
+    stage.checks.note("import: milliseconds", u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+    Ok(())
 }
 
 /// Keeps within the kernel's rate for OOM headers: they are witnesses.

@@ -9,6 +9,7 @@ use crate::deadline::Deadline;
 use crate::incident::victim_pids;
 use crate::lines::Lines;
 use crate::process::{die_with_us, end, terminate, wait_exit};
+use crate::told::Told;
 
 /// What it says on standard error once all its hooks are in place.
 const ATTACHED: &str = "complete in";
@@ -20,6 +21,8 @@ pub struct Program {
     pub path: PathBuf,
     /// The tier to insist on.
     pub tier: Option<String>,
+    /// What its traces say.
+    pub told: Told,
 }
 
 /// All that an oomtrace printed, by lines, and how it ended.
@@ -44,6 +47,8 @@ pub struct Tracer {
     err: Option<Lines>,
     stdout: Vec<Vec<u8>>,
     stderr: Vec<Vec<u8>>,
+    /// Where what it said goes to, too.
+    told: Option<Told>,
 }
 
 impl Program {
@@ -68,7 +73,9 @@ impl Program {
         if let Some(tier) = &self.tier {
             command.args(["--tier", tier]);
         }
-        Tracer::start(command)
+        let mut tracer = Tracer::start(command)?;
+        tracer.told = Told::is_owed(options).then(|| self.told.clone());
+        Ok(tracer)
     }
 
     /// Runs a subcommand to its end.
@@ -93,7 +100,7 @@ impl Tracer {
     #[must_use]
     pub fn of(mut child: Child) -> Self {
         let (unread, err) = (child.stdout.take(), child.stderr.take().map(Lines::follow));
-        Self { child, unread, out: None, err, stdout: Vec::new(), stderr: Vec::new() }
+        Self { child, unread, out: None, err, stdout: Vec::new(), stderr: Vec::new(), told: None }
     }
 
     /// Reads its standard output from now on. Whatever takes or awaits that output listens by itself.
@@ -186,6 +193,9 @@ impl Tracer {
         }
         let status = wait_exit(&mut self.child, deadline, "oomtrace to end")?;
         let (stdout, stderr) = (std::mem::take(&mut self.stdout), std::mem::take(&mut self.stderr));
+        if let Some(told) = &self.told {
+            told.add(&stdout);
+        }
         Ok(Output { stdout, stderr, status })
     }
 }

@@ -3,6 +3,7 @@
 mod ballot;
 mod counts;
 mod envelope;
+pub mod imported;
 mod kin;
 mod scope;
 mod trigger;

@@ -20,7 +20,7 @@ use crate::witness::klog::Assembler;
 use crate::witness::procfs::{Process, Walked};
 
 /// The log of that kill.
-const LOG: &str = "\
+pub(crate) const LOG: &str = "\
 eater invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=100
 CPU: 1 UID: 1234 PID: 4121 Comm: eater Not tainted 6.12.1 #1
 memory: usage 49152kB, limit 49152kB, failcnt 3

@@ -59,7 +59,7 @@ impl Zone {
     }
 
     /// The pages of its free blocks.
-    fn block_pages(blocks: &[u64]) -> u64 {
+    pub(super) fn block_pages(blocks: &[u64]) -> u64 {
         blocks.iter().enumerate().map(|(order, blocks)| blocks << order).sum()
     }
 }
@@ -101,7 +101,7 @@ pub(super) fn check(checks: &mut Checks, case: &Case<'_>) {
 }
 
 /// How far what moves may have moved, in bytes.
-fn moved_bytes(machine: &Machine) -> u64 {
+pub(super) fn moved_bytes(machine: &Machine) -> u64 {
     let batches = if machine.is_at_least(6, 7) { BATCHES } else { 1 };
     batches * BATCH_PAGES * (machine.cpus + 1) * machine.page_bytes
 }

@@ -129,7 +129,11 @@ mod tests {
     use crate::deadline::Deadline;
 
     fn shell(name: &str) -> Installed {
-        Installed::new(&Program { path: "/bin/sh".into(), tier: None }, name).unwrap()
+        Installed::new(
+            &Program { path: "/bin/sh".into(), tier: None, told: crate::told::Told::default() },
+            name,
+        )
+        .unwrap()
     }
 
     /// Guards a run from its start to its end, and the search for what still runs.

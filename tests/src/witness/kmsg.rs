@@ -21,6 +21,7 @@ pub struct KernelLog {
     file: File,
     open_line: Option<String>,
     text: Vec<String>,
+    raw: Vec<u8>,
     ooms: Assembler,
     overrun: bool,
 }
@@ -55,7 +56,19 @@ impl KernelLog {
         let file = OpenOptions::new().read(true).custom_flags(flags).open("/dev/kmsg");
         let file = file.context("cannot open /dev/kmsg; run as root, with /dev mounted")?;
         seek(&file, position).context("cannot choose a position in /dev/kmsg")?;
-        Ok(Self { file, open_line: None, text: Vec::new(), ooms: Assembler::default(), overrun: false })
+        Ok(Self::of(file))
+    }
+
+    /// What the file has from its position on.
+    fn of(file: File) -> Self {
+        Self {
+            file,
+            open_line: None,
+            text: Vec::new(),
+            raw: Vec::new(),
+            ooms: Assembler::default(),
+            overrun: false,
+        }
     }
 
     /// Takes what has been logged since.
@@ -64,8 +77,9 @@ impl KernelLog {
         loop {
             match self.file.read(&mut buffer) {
                 Ok(length) => {
-                    let record =
-                        buffer.get(..length).and_then(|bytes| parse(&String::from_utf8_lossy(bytes)));
+                    let bytes = buffer.get(..length);
+                    self.raw.extend_from_slice(bytes.unwrap_or_default());
+                    let record = bytes.and_then(|bytes| parse(&String::from_utf8_lossy(bytes)));
                     self.take(record.context("a record of /dev/kmsg does not have the documented form")?);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -92,6 +106,12 @@ impl KernelLog {
     #[must_use]
     pub fn text(&self) -> &[String] {
         &self.text
+    }
+
+    /// Every record read so far, as the kernel hands it out.
+    #[must_use]
+    pub fn raw(&self) -> &[u8] {
+        &self.raw
     }
 
     /// Whether messages were overwritten before they could be read.
@@ -161,13 +181,7 @@ mod tests {
     /// Guards the decision's line when another CPU's message cut it in two.
     #[test]
     fn a_line_in_pieces_is_joined() {
-        let mut log = KernelLog {
-            file: File::open("/dev/null").unwrap(),
-            open_line: None,
-            text: Vec::new(),
-            ooms: Assembler::default(),
-            overrun: false,
-        };
+        let mut log = KernelLog::of(File::open("/dev/null").unwrap());
         for record in [
             "4,1,1,-;eater invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n",
             "6,2,2,-;oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/a\n",

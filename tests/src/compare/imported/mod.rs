@@ -1,0 +1,169 @@
+//! Whether the kernel's own log of a scenario, imported, tells the same as what was told live.
+
+mod fields;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::checks::Checks;
+use crate::incident::{Incident, kind};
+use crate::machine::Machine;
+use crate::size::KIB;
+use crate::witness::comm::same_name;
+use crate::witness::klog::LoggedOom;
+
+use fields::Fields;
+
+/// One log, as it is, as it was imported, and as it was told live.
+#[derive(Debug, Clone, Copy)]
+pub struct Import<'a> {
+    /// The lines that each oomtrace told.
+    pub told: &'a [Vec<Value>],
+    /// The lines of the import.
+    pub imported: &'a [Value],
+    /// The log.
+    pub log: &'a [LoggedOom],
+    /// The machine.
+    pub machine: &'a Machine,
+    /// Why there may be kills in the log that no oomtrace told of.
+    pub untraced: Option<&'a str>,
+}
+
+/// The runs of the OOM killer among lines.
+fn incidents(lines: &[Value]) -> Vec<Incident> {
+    let ooms = lines.iter().filter(|line| kind(line) == "oom").cloned();
+    ooms.filter_map(|oom| Incident::from_json(oom).ok()).collect()
+}
+
+/// Threads that the kernel itself says it killed.
+fn killed(incident: &Incident) -> BTreeSet<u64> {
+    let victims = incident.fields.victims.iter().filter(|victim| victim.is_logged());
+    victims.filter_map(|victim| victim.tid.or(victim.pid)).collect()
+}
+
+/// Whether both are about one run of the OOM killer: they share a victim, or both had none to choose and one trigger.
+fn same(live: &Incident, imported: &Incident) -> bool {
+    let (ours, theirs) = (killed(imported), killed(live));
+    if ours.is_empty() && theirs.is_empty() {
+        let key = |it: &Incident| (it.fields.outcome.clone(), it.fields.trigger.tid);
+        return key(live) == key(imported) && key(live).1.is_some() && near(live, imported);
+    }
+    ours.intersection(&theirs).next().is_some() && near(live, imported)
+}
+
+/// How far printk's clock may be from the trace's: it is not set right by the time server, and a slow console holds up what follows.
+const CLOCKS_NS: u64 = 5_000_000_000;
+
+/// Whether they are of one time, as far as it is known.
+fn near(live: &Incident, imported: &Incident) -> bool {
+    let both = live.fields.boot_ns.zip(imported.fields.boot_ns);
+    both.is_none_or(|(live, imported)| live.abs_diff(imported) <= CLOCKS_NS)
+}
+
+/// Compares them. What is not in the log, since it was overwritten or held back, is nobody's to tell.
+pub fn check(checks: &mut Checks, import: Import<'_>) {
+    let imported = incidents(import.imported);
+    let mut matched = BTreeSet::new();
+    let mut fields = Fields::new(import.machine);
+    for live in import.told.iter().flat_map(|lines| incidents(lines)) {
+        let found: Vec<usize> =
+            (0..).zip(&imported).filter(|(_, it)| same(&live, it)).map(|(at, _)| at).collect();
+        let logged = import.log.iter().find(|oom| killed(&live).iter().any(|tid| oom.killed(*tid).is_some()));
+        if let (Some(logged), false) = (logged, killed(&live).is_empty()) {
+            checks.equal(
+                "import: incidents of a kill that was told live",
+                Some(found.len()),
+                Some(1),
+                &label(&live),
+            );
+            let all: BTreeSet<u64> = logged.kills.iter().map(|kill| kill.pid).collect();
+            for at in &found {
+                let told = imported.get(*at).map(killed);
+                checks.equal("import: killed threads", told, Some(all.clone()), "the log");
+            }
+        }
+        for at in found {
+            let Some(imported) = imported.get(at) else { continue };
+            matched.insert(at);
+            fields.compare(checks, &live, imported);
+        }
+    }
+    for logged in import.log {
+        figures(checks, &imported, logged);
+    }
+    let alone: Vec<_> = (0..).zip(&imported).filter(|(at, _)| !matched.contains(at)).collect();
+    match import.untraced {
+        Some(why) => {
+            checks.note("import: incidents that were not told live", format!("{}: {why}", alone.len()));
+        }
+        None => {
+            for (_, alone) in alone {
+                checks.fail(format!("the import tells what nobody told live: {}", label(alone)));
+            }
+        }
+    }
+    let headless = import.log.iter().filter(|oom| oom.invoked.is_none() && !oom.kills.is_empty()).count();
+    if headless > 0 {
+        checks.note("import: runs whose header the kernel held back", headless);
+    }
+    fields.note(checks);
+}
+
+/// An incident in a failure's words.
+fn label(incident: &Incident) -> String {
+    let who: Vec<_> =
+        incident.fields.victims.iter().map(|victim| (victim.tid, victim.comm.as_deref())).collect();
+    let outcome = incident.fields.outcome.as_deref().unwrap_or("no outcome");
+    format!("{outcome} of {who:?}, trigger {:?}", incident.fields.trigger.tid)
+}
+
+/// Checks each victim's figures against its line of the log, which they are read from.
+fn figures(checks: &mut Checks, imported: &[Incident], logged: &LoggedOom) {
+    for kill in &logged.kills {
+        let of_it = |incident: &&Incident| killed(incident).contains(&kill.pid);
+        let victims = imported.iter().filter(of_it).flat_map(|incident| &incident.fields.victims);
+        let same_size = Some(kill.total_vm_kb * KIB);
+        let mut victims = victims.filter(|victim| {
+            victim.tid.or(victim.pid) == Some(kill.pid) && victim.total_vm_bytes == same_size
+        });
+        let Some(victim) = victims.next() else {
+            checks.fail(format!(
+                "the import does not tell of the kill of {} ({}), of {} kB",
+                kill.pid,
+                kill.comm.escape_ascii(),
+                kill.total_vm_kb
+            ));
+            continue;
+        };
+        let rss = &victim.rss_kernel;
+        let total_kb = kill.anon_rss_kb + kill.file_rss_kb + kill.shmem_rss_kb;
+        for (what, ours, logged_kb) in [
+            ("pgtables_bytes", victim.pgtables_bytes, kill.pgtables_kb),
+            ("rss_kernel.anon_bytes", rss.anon_bytes, kill.anon_rss_kb),
+            ("rss_kernel.file_bytes", rss.file_bytes, kill.file_rss_kb),
+            ("rss_kernel.shmem_bytes", rss.shmem_bytes, kill.shmem_rss_kb),
+            ("rss_kernel.total_bytes", rss.total_bytes, total_kb),
+        ] {
+            checks.equal(&format!("import: {what} of {}", kill.pid), ours, Some(logged_kb * KIB), "the log");
+        }
+        checks.equal(&format!("import: uid of {}", kill.pid), victim.uid, Some(kill.uid), "the log");
+        let adj = victim.oom_score_adj;
+        checks.equal(
+            &format!("import: oom_score_adj of {}", kill.pid),
+            adj,
+            Some(kill.oom_score_adj),
+            "the log",
+        );
+        checks.that(victim.comm.as_deref().is_some_and(|comm| same_name(comm, &kill.comm)), || {
+            format!(
+                "import: comm of {} is {:?}, the log says {}",
+                kill.pid,
+                victim.comm,
+                kill.comm.escape_ascii()
+            )
+        });
+    }
+}
