@@ -80,6 +80,9 @@ struct Subject {
     /// Insist on this tier of oomtrace's.
     #[arg(long)]
     tier: Option<String>,
+    /// Have another oomtrace follow the kernel's log, and nothing else, beside each scenario that kills.
+    #[arg(long)]
+    follow_log: bool,
     /// Write each result with its figures as a line of JSON to this file.
     #[arg(long)]
     results: Option<PathBuf>,
@@ -175,14 +178,15 @@ impl Run {
         fork_mixtures::SHARE.get_or_init(|| self.mixtures);
         fork_storm::CHOICE.get_or_init(|| self.fork_storms);
         let machine = Machine { exact_times: self.exact_times, ..Machine::look(self.disposable)? };
-        let Subject { oomtrace, witnesses, tier, results, keep } = self.subject;
+        let Subject { oomtrace, witnesses, tier, follow_log, results, keep } = self.subject;
         let program = (!witnesses).then_some(Program { path: oomtrace, tier, told: Told::default() });
         let scenarios = if self.only.is_empty() {
             ALL.iter().filter(|scenario| !(self.again && scenario.once)).collect()
         } else {
             self.only
         };
-        let plan = Plan { scenarios, program, keep, limit: Duration::from_secs(self.limit) };
+        let plan =
+            Plan { scenarios, program, keep, limit: Duration::from_secs(self.limit), follow: follow_log };
         plan.run(&machine, &mut Results::new(results.as_deref())?)
     }
 }

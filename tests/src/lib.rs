@@ -15,8 +15,10 @@
 //! * [`refusal`]: oomtrace without rights, files, readers or sense in its arguments.
 //! * [`bench`]: what oomtrace costs, beside other tools.
 //! * [`shell`]: where an operator's commands go; [`systemd`]: whom some of them speak to; and [`legacy`]: a controller in version 1.
+//! * [`aside`]: what stands beside each scenario.
 //! * [`stage`]: what a scenario works with, and what cleans up after it.
 
+pub mod aside;
 pub mod bench;
 pub mod btf;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Map;
 
+use crate::aside::Aside;
 use crate::checks::Checks;
 use crate::deadline::Deadline;
 use crate::fields::Fields;
@@ -40,6 +41,8 @@ pub struct Plan {
     pub keep: Option<PathBuf>,
     /// How long one scenario may take.
     pub limit: Duration,
+    /// Whether another oomtrace follows the kernel's log beside each that kills.
+    pub follow: bool,
 }
 
 impl Plan {
@@ -84,15 +87,17 @@ impl Plan {
             deadline: Deadline::after(self.limit),
             checks: Checks::default(),
             fields: Fields::default(),
+            log_fields: Fields::default(),
             skipped: None,
             untraced: None,
             keep: self.keep.clone(),
         };
-        if let Err(error) = staged(scenario, &mut stage) {
+        if let Err(error) = staged(scenario, self.follow, &mut stage) {
             stage.checks.fail(format!("{error:#}"));
         }
         stage.checks.note("comparisons", stage.checks.made());
         stage.checks.note("fields", stage.fields.into_json());
+        stage.checks.note("log_fields", stage.log_fields.into_json());
         let (failures, details) = stage.checks.into_parts();
         let (status, reason) = match (failures.is_empty(), stage.skipped, tool) {
             (false, ..) => (Status::Failed, failures.join("\n")),
@@ -102,19 +107,23 @@ impl Plan {
                 (Status::Skipped, "the witnesses agree, and oomtrace was not run: give --oomtrace".to_owned())
             }
         };
-        let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Outcome { scenario: scenario.name, status, reason, millis, details }
+        Outcome { scenario: scenario.name, status, reason, millis: millis(began), details }
     }
 }
 
-/// Runs a scenario, and compares what it saw with what the kernel logged from its beginning to its end.
-fn staged(scenario: &Scenario, stage: &mut Stage<'_>) -> Result<()> {
-    let mut log = KernelLog::mark()?;
+/// Runs a scenario, and compares what its oomtraces told with what the kernel logged from its beginning to its end.
+fn staged(scenario: &Scenario, follow: bool, stage: &mut Stage<'_>) -> Result<()> {
+    let aside = Aside::begin(stage, follow && scenario.kills > 0)?;
     (scenario.run)(stage)?;
     let began = Instant::now();
-    stage.import(&mut log)?;
-    stage.checks.note("import: milliseconds", u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+    aside.judge(stage)?;
+    stage.checks.note("milliseconds of what stands aside", millis(began));
     Ok(())
+}
+
+/// Milliseconds since then.
+fn millis(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Keeps within the kernel's rate for OOM headers: they are witnesses.

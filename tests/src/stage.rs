@@ -9,7 +9,6 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::checks::Checks;
-use crate::compare::imported::{self, Import};
 use crate::compare::{Expected, counts, sequence};
 use crate::deadline::Deadline;
 use crate::eat::Eat;
@@ -20,9 +19,8 @@ use crate::incident::{found, kind};
 use crate::machine::Machine;
 use crate::schema::Schema;
 use crate::tracer::{Output, Program, Tracer};
-use crate::watch::{Seen, Traced, Watch, read};
+use crate::watch::{Seen, Traced, Watch};
 use crate::witness::cgroup::Cgroup;
-use crate::witness::kmsg::KernelLog;
 use crate::witness::tree::Tree;
 
 /// oomtrace, and what is needed to check what it says.
@@ -51,6 +49,8 @@ pub struct Stage<'a> {
     pub checks: Checks,
     /// Which fields of oomtrace's output it saw.
     pub fields: Fields,
+    /// The same of one that has the kernel's log alone.
+    pub log_fields: Fields,
     /// What it lacks here to find out anything.
     pub skipped: Option<String>,
     /// Why the kernel's log may have kills of which none of its oomtraces tells.
@@ -168,32 +168,6 @@ impl Stage<'_> {
         if let Some(tool) = self.tool {
             tool.schema.check(&mut self.checks, &traced.objects);
         }
-    }
-
-    /// Keeps what the kernel logged meanwhile, and has oomtrace import that: it is to tell the same as was told live.
-    pub fn import(&mut self, log: &mut KernelLog) -> Result<()> {
-        log.read()?;
-        let told = self.tool.map(|tool| tool.program.told.take()).unwrap_or_default();
-        if log.overrun() {
-            self.checks.note("import: the beginning of the log was overwritten", true);
-        }
-        let scratch = Scratch::new(&format!("{}-import", self.name))?;
-        let kept = self.kept("kmsg.log")?;
-        let kills = !log.ooms().ooms().is_empty();
-        let Some(tool) = self.tool.filter(|_| kills && !told.is_empty()) else { return Ok(()) };
-        let file = kept.unwrap_or_else(|| scratch.file("kmsg.log"));
-        fs::write(&file, log.raw()).with_context(|| format!("cannot write {}", file.display()))?;
-        let output = tool.program.run(&["import", "--json", argument(&file)?], self.deadline)?;
-        self.keep_output("import", &output)?;
-        self.checks.that(output.status.success(), || {
-            format!("the import ended with {} and said: {}", output.status, output.said())
-        });
-        let imported = read(output)?.objects;
-        tool.schema.check(&mut self.checks, &imported);
-        let (log, machine, untraced) = (log.ooms().ooms(), self.machine, self.untraced);
-        let import = Import { told: &told, imported: &imported, log, machine, untraced };
-        imported::check(&mut self.checks, import);
-        Ok(())
     }
 
     /// Keeps an oomtrace's output, if things are to be kept.

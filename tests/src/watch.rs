@@ -15,7 +15,7 @@ use crate::witness::klog::LoggedOom;
 use crate::witness::kmsg::KernelLog;
 
 /// How long records may take once the kernel log has the kill: a second at full speed, with room for emulation.
-const DELIVERY: Duration = Duration::from_secs(30);
+pub const DELIVERY: Duration = Duration::from_secs(30);
 
 /// A watch that has begun.
 #[derive(Debug)]

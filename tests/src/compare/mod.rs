@@ -3,8 +3,8 @@
 mod ballot;
 mod counts;
 mod envelope;
-pub mod imported;
 mod kin;
+pub mod reading;
 mod scope;
 mod trigger;
 mod victim;

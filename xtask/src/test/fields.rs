@@ -12,6 +12,9 @@ use crate::workspace;
 /// Where it stands, in the workspace.
 const FILE: &str = "oomtrace/docs/fields.md";
 
+/// The tier without any hook, which follows the kernel's log.
+const LOG_TIER: &str = "kmsg";
+
 /// What was seen in each tier, by kernel.
 #[derive(Debug, Default)]
 pub struct Fields {
@@ -32,6 +35,8 @@ struct Line {
 #[serde(default)]
 struct Details {
     fields: Seen,
+    /// Of the oomtrace beside, which has the kernel's log alone.
+    log_fields: Seen,
 }
 
 #[derive(Default, Deserialize)]
@@ -45,17 +50,22 @@ impl Fields {
     /// Takes in the lines that `scenarios run --results` wrote. One that cannot be read is a failure elsewhere.
     pub fn add(&mut self, tier: &str, kernel: &str, results: &str) {
         let lines = results.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-        for Line { details: Details { fields } } in lines {
-            if !fields.seen.is_empty() {
-                self.kernels.entry(tier.to_owned()).or_default().insert(kernel.to_owned());
-            }
-            for field in fields.seen {
-                let kernels = self.seen.entry(field).or_default().entry(tier.to_owned()).or_default();
-                kernels.insert(kernel.to_owned());
-            }
-            for (field, reason) in fields.lacking {
-                self.lacking.entry(field).or_default().entry(tier.to_owned()).or_insert(reason);
-            }
+        for Line { details: Details { fields, log_fields } } in lines {
+            self.add_seen(tier, kernel, fields);
+            self.add_seen(LOG_TIER, kernel, log_fields);
+        }
+    }
+
+    fn add_seen(&mut self, tier: &str, kernel: &str, fields: Seen) {
+        if !fields.seen.is_empty() {
+            self.kernels.entry(tier.to_owned()).or_default().insert(kernel.to_owned());
+        }
+        for field in fields.seen {
+            let kernels = self.seen.entry(field).or_default().entry(tier.to_owned()).or_default();
+            kernels.insert(kernel.to_owned());
+        }
+        for (field, reason) in fields.lacking {
+            self.lacking.entry(field).or_default().entry(tier.to_owned()).or_insert(reason);
         }
     }
 
@@ -145,5 +155,17 @@ mod tests {
         assert!(table.contains("| `oom.zones` | 6.1 | – [1] |\n"), "{table}");
         assert!(table.ends_with("\n1. no hook\n"), "{table}");
         assert!(table.contains("- kprobe: 6.1, 6.12\n"), "{table}");
+    }
+
+    /// Guards that what the log alone tells is a tier of its own, whichever tier it stood beside.
+    #[test]
+    fn the_log_is_a_tier_of_its_own() {
+        let mut fields = Fields::default();
+        let seen = |field| serde_json::json!({"seen": [field], "lacking": {}});
+        let details = serde_json::json!({"fields": seen("oom.id"), "log_fields": seen("oom.kmsg_seq")});
+        fields.add("kprobe", "6.1", &serde_json::json!({"scenario": "a", "details": details}).to_string());
+        let table = fields.table();
+        assert!(table.contains("- kmsg: 6.1\n- kprobe: 6.1\n"), "{table}");
+        assert!(table.contains("| `oom.id` | – | all |\n| `oom.kmsg_seq` | all | – |\n"), "{table}");
     }
 }

@@ -139,6 +139,8 @@ const PLANS: [Plan; 16] = [
     times("7.2", "tracepoint"),
 ];
 
+/// Has an oomtrace follow the kernel's log beside the scenarios' own: the tier without hooks.
+const FOLLOW: &str = "--follow-log";
 /// The results of the scenarios on this machine, in the folder of all.
 const LIVE_RESULTS: &str = "live.jsonl";
 /// Where FUSE is not built in.
@@ -226,6 +228,11 @@ impl Plan {
         self.tiers.iter().copied().filter(move |tier| !one || whole == Some(tier))
     }
 
+    /// Whether another oomtrace follows the kernel's log beside that tier's: once on each machine, where time is not exact.
+    fn follows_log(&self, tier: &str) -> bool {
+        self.purpose != Purpose::Times && self.whole.or(self.tiers.first().copied()) == Some(tier)
+    }
+
     /// Those of the chosen scenarios that run here; None for all. Those that need a special machine are not applicable
     /// on the others, and say so.
     fn only(&self, choice: &Choice) -> Option<Vec<String>> {
@@ -272,6 +279,8 @@ impl Plan {
                 let mut options = choice.options(self.whole == Some(tier));
                 if self.purpose == Purpose::Times {
                     options.push("--exact-times".to_owned());
+                } else if self.follows_log(tier) {
+                    options.push(FOLLOW.to_owned());
                 }
                 let options = options.join(" ");
                 format!("scenarios run --tier {tier} --results /artifacts/{tier}.jsonl --keep /artifacts/{tier} {options}")
@@ -321,7 +330,7 @@ pub fn live(built: &Built, choice: &Choice) -> Result<Vec<Cell>> {
     let _ = fs::remove_file(&results);
     let mut scenarios = Command::new(&built.scenarios);
     scenarios.arg("run").arg("--oomtrace").arg(&built.oomtrace).arg("--results").arg(&results);
-    scenarios.args(choice.options(true));
+    scenarios.args(choice.options(true)).arg(FOLLOW);
     // Behind the system's own.
     let path = env::var_os("PATH").unwrap_or_default();
     let runc = package::runc().ok().and_then(|runc| runc.parent().map(Path::to_owned));
@@ -494,6 +503,21 @@ mod tests {
             .iter()
             .filter_map(|word| word.rsplit_once("size=")?.1.strip_suffix('M')?.parse::<u32>().ok());
         assert_eq!(sizes.sum::<u32>(), NODES_MEMORY);
+    }
+
+    /// Guards that the tier without hooks is seen on every kernel, and once on each machine.
+    #[test]
+    fn the_log_is_followed_once_on_each_machine() {
+        for plan in PLANS {
+            let times = plan.tiers.iter().filter(|tier| plan.follows_log(tier)).count();
+            assert_eq!(
+                times,
+                usize::from(plan.purpose != Purpose::Times),
+                "{}{}",
+                plan.kernel,
+                plan.special()
+            );
+        }
     }
 
     /// Guards what is left out: nothing that was asked for by name, and nothing in full.

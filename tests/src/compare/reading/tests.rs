@@ -33,7 +33,10 @@ fn failures(told: &[Value], imported: &[Value], untraced: Option<&str>) -> Vec<S
     LOG.lines().for_each(|line| log.line(line));
     let (told, machine) = ([told.to_vec()], machine());
     let mut checks = Checks::default();
-    check(&mut checks, Import { told: &told, imported, log: log.ooms(), machine: &machine, untraced });
+    check(
+        &mut checks,
+        Reading { who: "import", told: &told, read: imported, log: log.ooms(), machine: &machine, untraced },
+    );
     checks.failures().to_vec()
 }
 

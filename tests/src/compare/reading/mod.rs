@@ -1,4 +1,5 @@
-//! Whether the kernel's own log of a scenario, imported, tells the same as what was told live.
+//! Whether what is made of the kernel's log of a scenario tells the same as what was told by hooks: an import of it, and an oomtrace
+//! that follows it.
 
 mod fields;
 #[cfg(test)]
@@ -17,13 +18,15 @@ use crate::witness::klog::LoggedOom;
 
 use fields::Fields;
 
-/// One log, as it is, as it was imported, and as it was told live.
+/// One log, as it is, as it was read, and as it was told live.
 #[derive(Debug, Clone, Copy)]
-pub struct Import<'a> {
+pub struct Reading<'a> {
+    /// Who read it, in a failure's words.
+    pub who: &'static str,
     /// The lines that each oomtrace told.
     pub told: &'a [Vec<Value>],
-    /// The lines of the import.
-    pub imported: &'a [Value],
+    /// The lines that it came to.
+    pub read: &'a [Value],
     /// The log.
     pub log: &'a [LoggedOom],
     /// The machine.
@@ -64,17 +67,19 @@ fn near(live: &Incident, imported: &Incident) -> bool {
 }
 
 /// Compares them. What is not in the log, since it was overwritten or held back, is nobody's to tell.
-pub fn check(checks: &mut Checks, import: Import<'_>) {
-    let imported = incidents(import.imported);
+pub fn check(checks: &mut Checks, reading: Reading<'_>) {
+    let who = reading.who;
+    let imported = incidents(reading.read);
     let mut matched = BTreeSet::new();
-    let mut fields = Fields::new(import.machine);
-    for live in import.told.iter().flat_map(|lines| incidents(lines)) {
+    let mut fields = Fields::new(who, reading.machine);
+    for live in reading.told.iter().flat_map(|lines| incidents(lines)) {
         let found: Vec<usize> =
             (0..).zip(&imported).filter(|(_, it)| same(&live, it)).map(|(at, _)| at).collect();
-        let logged = import.log.iter().find(|oom| killed(&live).iter().any(|tid| oom.killed(*tid).is_some()));
+        let logged =
+            reading.log.iter().find(|oom| killed(&live).iter().any(|tid| oom.killed(*tid).is_some()));
         if let (Some(logged), false) = (logged, killed(&live).is_empty()) {
             checks.equal(
-                "import: incidents of a kill that was told live",
+                &format!("{who}: incidents of a kill that was told live"),
                 Some(found.len()),
                 Some(1),
                 &label(&live),
@@ -82,7 +87,7 @@ pub fn check(checks: &mut Checks, import: Import<'_>) {
             let all: BTreeSet<u64> = logged.kills.iter().map(|kill| kill.pid).collect();
             for at in &found {
                 let told = imported.get(*at).map(killed);
-                checks.equal("import: killed threads", told, Some(all.clone()), "the log");
+                checks.equal(&format!("{who}: killed threads"), told, Some(all.clone()), "the log");
             }
         }
         for at in found {
@@ -91,23 +96,26 @@ pub fn check(checks: &mut Checks, import: Import<'_>) {
             fields.compare(checks, &live, imported);
         }
     }
-    for logged in import.log {
-        figures(checks, &imported, logged);
+    for logged in reading.log {
+        figures(checks, who, &imported, logged);
     }
     let alone: Vec<_> = (0..).zip(&imported).filter(|(at, _)| !matched.contains(at)).collect();
-    match import.untraced {
+    match reading.untraced {
         Some(why) => {
-            checks.note("import: incidents that were not told live", format!("{}: {why}", alone.len()));
+            checks.note(
+                &format!("{who}: incidents that were not told live"),
+                format!("{}: {why}", alone.len()),
+            );
         }
         None => {
             for (_, alone) in alone {
-                checks.fail(format!("the import tells what nobody told live: {}", label(alone)));
+                checks.fail(format!("{who}: told by nobody live: {}", label(alone)));
             }
         }
     }
-    let headless = import.log.iter().filter(|oom| oom.invoked.is_none() && !oom.kills.is_empty()).count();
+    let headless = reading.log.iter().filter(|oom| oom.invoked.is_none() && !oom.kills.is_empty()).count();
     if headless > 0 {
-        checks.note("import: runs whose header the kernel held back", headless);
+        checks.note(&format!("{who}: runs whose header the kernel held back"), headless);
     }
     fields.note(checks);
 }
@@ -121,7 +129,7 @@ fn label(incident: &Incident) -> String {
 }
 
 /// Checks each victim's figures against its line of the log, which they are read from.
-fn figures(checks: &mut Checks, imported: &[Incident], logged: &LoggedOom) {
+fn figures(checks: &mut Checks, who: &str, imported: &[Incident], logged: &LoggedOom) {
     for kill in &logged.kills {
         let of_it = |incident: &&Incident| killed(incident).contains(&kill.pid);
         let victims = imported.iter().filter(of_it).flat_map(|incident| &incident.fields.victims);
@@ -131,7 +139,7 @@ fn figures(checks: &mut Checks, imported: &[Incident], logged: &LoggedOom) {
         });
         let Some(victim) = victims.next() else {
             checks.fail(format!(
-                "the import does not tell of the kill of {} ({}), of {} kB",
+                "{who}: nothing of the kill of {} ({}), of {} kB",
                 kill.pid,
                 kill.comm.escape_ascii(),
                 kill.total_vm_kb
@@ -147,19 +155,19 @@ fn figures(checks: &mut Checks, imported: &[Incident], logged: &LoggedOom) {
             ("rss_kernel.shmem_bytes", rss.shmem_bytes, kill.shmem_rss_kb),
             ("rss_kernel.total_bytes", rss.total_bytes, total_kb),
         ] {
-            checks.equal(&format!("import: {what} of {}", kill.pid), ours, Some(logged_kb * KIB), "the log");
+            checks.equal(&format!("{who}: {what} of {}", kill.pid), ours, Some(logged_kb * KIB), "the log");
         }
-        checks.equal(&format!("import: uid of {}", kill.pid), victim.uid, Some(kill.uid), "the log");
+        checks.equal(&format!("{who}: uid of {}", kill.pid), victim.uid, Some(kill.uid), "the log");
         let adj = victim.oom_score_adj;
         checks.equal(
-            &format!("import: oom_score_adj of {}", kill.pid),
+            &format!("{who}: oom_score_adj of {}", kill.pid),
             adj,
             Some(kill.oom_score_adj),
             "the log",
         );
         checks.that(victim.comm.as_deref().is_some_and(|comm| same_name(comm, &kill.comm)), || {
             format!(
-                "import: comm of {} is {:?}, the log says {}",
+                "{who}: comm of {} is {:?}, the log says {}",
                 kill.pid,
                 victim.comm,
                 kill.comm.escape_ascii()

@@ -56,6 +56,7 @@ const RUNS: u64 = 1 << 20;
 /// Compares, and keeps account of what only one of the two has.
 #[derive(Debug)]
 pub(super) struct Fields<'a> {
+    who: &'a str,
     machine: &'a Machine,
     live_alone: BTreeSet<String>,
     imported_alone: BTreeSet<String>,
@@ -69,8 +70,9 @@ struct Case<'a> {
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(machine: &'a Machine) -> Self {
+    pub(super) fn new(who: &'a str, machine: &'a Machine) -> Self {
         Self {
+            who,
             machine,
             live_alone: BTreeSet::new(),
             imported_alone: BTreeSet::new(),
@@ -86,10 +88,11 @@ impl<'a> Fields<'a> {
 
     /// Notes what was compared, and what only one of the two had.
     pub(super) fn note(self, checks: &mut Checks) {
+        let who = self.who;
         let list = |fields: BTreeSet<String>| Value::from(fields.into_iter().collect::<Vec<_>>());
-        checks.note("import: compared", list(self.compared));
-        checks.note("import: only live", list(self.live_alone));
-        checks.note("import: only in the log", list(self.imported_alone));
+        checks.note(&format!("{who}: compared"), list(self.compared));
+        checks.note(&format!("{who}: only live"), list(self.live_alone));
+        checks.note(&format!("{who}: only in the log"), list(self.imported_alone));
     }
 
     /// Compares two values at a path without indices, of the task `of`, if it is one's.
@@ -145,6 +148,7 @@ impl<'a> Fields<'a> {
         imported: &Value,
     ) {
         self.compared.insert(path.to_owned());
+        let who = self.who;
         let apart = || match (live.as_i64(), imported.as_i64()) {
             (Some(live), Some(imported)) => Some(live.abs_diff(imported)),
             _ => None,
@@ -167,7 +171,7 @@ impl<'a> Fields<'a> {
                 Rule::Same | Rule::Set | Rule::Apart => String::new(),
             };
             let whose = of.map(|task| format!(" of {task}")).unwrap_or_default();
-            format!("import: {path}{whose} is {imported}, and was told live as {live}{bound}")
+            format!("{who}: {path}{whose} is {imported}, and was told live as {live}{bound}")
         });
     }
 }
