@@ -111,7 +111,7 @@ struct Run {
     mutations: Option<String>,
     #[command(flatten)]
     mixtures: fork_mixtures::Share,
-    /// Seconds that each storm of forks that fail lasts, but for the first, which lasts ten.
+    /// Seconds that each storm of forks that fail lasts, but for the first, which lasts four at the least.
     #[arg(
         long,
         value_name = "SECONDS",

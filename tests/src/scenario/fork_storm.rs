@@ -31,8 +31,8 @@ pub const SCENARIO: Scenario = Scenario {
 const SHARE: f64 = 10.0;
 /// The same where a storm is short: what is done once for each counts more.
 const SHORT_SHARE: f64 = 15.0;
-/// How long the first storm lasts, in seconds.
-const FIRST: u64 = 10;
+/// How long the first storm lasts at the least, in seconds.
+const FIRST: u64 = 4;
 /// The same of the others.
 pub const SECONDS: u64 = 1;
 /// What the command line asks for in place of that.
@@ -54,7 +54,8 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let mut past = Vec::new();
     for storm in &STORMS {
         if storm.needs.unmet(stage.machine)?.is_none() {
-            let seconds = if past.is_empty() { FIRST } else { CHOICE.get().copied().unwrap_or(SECONDS) };
+            let seconds = CHOICE.get().copied().unwrap_or(SECONDS);
+            let seconds = if past.is_empty() { seconds.max(FIRST) } else { seconds };
             past.push(rage(stage, &ground, &oomtrace, (storm, seconds))?);
         }
     }

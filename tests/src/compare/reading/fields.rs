@@ -27,7 +27,7 @@ enum Rule {
 
 /// What each telling has of its own: where it comes from, when it was, what follows from fields that the other lacks, and what is
 /// read at another time.
-const APART: [&str; 16] = [
+const APART: [&str; 15] = [
     "id",
     "seq",
     "time",
@@ -47,7 +47,6 @@ const APART: [&str; 16] = [
     "ballot.computed",
     // Read once the victim is dead.
     "host_memory.swap_free_after_bytes",
-    "victims.verdict",
 ];
 
 /// What a process that runs may take or give back between its score and its row in the table, in bytes.

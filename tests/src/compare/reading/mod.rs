@@ -130,7 +130,9 @@ fn label(incident: &Incident) -> String {
 
 /// Checks each victim's figures against its line of the log, which they are read from.
 fn figures(checks: &mut Checks, who: &str, imported: &[Incident], logged: &LoggedOom) {
-    for kill in &logged.kills {
+    let mut seen = BTreeSet::new();
+    // The first of a group has two lines.
+    for kill in logged.kills.iter().filter(|kill| seen.insert(kill.pid)) {
         let of_it = |incident: &&Incident| killed(incident).contains(&kill.pid);
         let victims = imported.iter().filter(of_it).flat_map(|incident| &incident.fields.victims);
         let same_size = Some(kill.total_vm_kb * KIB);
