@@ -86,7 +86,7 @@ impl Aside {
         traced.check_course(false, &mut stage.checks);
         if let Some(tool) = stage.tool {
             tool.schema.check(&mut stage.checks, &traced.objects);
-            for incident in &traced.incidents {
+            for incident in traced.incidents.iter().filter(|incident| !incident.fields.victims.is_empty()) {
                 tool.floor.check(&mut stage.checks, incident);
             }
         }

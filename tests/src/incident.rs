@@ -185,8 +185,13 @@ impl Victim {
 }
 
 /// What `missing` says then.
-const NO_LOG: [&str; 4] =
-    ["the kernel log d", "which is not read", "the decision came before", "is not known in this tier"];
+const NO_LOG: [&str; 5] = [
+    "the kernel log d",
+    "which is not read",
+    "the decision came before",
+    "is not known in this tier",
+    "the log has no report before this kill",
+];
 
 impl Incident {
     /// Whether a field is missing since the kernel log, which has it, did not say (it tells of ten runs in five seconds), or
@@ -194,7 +199,7 @@ impl Incident {
     #[must_use]
     pub fn lacks_its_log(&self, field: &str) -> bool {
         let reason = self.fields.missing.get(field).and_then(Value::as_str);
-        self.fields.tier.as_deref() == Some("tracepoint")
+        matches!(self.fields.tier.as_deref(), Some("tracepoint" | "kmsg"))
             && reason.is_some_and(|reason| NO_LOG.iter().any(|words| reason.contains(words)))
     }
 
