@@ -47,14 +47,17 @@ fn killed(incident: &Incident) -> BTreeSet<u64> {
     victims.filter_map(|victim| victim.tid.or(victim.pid)).collect()
 }
 
-/// Whether both are about one run of the OOM killer: they share a victim, or both had none to choose and one trigger.
+/// Whether both are about one run of the OOM killer: they share a victim, or both had none to choose, one trigger and, if both
+/// have it, one record of the log: who gets nothing may ask again at once.
 fn same(live: &Incident, imported: &Incident) -> bool {
     let (ours, theirs) = (killed(imported), killed(live));
-    if ours.is_empty() && theirs.is_empty() {
-        let key = |it: &Incident| (it.fields.outcome.clone(), it.fields.trigger.tid);
-        return key(live) == key(imported) && key(live).1.is_some() && near(live, imported);
+    if !ours.is_empty() || !theirs.is_empty() {
+        return ours.intersection(&theirs).next().is_some() && near(live, imported);
     }
-    ours.intersection(&theirs).next().is_some() && near(live, imported)
+    let record = |it: &Incident| it.json.get("kmsg_seq").and_then(Value::as_u64);
+    let key = |it: &Incident| (it.fields.outcome.clone(), it.fields.trigger.tid);
+    let one_record = record(live).zip(record(imported)).is_none_or(|(live, imported)| live == imported);
+    key(live) == key(imported) && key(live).1.is_some() && one_record && near(live, imported)
 }
 
 /// How far printk's clock may be from the trace's: it is not set right by the time server, and a slow console holds up what follows.
