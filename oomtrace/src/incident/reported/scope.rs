@@ -155,13 +155,14 @@ impl Reported<'_> {
             missing::all(missing, unknown, self.lacks());
         }
         levels.push(charged(path.clone(), &report.charges));
-        scope.limits = levels;
         if path != "/" {
             missing.insert(
-                "scope.limits".to_owned(),
+                // The next level up: a field that is there is not missing.
+                format!("scope.limits[{}]", levels.len()),
                 "the kernel's report ends at the cgroup at its limit".to_owned(),
             );
         }
+        scope.limits = levels;
         scope.memcg_stats.clone_from(&report.stats_bytes);
         scope.memcg = Some(Cgroup { path: Some(path), id: None, hierarchy });
     }
