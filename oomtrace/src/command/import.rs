@@ -198,16 +198,11 @@ impl Import {
             self.again += 1;
             return false;
         }
-        match event.common().time {
-            Some(time) => {
-                self.since.is_none_or(|since| time.0 >= since)
-                    && self.until.is_none_or(|until| time.0 < until)
-            }
-            None => {
-                self.untimed += u64::from(self.since.is_some() || self.until.is_some());
-                true
-            }
-        }
+        let Some(time) = event.common().time else {
+            self.untimed += u64::from(self.since.is_some() || self.until.is_some());
+            return true;
+        };
+        self.since.is_none_or(|since| time.0 >= since) && self.until.is_none_or(|until| time.0 < until)
     }
 
     fn finish(self, read: &str, begun: Instant) -> anyhow::Result<()> {

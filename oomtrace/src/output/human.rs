@@ -200,7 +200,7 @@ impl Human {
                 self.row(&mut to, "outcome", "nobody could be killed: the allocation failed");
             }
             Some(Outcome::Panic) => {
-                self.row(&mut to, "outcome", "the kernel panicked: the whole machine stopped")
+                self.row(&mut to, "outcome", "the kernel panicked: the whole machine stopped");
             }
             Some(Outcome::Killed | Outcome::AlreadyExiting) | None => {}
         }

@@ -35,12 +35,12 @@ impl Reported<'_> {
             let at = order.iter().position(|name| *name == zone.name);
             asked.zip(at).is_none_or(|(asked, at)| at <= asked)
         };
-        let mut served: Vec<_> = memory.zones.iter().filter(|zone| serves(zone)).collect();
-        served.sort_by_key(|zone| {
+        let mut of_request: Vec<_> = memory.zones.iter().filter(|zone| serves(zone)).collect();
+        of_request.sort_by_key(|zone| {
             (zone.node, std::cmp::Reverse(order.iter().position(|name| *name == zone.name)))
         });
         let mut zones = Vec::new();
-        for info in served.into_iter().take(ZONES) {
+        for info in of_request.into_iter().take(ZONES) {
             let at = zones.len();
             zones.push(zone(info, at, asked, page_bytes, self.lacks(), missing));
         }

@@ -208,7 +208,7 @@ fn charged(path: String, charges: &[Charge]) -> Limit {
                 (limit.memsw_usage_bytes, limit.memsw_limit_bytes) = (usage, charge.limit_bytes);
             }
             ChargeKind::Swap => {
-                (limit.swap_usage_bytes, limit.swap_limit_bytes) = (usage, charge.limit_bytes)
+                (limit.swap_usage_bytes, limit.swap_limit_bytes) = (usage, charge.limit_bytes);
             }
             ChargeKind::Kernel => {}
         }

@@ -25,8 +25,8 @@ fn kill(pid: u32, group: bool) -> Kill {
     Kill { killed, group, ..Kill::default() }
 }
 
-fn invoked() -> Option<Invoked> {
-    Some(Invoked { comm: "asker".to_owned(), gfp_mask: 0x0014_0dca, gfp_flags: None, order: 0 })
+fn invoked() -> Invoked {
+    Invoked { comm: "asker".to_owned(), gfp_mask: 0x0014_0dca, gfp_flags: None, order: 0 }
 }
 
 fn zone(node: u32, name: &str, present: u64) -> ZoneInfo {
@@ -43,7 +43,13 @@ fn zone(node: u32, name: &str, present: u64) -> ZoneInfo {
 /// A kill of an old kernel, whose log does not name the constraint.
 fn old(zones: Vec<ZoneInfo>) -> Report {
     let memory = MemInfo { zones, ram_pages: Some(512), page_bytes: Some(4096), ..MemInfo::default() };
-    Report { invoked: invoked(), memory, kills: vec![kill(7, false)], end: End::Killed, ..Report::default() }
+    Report {
+        invoked: Some(invoked()),
+        memory,
+        kills: vec![kill(7, false)],
+        end: End::Killed,
+        ..Report::default()
+    }
 }
 
 /// Guards against a guess: before 5.0 the log does not say whether a request was confined to some nodes, but on a machine that has
@@ -74,7 +80,7 @@ fn levels_end_at_the_limit() {
     let charge =
         Charge { kind: ChargeKind::Memory, usage_bytes: 1 << 20, limit_bytes: Some(1 << 20), hits: Some(3) };
     let report = Report {
-        invoked: invoked(),
+        invoked: Some(invoked()),
         decided: Some(decided),
         charges: vec![charge],
         kills: vec![kill(7, false)],

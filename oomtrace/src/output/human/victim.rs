@@ -45,7 +45,7 @@ pub(super) fn figures(victim: &Victim, scope: &Scope, named: bool) -> String {
             parts.push(victim.rss_kernel.map_or_else(
                 || "memory not known".to_owned(),
                 |rss| as_logged(rss, victim.swap_bytes, scope),
-            ))
+            ));
         }
     }
     if let Some(ns_pid) = victim.kinship.ns_pid.filter(|ns_pid| victim.pid.is_some_and(|pid| pid != *ns_pid))
