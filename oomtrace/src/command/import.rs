@@ -43,6 +43,7 @@ pub fn run(args: &ImportArgs) -> anyhow::Result<()> {
         duplicates: Duplicates::default(),
         summary: Summary::default(),
         again: 0,
+        outside: 0,
         untimed: 0,
         broken: false,
     };
@@ -135,6 +136,8 @@ struct Import {
     summary: Summary,
     /// Incidents that another log had before.
     again: u64,
+    /// What was before or after what was asked for.
+    outside: u64,
     /// What has no time and may be outside of what was asked for.
     untimed: u64,
     /// Nobody reads the output any more.
@@ -202,7 +205,10 @@ impl Import {
             self.untimed += u64::from(self.since.is_some() || self.until.is_some());
             return true;
         };
-        self.since.is_none_or(|since| time.0 >= since) && self.until.is_none_or(|until| time.0 < until)
+        let within =
+            self.since.is_none_or(|since| time.0 >= since) && self.until.is_none_or(|until| time.0 < until);
+        self.outside += u64::from(!within);
+        within
     }
 
     fn finish(self, read: &str, begun: Instant) -> anyhow::Result<()> {
@@ -219,7 +225,7 @@ impl Import {
             count(counts.victims, "victim"),
             some(counts.forks, "forks that failed"),
             some(self.again, "incidents that an earlier log had as well"),
-            some(counts.filtered, "left out by filters"),
+            some(counts.filtered.saturating_add(self.outside), "left out by filters"),
         );
         for line in self.summary.lines(&TimeZone::system()) {
             say!("  {line}");

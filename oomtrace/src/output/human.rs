@@ -174,7 +174,9 @@ impl Human {
     fn details(&self, incident: &Incident) -> String {
         let mut to = String::new();
         self.victims(&mut to, &incident.victims, &incident.scope);
-        self.row(&mut to, "asked", &asked(incident));
+        if let Some(asked) = asked(incident) {
+            self.row(&mut to, "asked", &asked);
+        }
         if let Some(why) = incident.victims.first().and_then(|victim| why(victim, &incident.scope)) {
             self.row(&mut to, "why", &why);
         }

@@ -7,11 +7,17 @@ use super::{
     task::place,
     words::{duration, grouped, name, who},
 };
-use crate::incident::{Cause, Incident};
+use crate::{
+    incident::{Cause, Incident},
+    kernel::hooks::Tier,
+};
 
-/// Who asked for memory, and for what.
-pub(super) fn asked(incident: &Incident) -> String {
+/// Who asked for memory, and for what; `None`: a log has nothing of it.
+pub(super) fn asked(incident: &Incident) -> Option<String> {
     let trigger = &incident.trigger;
+    if trigger.comm.is_none() && trigger.tid.is_none() && incident.common.tier == Tier::Kmsg {
+        return None;
+    }
     let first = incident.victims.first();
     let mut text = if trigger.pid.is_some() && first.is_some_and(|victim| victim.pid == trigger.pid) {
         "the victim itself".to_owned()
@@ -35,7 +41,7 @@ pub(super) fn asked(incident: &Incident) -> String {
     {
         let _ = write!(text, ", in {place}");
     }
-    text
+    Some(text)
 }
 
 /// How long it took until somebody was killed.
