@@ -40,10 +40,15 @@ pub fn parse(bytes: &[u8]) -> Option<LogRecord> {
 /// Takes back what msg_print_ext_body() (kernel/printk/printk.c) did: control characters, backslashes and what is not
 /// ASCII stand as `\xNN`.
 pub(super) fn unescape(text: &[u8]) -> Vec<u8> {
+    unescape_if(text, |_| true)
+}
+
+/// The same, of those bytes only that `may` be escaped.
+pub(super) fn unescape_if(text: &[u8], may: impl Fn(u8) -> bool) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
-        if let Some((byte, after)) = escaped(rest) {
+        if let Some((byte, after)) = escaped(rest).filter(|(byte, _)| may(*byte)) {
             plain.push(byte);
             rest = after;
         } else {

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     bytes::{after_spaces, digits, seconds},
     clock::Clock,
-    line::{Context, Head, Line},
+    line::{Context, Escapes, Head, Line},
     syslog,
 };
 use crate::kmsg::message::Stamp;
@@ -27,7 +27,12 @@ enum Bracket {
 
 /// A line that may begin with stamps.
 pub(super) fn line<'a>(text: &'a [u8], context: &mut Context) -> Line<'a> {
-    let (head, brackets) = stamps(text, Head::default(), &context.clock, &mut context.relative);
+    let (head, brackets) = stamps(
+        text,
+        Head { escapes: Escapes::Shown, ..Head::default() },
+        &context.clock,
+        &mut context.relative,
+    );
     // journalctl's short-monotonic: `[   12.345678] host kernel: text`, and anybody's in that form.
     if brackets == 1
         && head.stamp.boot_us.is_some()
@@ -41,7 +46,12 @@ pub(super) fn line<'a>(text: &'a [u8], context: &mut Context) -> Line<'a> {
 
 /// After `2023-01-02T15:04:05,678901+00:00 ` (`--time-format iso`).
 pub(super) fn after_iso(text: &[u8], wall: Option<Timestamp>) -> Line<'_> {
-    let head = Head { stamp: Stamp { boot_us: None, wall }, marked: true, ..Head::default() };
+    let head = Head {
+        stamp: Stamp { boot_us: None, wall },
+        marked: true,
+        escapes: Escapes::Shown,
+        ..Head::default()
+    };
     let (caller, text) = caller(text).map_or((None, text), |(caller, rest)| (Some(caller), rest));
     Line::Kernel(Head { caller, text, ..head })
 }

@@ -42,6 +42,9 @@ pub(super) enum Escapes {
     None,
     /// `\x0a`: a record of /dev/kmsg.
     Hex,
+    /// The same of what cannot be shown, and perhaps of backslashes: dmesg (util-linux, sys-utils/dmesg.c, `safe_fwrite()`), or
+    /// records without their heads.
+    Shown,
     /// `#012`: rsyslog (`escapeControlCharactersOnReceive`).
     Octal,
 }
@@ -117,7 +120,7 @@ fn bare<'a>(text: &'a [u8], context: &Context) -> Line<'a> {
     if let Some(head) = syslog::tagged(text, context.tags) {
         return Line::Kernel(head);
     }
-    Line::Kernel(Head { text, ..Head::default() })
+    Line::Kernel(Head { text, escapes: Escapes::Shown, ..Head::default() })
 }
 
 /// `<6>`.

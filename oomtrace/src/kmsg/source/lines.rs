@@ -194,8 +194,14 @@ impl Message {
         self.text.clear();
         match head.escapes {
             Escapes::Hex if memchr(b'\\', head.text).is_some() => self.text = record::unescape(head.text),
+            Escapes::Shown if memchr(b'\\', head.text).is_some() => {
+                let shown = |byte: u8| byte == b' ' || byte.is_ascii_graphic() && byte != b'\\';
+                self.text = record::unescape_if(head.text, |byte| !shown(byte));
+            }
             Escapes::Octal if memchr(b'#', head.text).is_some() => unescape_octal(head.text, &mut self.text),
-            Escapes::None | Escapes::Hex | Escapes::Octal => self.text.extend_from_slice(head.text),
+            Escapes::None | Escapes::Hex | Escapes::Shown | Escapes::Octal => {
+                self.text.extend_from_slice(head.text)
+            }
         }
     }
 }

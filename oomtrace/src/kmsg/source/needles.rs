@@ -3,7 +3,7 @@
 use aho_corasick::{AhoCorasick, packed};
 
 /// The words. Colours that `dmesg` and consoles put behind `subsystem: ` cut none of them in two.
-const WORDS: [&[u8]; 18] = [
+const WORDS: [&[u8]; 26] = [
     // "x invoked oom-killer: gfp_mask=…"; before 2.6.19 "oom-killer: gfp_mask=…".
     b"oom-killer: ",
     // "oom-kill:constraint=…", since 5.0.
@@ -32,6 +32,17 @@ const WORDS: [&[u8]; 18] = [
     b"fork rejected by pids controller",
     // The banner: a boot, and the kernel's release.
     b"Linux version ",
+    // What is left of a report whose beginning is lost: "Mem-Info:", before 2.6.37 "Mem-info:", and its sums.
+    b"Mem-Info:",
+    b"Mem-info:",
+    b"ctive_anon:",
+    b"Active:",
+    // What a memory cgroup has.
+    b"Memory cgroup stats for ",
+    b"memory: usage ",
+    // The head of its table: "Tasks state (memory values in pages):", "[  pid  ]   uid  tgid total_vm …".
+    b"Tasks state ",
+    b"tgid total_vm",
     // journalctl's "-- Boot 0123… --".
     b"-- Boot ",
     // A journal's messages as arrays of numbers: only a look tells what they say.

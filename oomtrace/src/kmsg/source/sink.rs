@@ -1,4 +1,5 @@
-//! Where messages go: to whoever takes them, those in pieces put together first.
+//! Where messages go: to whoever takes them. Pieces that say of themselves that they are such (records of /dev/kmsg) are put
+//! together first.
 
 use super::Want;
 use crate::kmsg::{line::Line, message::Message, pieces};
@@ -16,21 +17,11 @@ pub(super) struct Sink<'a> {
     messages: u64,
 }
 
-/// A message that may go on.
+/// A message that may go on in a later record.
 struct Open {
     message: Message,
-    goes_on: GoesOn,
     /// Messages since.
     between: u32,
-}
-
-/// How it may go on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum GoesOn {
-    /// By a record that says so.
-    Record,
-    /// By the next message: a thread's name has a newline in it, and what kept the log made two lines of that.
-    Name,
 }
 
 impl<'a> Sink<'a> {
@@ -64,51 +55,29 @@ impl<'a> Sink<'a> {
             return;
         }
         if let Some(open) = &mut self.open {
-            match open.goes_on {
-                GoesOn::Record if continues == Some(true) => {
-                    if open.message.text.len() + message.text.len() <= LONGEST {
-                        open.message.text.extend_from_slice(&message.text);
-                    }
-                    if pieces::ends(&open.message.text) {
-                        self.close();
-                    }
-                    return;
-                }
-                GoesOn::Name => {
-                    open.message.text.push(b'\n');
+            if continues == Some(true) {
+                if open.message.text.len() + message.text.len() <= LONGEST {
                     open.message.text.extend_from_slice(&message.text);
-                    open.between += 1;
-                    // A name has at most 15 bytes.
-                    if open.between >= 15 || !in_name(&open.message.text) {
-                        self.close();
-                    }
-                    return;
                 }
-                GoesOn::Record => {
-                    open.between += 1;
-                    if open.between > BETWEEN
-                        || pieces::in_pieces(&message.text)
-                        || Line::parse(&message.text).is_some()
-                    {
-                        self.close();
-                    }
+                if pieces::ends(&open.message.text) {
+                    self.close();
                 }
+                return;
+            }
+            open.between += 1;
+            if open.between > BETWEEN
+                || pieces::in_pieces(&message.text)
+                || Line::parse(&message.text).is_some()
+            {
+                self.close();
             }
         }
-        let goes_on = match continues {
-            Some(true) => None,
-            Some(false) => {
-                (pieces::in_pieces(&message.text) && !pieces::ends(&message.text)).then_some(GoesOn::Record)
-            }
-            None => in_name(&message.text).then_some(GoesOn::Name),
-        };
-        match goes_on {
-            Some(goes_on) => {
-                // A second one while the first is open: nobody waits for both.
-                self.close();
-                self.open = Some(Open { message: message.clone(), goes_on, between: 0 });
-            }
-            None => self.give(message),
+        if continues == Some(false) && pieces::in_pieces(&message.text) && !pieces::ends(&message.text) {
+            // A second one while the first is open: nobody waits for both.
+            self.close();
+            self.open = Some(Open { message: message.clone(), between: 0 });
+        } else {
+            self.give(message);
         }
     }
 
@@ -134,16 +103,4 @@ impl<'a> Sink<'a> {
 /// Whether a message is that of `show_free_areas()` (mm/show_mem.c), the one of several lines: its sums.
 fn is_sums(text: &[u8]) -> bool {
     text.get(1..).is_some_and(|rest| rest.starts_with(b"ctive_anon:"))
-}
-
-/// Whether a message about a kill has the beginning of a name and not its end.
-fn in_name(text: &[u8]) -> bool {
-    let Some(at) =
-        memchr::memmem::find(text, b"ill process ").or_else(|| memchr::memmem::find(text, b"illed process "))
-    else {
-        return false;
-    };
-    let rest = text.get(at..).unwrap_or_default();
-    memchr::memchr(b'(', rest)
-        .is_some_and(|open| rest.len() - open <= 16 && memchr::memchr(b')', rest).is_none())
 }

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use super::*;
+use crate::kmsg::report::{Collector, Told};
 
 #[path = "speed_tests.rs"]
 mod speed;
@@ -294,10 +295,24 @@ fn records_in_pieces_are_put_together() {
     );
 }
 
+/// What comes of a log.
+fn collected(log: &[u8], search: bool) -> Vec<Told> {
+    let mut collector = Collector::default();
+    let mut told = Vec::new();
+    let mut to = |message: &Message| {
+        collector.take(message, |one| told.push(one));
+        if search && !collector.is_open() { Want::Beginnings } else { Want::Everything }
+    };
+    // The first is looked for in any case: the kernel's banner, which leaves nothing open.
+    let log = [b"Linux version 1\n", log].concat();
+    read(&log[..], &about(), &mut to, &mut |_| {}).unwrap();
+    collector.end(|one| told.push(one));
+    told
+}
+
 /// Guards names with a newline in them: a victim that is called so is not hidden, whatever keeps the log.
 #[test]
 fn a_name_of_two_lines() {
-    let whole = ["Out of memory: Killed process 7 (a\\nb) total-vm:1kB", "next"];
     for log in [
         "[    1.000000] Out of memory: Killed process 7 (a\n[    1.000000] b) total-vm:1kB\n[    1.000000] next\n",
         "[    1.000000] Out of memory: Killed process 7 (a\n               b) total-vm:1kB\n[    1.000000] next\n",
@@ -305,9 +320,33 @@ fn a_name_of_two_lines() {
          Jan  2 15:04:05 web1 kernel: next\n",
         "Jan  2 15:04:05 web1 kernel: Out of memory: Killed process 7 (a\n                             b) total-vm:1kB\n\
          Jan  2 15:04:05 web1 kernel: next\n",
+        "3,1,1000000,-;Out of memory: Killed process 7 (a\\x0ab) total-vm:1kB\n",
     ] {
-        assert_eq!(texts(log), whole, "{log}");
+        let told = collected(log.as_bytes(), true);
+        let [Told::Oom(report)] = &told[..] else { panic!("{log}: {told:?}") };
+        assert_eq!(report.kills[0].killed.comm, "a\nb", "{log}");
     }
+}
+
+/// Guards the search for words in the kernels' own reports: with it, they tell the same, whatever keeps them.
+#[test]
+fn the_search_misses_no_report() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/klog");
+    let noise =
+        "Jan  2 15:04:05 web1 sshd[12]: Accepted publickey for x from 10.0.0.1 port 1 ssh2\n".repeat(2000);
+    let mut logs = 0;
+    for file in find(&[folder.into()]).unwrap() {
+        let report = String::from_utf8_lossy(&std::fs::read(&file).unwrap()).into_owned();
+        for prefix in ["", "[   12.345678] ", "Jan  2 15:04:05 web1 kernel: ", "3,1,12345678,-;"] {
+            let lines: String = report.lines().flat_map(|line| [prefix, line, "\n"]).collect();
+            let log = [&noise, &lines[..], &noise, &lines, &noise].concat();
+            let told = collected(log.as_bytes(), true);
+            assert!(!told.is_empty(), "{}", file.display());
+            assert_eq!(told, collected(log.as_bytes(), false), "{} {prefix}", file.display());
+            logs += 1;
+        }
+    }
+    assert!(logs > 0);
 }
 
 /// Guards the one message of the kernel's that has several lines: they come one by one, however the log was kept.
@@ -347,6 +386,8 @@ fn consoles_and_crashes() {
     assert_eq!(texts(format!("\0\0\0\0[    1.000000] {KILLED}\0\n")), [KILLED]);
     assert_eq!(texts(format!("Panic#1 Part3\n<3>[    1.000000] {KILLED}\n")), ["Panic#1 Part3", KILLED]);
     assert_eq!(texts(b"[    1.000000] a\xff\xfe\n"), ["a\\xff\\xfe"]);
+    // dmesg shows what cannot be shown.
+    assert_eq!(texts(br"[    1.000000] (\x1b\x5c\xff\x41)"), ["(\\x1b\\\\\\xff\\\\x41)"]);
 }
 
 /// Guards logs that somebody has indented or quoted.
