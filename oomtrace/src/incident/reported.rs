@@ -105,7 +105,8 @@ impl Reported<'_> {
 
     /// Number of the record that tells the outcome.
     fn kmsg_seq(&self) -> Option<u64> {
-        self.report.kills.first().map_or(self.report.seq, |kill| kill.seq)
+        let report = self.report;
+        report.kills.first().map_or(report.end_seq.or(report.seq), |kill| kill.seq)
     }
 
     fn outcome(&self) -> Option<Outcome> {

@@ -253,7 +253,7 @@ impl Assembler {
 fn id_of(report: &Report, common: &Common) -> String {
     let first = report.kills.first();
     let pid = first.map(|kill| kill.killed.pid).or(report.tid).unwrap_or(0);
-    let seq = first.map_or(report.seq, |kill| kill.seq);
+    let seq = first.map_or(report.end_seq.or(report.seq), |kill| kill.seq);
     if let (Some(seq), Some(_)) = (seq, &common.boot_id) {
         return id::of_log(common.boot_id.as_deref(), seq, pid);
     }

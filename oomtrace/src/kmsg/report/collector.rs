@@ -187,7 +187,7 @@ impl Collector {
                 let undecided = |report: &Report| report.decided.is_none() && report.chosen.is_none();
                 let at = self.unfinished(message, undecided, told);
                 if let Some(report) = self.report(at, message) {
-                    report.end = End::NoVictim;
+                    (report.end, report.end_seq) = (End::NoVictim, message.seq);
                 }
             }
             Line::ForkRejected { path } => told(Told::ForkRejected {
@@ -289,7 +289,7 @@ impl Collector {
                 report.already_exiting.push((pid, comm));
             }
             if report.end == End::Unknown {
-                report.end = End::AlreadyExiting;
+                (report.end, report.end_seq) = (End::AlreadyExiting, message.seq);
             }
         }
     }
@@ -300,7 +300,7 @@ impl Collector {
         let undecided = |report: &Report| report.decided.is_none() && report.chosen.is_none();
         let at = self.place(message, nobody).unwrap_or_else(|| self.unfinished(message, undecided, told));
         if let Some(report) = self.report(at, message) {
-            report.end = End::Panic(words);
+            (report.end, report.end_seq) = (End::Panic(words), message.seq);
         }
     }
 

@@ -81,6 +81,8 @@ pub struct Report {
     pub already_exiting: Vec<(u32, String)>,
     /// How it ended.
     pub end: End,
+    /// Number of the record that says so, unless it is a kill's.
+    pub end_seq: Option<u64>,
 }
 
 /// How a run ended, as far as the log goes.
