@@ -8,9 +8,10 @@ mod kill;
 
 use super::record::unescape;
 use crate::text::from_kernel;
+pub use kill::RanOut;
 use kill::{already_exiting, chosen, killed};
 
-pub(super) use kill::cut_kill;
+pub(super) use kill::{cut_kill, ran_out};
 
 /// Longest name of a thread, bytes (`TASK_COMM_LEN` without its NUL).
 const COMM_LEN: usize = 15;
@@ -120,6 +121,10 @@ pub struct Killed {
     pub file_rss_kb: Option<u64>,
     /// Shared memory and tmpfs (since 4.5).
     pub shmem_rss_kb: Option<u64>,
+    /// All of these, where they are one figure (2.6.32 of OpenVZ).
+    pub rss_kb: Option<u64>,
+    /// Swap (2.6.32 of OpenVZ).
+    pub swap_kb: Option<u64>,
     /// Real user id.
     pub uid: Option<u32>,
     /// Page tables (since 5.4).

@@ -26,6 +26,8 @@ fn a_kill_since_5_4() {
         anon_rss_kb: Some(29184),
         file_rss_kb: Some(1024),
         shmem_rss_kb: Some(9052),
+        rss_kb: None,
+        swap_kb: None,
         uid: Some(1001),
         pgtables_kb: Some(112),
         oom_score_adj: Some(-5),

@@ -30,18 +30,20 @@ struct Seen {
 }
 
 impl Duplicates {
-    /// Another file begins: within one nothing stands twice.
+    /// Another file begins.
     pub fn next_file(&mut self) {
         self.file += 1;
     }
 
-    /// Whether an earlier file has it.
+    /// Whether it was there before: in another file, or in this one with the very stamp of printk's (`dmesg >>file`, again and
+    /// again). Of two kills in one file that have no such stamp nothing says that they are one.
     pub fn has(&mut self, incident: &Incident) -> bool {
         let Some(victim) = incident.victims.first() else { return false };
         let name = (victim.tid, victim.comm.clone(), victim.total_vm_bytes);
         let seen = Seen::new(self.file, &incident.common);
         let known = self.known.entry(name).or_default();
-        if known.iter().any(|other| other.file != seen.file && other.is(&seen)) {
+        let is = |other: &Seen| if other.file == seen.file { other.is_copy(&seen) } else { other.is(&seen) };
+        if known.iter().any(is) {
             return true;
         }
         if self.count < REMEMBERED {
@@ -56,6 +58,11 @@ impl Seen {
     fn new(file: usize, common: &Common) -> Self {
         let time_ns = common.time.and_then(|time| u64::try_from(time.0.as_nanosecond()).ok());
         Self { file, boot_id: common.boot_id.clone(), boot_ns: common.boot_ns, time_ns }
+    }
+
+    /// Whether both are one message, to the microsecond.
+    fn is_copy(&self, other: &Self) -> bool {
+        self.boot_ns.is_some() && self.boot_ns == other.boot_ns && self.boot_id == other.boot_id
     }
 
     /// Whether both are one: by the wall clock; by printk's, if nothing says that the boots are different.
@@ -79,6 +86,7 @@ mod tests {
 
     fn at(seconds: i128) -> Incident {
         let mut incident = memcg();
+        incident.common.boot_ns = Some(u64::try_from(seconds).unwrap());
         incident.common.time = Some(WallTime::from_ns(seconds * 1_000_000_000));
         incident
     }
@@ -88,7 +96,8 @@ mod tests {
     fn a_second_witness_is_no_second_kill() {
         let mut duplicates = Duplicates::default();
         assert!(!duplicates.has(&at(100)));
-        assert!(!duplicates.has(&at(102)), "the same log has it twice: two kills");
+        assert!(!duplicates.has(&at(102)), "the same log has it at another time: two kills");
+        assert!(duplicates.has(&at(100)), "the same log has it twice, to the microsecond");
         duplicates.next_file();
         assert!(duplicates.has(&at(103)), "another log, a moment later");
         assert!(!duplicates.has(&at(200)));

@@ -133,7 +133,10 @@ impl Assembler {
             time: origin.stamp.wall.map(WallTime),
             boot_ns: origin.stamp.boot_us.map(|us| us.saturating_mul(1000)),
             host: own(origin.host, host.map(|host| &host.name)),
-            boot_id: own(origin.boot_id, host.and_then(|host| host.boot_id.as_ref())),
+            boot_id: own(
+                origin.boot_id.map(|id| hyphenated(id)).as_ref(),
+                host.and_then(|host| host.boot_id.as_ref()),
+            ),
             kernel: own(origin.kernel, host.map(|host| &host.kernel)),
             tier: Tier::Kmsg,
             source: if self.source == Source::Ebpf { Source::Kmsg } else { self.source },
@@ -246,6 +249,22 @@ impl Assembler {
             lost_records: 0,
         }))
     }
+}
+
+/// A boot's id as the kernel writes it (/proc/sys/kernel/random/boot_id): journals keep the digits alone.
+fn hyphenated(id: &str) -> String {
+    let ends = |at: usize| [8, 12, 16, 20].contains(&at);
+    if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return id.to_owned();
+    }
+    let mut hyphenated = String::with_capacity(36);
+    for (at, digit) in id.chars().enumerate() {
+        if ends(at) {
+            hyphenated.push('-');
+        }
+        hyphenated.push(digit);
+    }
+    hyphenated
 }
 
 /// A name that is the same whenever and from wherever the report is read: by the number of its record, else by what it says of

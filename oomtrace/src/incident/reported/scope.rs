@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     incident::{Cause, Limit},
-    kmsg::report::{Charge, ChargeKind},
+    kmsg::{
+        RanOut,
+        report::{Charge, ChargeKind},
+    },
 };
 
 /// Why it is not known what a charge that failed was for.
@@ -68,8 +71,14 @@ impl Reported<'_> {
     /// The kind, where the kernel does not name it (before 5.0), or where that line is lost.
     fn kind(&self) -> Option<ScopeKind> {
         let report = self.report;
+        match report.ran_out {
+            Some(RanOut::Mempolicy) => return Some(ScopeKind::Mempolicy),
+            Some(RanOut::Cpuset) => return Some(ScopeKind::Cpuset),
+            Some(RanOut::Memory | RanOut::Memcg) | None => {}
+        }
         let by_words = report.kills.first().and_then(|kill| kill.killed.memcg);
         if by_words == Some(true)
+            || report.ran_out == Some(RanOut::Memcg)
             || report.memcg.is_some()
             || report.task_memcg.is_some()
             || !report.charges.is_empty()
@@ -77,7 +86,7 @@ impl Reported<'_> {
             return Some(ScopeKind::Memcg);
         }
         // A machine of one node cannot confine a request to some (constrained_alloc(), mm/oom_kill.c).
-        (report.invoked.is_some() && self.has_one_node()).then_some(ScopeKind::Global)
+        self.has_one_node().then_some(ScopeKind::Global)
     }
 
     /// Whether the zones of the report are of one node, and that is all there is: since 2.6.39 it leaves out nodes that the

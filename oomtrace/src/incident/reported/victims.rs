@@ -79,7 +79,10 @@ impl Reported<'_> {
             // The table has the process beside the thread; a thread stands for its process else.
             pid: row.and_then(|row| row.tgid).or(Some(killed.pid)),
             tid: Some(killed.pid),
-            comm: Some(killed.comm.clone()),
+            // A line that was cut short may have lost the name.
+            comm: Some(killed.comm.clone())
+                .filter(|comm| !comm.is_empty() || killed.total_vm_kb.is_some())
+                .or_else(|| row.map(|row| row.comm.clone())),
             uid: killed.uid.or_else(|| row?.uid),
             verdict: Some(verdict),
             oom_score_adj: killed.oom_score_adj.or_else(|| row?.oom_score_adj),
@@ -89,8 +92,12 @@ impl Reported<'_> {
                 let total_bytes = pages(row?.rss_pages)?;
                 Some(RssKernel { anon_bytes: None, file_bytes: None, shmem_bytes: None, total_bytes })
             }),
-            swap_bytes: pages(row.and_then(|row| row.swap_pages)),
-            pgtables_bytes: kb(killed.pgtables_kb).or_else(|| row?.pgtables_bytes),
+            swap_bytes: kb(killed.swap_kb).or_else(|| pages(row?.swap_pages)),
+            // The first 5.4 print bytes as kB (__oom_kill_process(), mm/oom_kill.c; mended by commit 941f762bcb27): the table tells.
+            pgtables_bytes: kb(killed
+                .pgtables_kb
+                .filter(|kb| row.is_none_or(|row| row.pgtables_bytes != Some(*kb))))
+            .or_else(|| row?.pgtables_bytes),
             place: Place::of(self.victims_memcg().filter(|_| chosen).map(str::to_owned)),
             ..Victim::default()
         }
@@ -106,6 +113,9 @@ fn rss(killed: &Killed) -> Option<RssKernel> {
         anon_bytes: anon,
         file_bytes: file,
         shmem_bytes: shmem,
-        total_bytes: anon?.saturating_add(file?).saturating_add(shmem.unwrap_or(0)),
+        total_bytes: match bytes(killed.rss_kb) {
+            Some(all) => all,
+            None => anon?.saturating_add(file?).saturating_add(shmem.unwrap_or(0)),
+        },
     })
 }

@@ -6,25 +6,45 @@ use crate::text::from_kernel;
 /// Longest line of a kill, bytes: a vendor names a container in it.
 const LONGEST: usize = 512;
 
-/// The words in front of a victim (`message` of oom_kill_process()), and whether a memory cgroup ran out.
-fn message(text: &[u8]) -> Option<(Option<bool>, &[u8])> {
+/// What ran out, by the words in front of a victim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RanOut {
+    /// The machine's memory, or that of some of its nodes.
+    Memory,
+    /// A memory cgroup's.
+    Memcg,
+    /// The nodes of a memory policy.
+    Mempolicy,
+    /// The nodes of a cpuset.
+    Cpuset,
+}
+
+/// The words in front of a victim (`message` of oom_kill_process()).
+fn message(text: &[u8]) -> Option<(RanOut, &[u8])> {
     [
-        (&b"Memory cgroup out of memory: "[..], Some(true)),
-        (b"Out of memory: ", Some(false)),
-        (b"Out of memory (oom_kill_allocating_task): ", Some(false)),
+        (&b"Memory cgroup out of memory: "[..], RanOut::Memcg),
+        (b"Out of memory: ", RanOut::Memory),
+        (b"Out of memory (oom_kill_allocating_task): ", RanOut::Memory),
         // Until 2.6.18.
-        (b"Out of Memory: ", Some(false)),
-        // 2.6.18 to 2.6.35.
-        (b"No available memory (MPOL_BIND): ", Some(false)),
-        (b"No available memory in cpuset: ", Some(false)),
+        (b"Out of Memory: ", RanOut::Memory),
+        // 2.6.16 to 2.6.35.
+        (b"No available memory (MPOL_BIND): ", RanOut::Mempolicy),
+        // 2.6.16 to 2.6.18.
+        (b"No available memory in cpuset: ", RanOut::Cpuset),
     ]
     .into_iter()
-    .find_map(|(words, memcg)| Some((memcg, text.strip_prefix(words)?)))
+    .find_map(|(words, ran_out)| Some((ran_out, text.strip_prefix(words)?)))
+}
+
+/// What ran out, where a message says so of a victim.
+pub(in crate::kmsg) fn ran_out(text: &[u8]) -> Option<RanOut> {
+    message(text).map(|(ran_out, _)| ran_out)
 }
 
 /// What follows the words of a kill: the process. OpenVZ's 2.6.32 has its own.
 fn after_killed(text: &[u8]) -> Option<(Option<bool>, &[u8])> {
-    let (memcg, rest) = message(text).unwrap_or((None, text));
+    let (memcg, rest) =
+        message(text).map_or((None, text), |(ran_out, rest)| (Some(ran_out == RanOut::Memcg), rest));
     if let Some(rest) = rest.strip_prefix(b"Killed process ") {
         return Some((memcg, rest));
     }
@@ -38,6 +58,7 @@ fn after_killed(text: &[u8]) -> Option<(Option<bool>, &[u8])> {
 pub(super) fn killed(text: &[u8]) -> Option<Line> {
     let (memcg, rest) = after_killed(text)?;
     let (pid, rest) = number(rest)?;
+    let rest = without_context(rest)?;
     // 2.6.18 to 2.6.32 of Red Hat: ", UID 27, (name)".
     let (early_uid, rest) = match rest.strip_prefix(b", UID ") {
         Some(rest) => {
@@ -66,6 +87,8 @@ pub(super) fn killed(text: &[u8]) -> Option<Line> {
             "anon-rss" => killed.anon_rss_kb = Some(kb()?),
             "file-rss" => killed.file_rss_kb = Some(kb()?),
             "shmem-rss" => killed.shmem_rss_kb = Some(kb()?),
+            "rss" => killed.rss_kb = Some(kb()?),
+            "swap" => killed.swap_kb = Some(kb()?),
             "pgtables" => killed.pgtables_kb = Some(kb()?),
             "UID" => killed.uid = Some(value.parse().ok()?),
             "oom_score_adj" => killed.oom_score_adj = Some(value.parse().ok()?),
@@ -74,6 +97,14 @@ pub(super) fn killed(text: &[u8]) -> Option<Line> {
         }
     }
     Some(Line::Killed(killed))
+}
+
+/// Behind the number of a context (`:#1009`), which VServer has there.
+fn without_context(text: &[u8]) -> Option<&[u8]> {
+    match text.strip_prefix(b":#") {
+        Some(rest) => Some(number(rest)?.1),
+        None => Some(text),
+    }
 }
 
 /// The figures without the full stop of 2.6.18 and without the words of OpenVZ: ` in VE "101"` (3.10), ` score 0` (2.6.32).
@@ -95,6 +126,7 @@ fn without_vendors(figures: &str) -> Option<&str> {
 pub(in crate::kmsg) fn cut_kill(text: &[u8]) -> Option<Killed> {
     let (memcg, rest) = after_killed(text)?;
     let (pid, rest) = number(rest)?;
+    let rest = without_context(rest)?;
     let (uid, rest) = match rest.strip_prefix(b", UID ") {
         Some(rest) => number(rest).map(|(uid, rest)| (Some(uid), rest))?,
         None => (None, rest),

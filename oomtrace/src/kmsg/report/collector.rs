@@ -3,7 +3,7 @@
 //! Messages of others come in between, and reports of several threads may interleave. Where printk says who writes, that
 //! tells them apart; where it does not, what they say does: a kill belongs to the report that decided on it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use super::{
     allocation,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     kmsg::{
-        line::{self, Invoked, Killed, Line},
+        line::{self, Invoked, Killed, Line, RanOut},
         message::{Message, Stamp},
     },
     text::from_kernel,
@@ -176,6 +176,7 @@ impl Collector {
                 let at = self.unfinished(message, fits, told);
                 if let Some(report) = self.report(at, message) {
                     report.chosen = Some((pid, comm));
+                    note_words(report, message);
                     report.chosen_score = score;
                 }
             }
@@ -197,13 +198,7 @@ impl Collector {
                 boot_id: message.boot_id.clone(),
                 path,
             }),
-            Line::Reaped { pid, comm } => told(Told::Reaped(Reaped {
-                stamp: message.stamp,
-                host: message.host.clone(),
-                boot_id: message.boot_id.clone(),
-                pid,
-                comm,
-            })),
+            Line::Reaped { pid, comm } => self.reaped(message, pid, comm, told),
         }
     }
 
@@ -262,7 +257,28 @@ impl Collector {
         let (at, group) = found.unwrap_or_else(|| (self.begin_fragment(message, told), false));
         if let Some(report) = self.report(at, message) {
             report.kills.push(Kill { stamp: message.stamp, seq: message.seq, killed, group });
+            note_words(report, message);
             report.end = End::Killed;
+        }
+    }
+
+    /// A victim's memory is there again. Nobody hears of that before hearing of the victim.
+    fn reaped(&mut self, message: &Message, pid: u32, comm: String, told: &mut impl FnMut(Told)) {
+        let reaped = Reaped {
+            stamp: message.stamp,
+            host: message.host.clone(),
+            boot_id: message.boot_id.clone(),
+            pid,
+            comm,
+        };
+        let killed = |report: &Report| {
+            report.kills.iter().any(|kill| kill.killed.pid == pid) && report.end == End::Killed
+        };
+        // The reaper is a thread of its own.
+        let of = |open: &&mut Open| open.is_of_host(message) && open.report().is_some_and(killed);
+        match self.open.iter_mut().rev().find(of) {
+            Some(open) if open.reaped.len() < KILLS => open.reaped.push(reaped),
+            _ => told(Told::Reaped(reaped)),
         }
     }
 
@@ -288,6 +304,7 @@ impl Collector {
             if report.already_exiting.len() < KILLS {
                 report.already_exiting.push((pid, comm));
             }
+            note_words(report, message);
             if report.end == End::Unknown {
                 (report.end, report.end_seq) = (End::AlreadyExiting, message.seq);
             }
@@ -384,6 +401,8 @@ impl Collector {
     }
 
     fn tell(&self, open: Open, told: &mut impl FnMut(Told)) {
+        let mut open = open;
+        let reaped = mem::take(&mut open.reaped);
         let Some(mut what) = open.into_told() else { return };
         let (kernel, host) = match &mut what {
             Told::Oom(report) => (&mut report.kernel, &report.host),
@@ -394,6 +413,7 @@ impl Collector {
             *kernel = self.releases.get(host).cloned();
         }
         told(what);
+        reaped.into_iter().map(Told::Reaped).for_each(told);
     }
 }
 
@@ -411,6 +431,13 @@ fn may_begin(text: &[u8]) -> bool {
         Some(b'a' | b'A') => text.starts_with(b"active_anon:") || text.starts_with(b"Active"),
         Some(b'm') => text.starts_with(b"memory: usage "),
         _ => false,
+    }
+}
+
+/// What ran out, by a message about a victim. Kernels before 2.6.20 say `Out of Memory` of whom they chose, and at the kill what it is.
+fn note_words(report: &mut Report, message: &Message) {
+    if matches!(report.ran_out, None | Some(RanOut::Memory)) {
+        report.ran_out = line::ran_out(&message.text).or(report.ran_out);
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     memory::{self, Reading},
     outside, stats,
     table::{self, Table},
-    types::{AllocationFailed, End, MemInfo, Report, Told},
+    types::{AllocationFailed, End, MemInfo, Reaped, Report, Told},
 };
 use crate::kmsg::message::{Message, Stamp};
 
@@ -35,6 +35,8 @@ pub struct Open {
     in_stats: bool,
     reading: Reading,
     pub table: Table,
+    /// Victims of its whose memory is there again.
+    pub reaped: Vec<Reaped>,
 }
 
 /// What it is about.
@@ -73,6 +75,7 @@ impl Open {
             in_stats: false,
             reading: Reading::default(),
             table: Table::default(),
+            reaped: Vec::new(),
         }
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::{
-    line::{Decided, Invoked, Killed},
+    line::{Decided, Invoked, Killed, RanOut},
     message::Stamp,
 };
 
@@ -73,6 +73,8 @@ pub struct Report {
     pub chosen: Option<(u32, String)>,
     /// Its score in thousandths of what there is (`score 912 or sacrifice child`); before 2.6.36 the old badness.
     pub chosen_score: Option<u64>,
+    /// What ran out, by the words in front of a victim.
+    pub ran_out: Option<RanOut>,
     /// The cgroup that is killed as a whole (`memory.oom.group`).
     pub group: Option<String>,
     /// Who was killed, in order.
