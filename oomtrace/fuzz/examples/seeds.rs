@@ -37,8 +37,19 @@ fn main() -> Result<(), Box<dyn Error>> {
             number += 1;
         }
     }
+    for entry in fs::read_dir(fixtures.join("klog/import"))? {
+        let path = entry?.path();
+        let beside = path.extension().is_some_and(|kind| kind == "expect" || kind == "source");
+        let log = fs::read(&path)?;
+        if !beside && log.len() <= SMALL {
+            put(&corpus.join("import"), &name(&path), &log)?;
+        }
+    }
     Ok(())
 }
+
+/// The longest log that is a seed, bytes: small ones are changed faster, and there is one of every wording and form.
+const SMALL: usize = 16 * 1024;
 
 fn files(folder: &Path, extension: &str) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();

@@ -1,0 +1,75 @@
+//! Any bytes as a kernel log that is imported: no panic, no event that depends on how the log was cut into reads or on what is
+//! searched for before a line is looked at, no kill without a message that tells of it, and nothing but whole lines printed.
+#![no_main]
+
+use std::io::{self, Read};
+
+use jiff::{Timestamp, tz::TimeZone};
+use libfuzzer_sys::fuzz_target;
+use oomtrace::{
+    incident::{Assembler, Event, Verdict},
+    kmsg::{
+        message::Message,
+        source::{self, About, Want},
+    },
+    session::Source,
+};
+use oomtrace_fuzz::{session::plain, shown::Shown};
+
+fuzz_target!(|bytes: &[u8]| {
+    // A compressed log may hold a thousand times as much; what is in it, the decompressors' own fuzzing has for its subject.
+    let whole = import(bytes, usize::MAX, false);
+    let kills = whole.events.iter().filter_map(Event::closed).flat_map(|incident| &incident.victims);
+    let killed = kills.filter(|victim| victim.verdict != Verdict::AlreadyExiting).count();
+    assert!(killed <= whole.kills_said, "{killed} kills are told, {} messages tell of one", whole.kills_said);
+    for (read, prefilter) in [(usize::MAX, true), (1, true), (7, false), (4096, true)] {
+        let other = import(bytes, read, prefilter);
+        assert_eq!(
+            format!("{:?}", other.events),
+            format!("{:?}", whole.events),
+            "in reads of {read}, prefilter {prefilter}"
+        );
+    }
+    let mut shown = Shown::default();
+    for event in &whole.events {
+        shown.check(event);
+    }
+});
+
+/// What came of a log.
+#[derive(Default)]
+struct Imported {
+    events: Vec<Event>,
+    /// How often the words of a kill stand in messages.
+    kills_said: usize,
+}
+
+/// Imports a log: in reads of so many bytes, looking at every line, or only at those that may begin something.
+fn import(bytes: &[u8], read: usize, prefilter: bool) -> Imported {
+    let mut imported = Imported::default();
+    let mut assembler = Assembler::new(plain(), Source::Import);
+    let about = About { written: Some(Timestamp::UNIX_EPOCH), zone: TimeZone::UTC };
+    let mut take = |message: &Message| {
+        const KILLED: &[u8] = b"illed process";
+        imported.kills_said += message.text.windows(KILLED.len()).filter(|window| *window == KILLED).count();
+        imported.events.extend(assembler.message(message));
+        if prefilter && !assembler.wants_everything() { Want::Beginnings } else { Want::Everything }
+    };
+    // What cannot be read to its end is refused in words; what came before it counts.
+    let _refused = source::read(Pieces { bytes, read }, &about, &mut take, &mut |_| {});
+    imported.events.extend(assembler.end());
+    imported
+}
+
+/// Gives a few bytes at a time.
+struct Pieces<'a> {
+    bytes: &'a [u8],
+    read: usize,
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let length = self.read.min(to.len());
+        self.bytes.read(&mut to[..length])
+    }
+}
