@@ -67,7 +67,8 @@ impl Klog {
             Self::Syslog => {
                 for at in 0..DAILY.len() {
                     let clock = (round / 3600 % 24, round / 60 % 60, round % 60);
-                    let line = format!("Apr  4 {:02}:{:02}:{:02} web1 {}\n", clock.0, clock.1, clock.2, lines(at));
+                    let line =
+                        format!("Apr  4 {:02}:{:02}:{:02} web1 {}\n", clock.0, clock.1, clock.2, lines(at));
                     to.extend_from_slice(line.as_bytes());
                 }
             }

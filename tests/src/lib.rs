@@ -41,6 +41,7 @@ pub mod hoard;
 pub mod incident;
 pub mod inject;
 pub mod kin;
+pub mod klog;
 pub mod legacy;
 pub mod lines;
 pub mod machine;

@@ -5,6 +5,7 @@
 mod child;
 mod delay;
 mod idle;
+mod import;
 mod marks;
 mod paths;
 mod replay;
@@ -65,6 +66,15 @@ enum What {
         #[arg(long, default_value_t = 0)]
         hogs: u32,
     },
+    /// How fast kernel logs that were kept are read, and in how much memory.
+    Import {
+        /// How long the logs are, MiB.
+        #[arg(long, default_value_t = 512)]
+        mib: u64,
+        /// How much is read from a pipe, MiB; of random bytes a tenth of that.
+        #[arg(long, default_value_t = 10_240)]
+        stream_mib: u64,
+    },
     /// How many forks that fail are told in a second.
     Replay {
         /// How many are replayed each time.
@@ -94,6 +104,7 @@ impl Bench {
             What::Idle { seconds } => idle::measure(self, *seconds),
             What::Paths { tiers } => paths::measure(self, tiers),
             What::Delay { kills, hogs } => delay::measure(self, *kills, *hogs),
+            What::Import { mib, stream_mib } => import::measure(self, *mib, *stream_mib),
             What::Replay { failures } => replay::measure(self, *failures),
         }
     }

@@ -23,6 +23,8 @@ const PATH_RUNS: u32 = 7;
 const IDLE_RUNS: u32 = 3;
 /// How often each recording of failures is replayed.
 const REPLAYS: u32 = 5;
+/// How often each kernel log is imported.
+const IMPORTS: u32 = 5;
 /// A guest may take this long, if it has to have a thousand processes killed.
 const TIMEOUT: Duration = Duration::from_hours(1);
 
@@ -88,6 +90,7 @@ impl Setting {
                 format!("delay --alone --kills {kills}"),
                 format!("delay --alone --kills {kills} --hogs 2"),
                 format!("replay --runs {REPLAYS}"),
+                format!("import --runs {IMPORTS}"),
             ],
         }
     }

@@ -79,6 +79,13 @@ fn targets() -> Vec<Target> {
     for failures in ["identical", "all different"] {
         targets.push(target("live", "fork failures replayed", failures, MEDIAN, Wanted::AtLeast(100_000.0)));
     }
+    for (log, least) in [("syslog", 500.0), ("reports alone", 50.0)] {
+        targets.push(target("live", &format!("import, {log}"), "oomtrace", MEDIAN, Wanted::AtLeast(least)));
+    }
+    for stream in ["10240 MiB of syslog", "1024 MiB of random bytes"] {
+        let figure = format!("import, {stream} from a pipe, peak memory");
+        targets.push(target("live", &figure, "oomtrace", MAX, Wanted::Below(32.0 * 1024.0)));
+    }
     for tier in TIERS {
         // A thread, a fork and an exec vary by more than what is added to them, so what counts there is how often a
         // program runs and for how long. What is added beside that at each run, 50, shows in a signal. So a signal, and an
