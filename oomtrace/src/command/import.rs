@@ -42,6 +42,7 @@ pub fn run(args: &ImportArgs) -> anyhow::Result<()> {
         until: args.until,
         duplicates: Duplicates::default(),
         summary: Summary::default(),
+        before: None,
         again: 0,
         outside: 0,
         untimed: 0,
@@ -134,6 +135,8 @@ struct Import {
     until: Option<Timestamp>,
     duplicates: Duplicates,
     summary: Summary,
+    /// The file before, which this one may go on with.
+    before: Option<PathBuf>,
     /// Incidents that another log had before.
     again: u64,
     /// What was before or after what was asked for.
@@ -147,6 +150,16 @@ struct Import {
 impl Import {
     fn log(&mut self, log: &Log, progress: &mut Progress) -> anyhow::Result<source::Read> {
         self.duplicates.next_file();
+        let path = match log {
+            Log::Stdin => None,
+            Log::File(path) => Some(path.clone()),
+        };
+        let goes_on =
+            self.before.as_deref().zip(path.as_deref()).is_some_and(|(one, next)| source::goes_on(one, next));
+        self.before = path;
+        if !goes_on {
+            self.end();
+        }
         let zone = TimeZone::system();
         let (input, written): (Box<dyn Read>, Option<Timestamp>) = match log {
             Log::Stdin => (Box::new(stdin().lock()), Some(Timestamp::now())),
@@ -174,10 +187,13 @@ impl Import {
             },
             &mut |bytes| progress.at(bytes),
         );
-        // What is open belongs to this log, however it ended.
+        Ok(read?)
+    }
+
+    /// What is open belongs to the logs so far, however they ended.
+    fn end(&mut self) {
         let events = self.assembler.end();
         self.take(events);
-        Ok(read?)
     }
 
     fn take(&mut self, mut events: Vec<Event>) {
@@ -211,7 +227,8 @@ impl Import {
         within
     }
 
-    fn finish(self, read: &str, begun: Instant) -> anyhow::Result<()> {
+    fn finish(mut self, read: &str, begun: Instant) -> anyhow::Result<()> {
+        self.end();
         let counts = self.shown.finish()?;
         if self.broken {
             return Ok(());

@@ -69,6 +69,12 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FindError> {
     Ok(keyed.into_iter().map(|(_, file)| file).collect())
 }
 
+/// Whether a file goes on with what is in the one before: `kern.log` after `kern.log.1`, a part of a dump after another.
+#[must_use]
+pub fn goes_on(before: &Path, next: &Path) -> bool {
+    place(before).log == place(next).log
+}
+
 fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), FindError> {
     let failed = |source| FindError::Io { path: folder.to_owned(), source };
     let mut entries = fs::read_dir(folder).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;

@@ -11,6 +11,7 @@
 mod bytes;
 mod clock;
 mod dmesg;
+mod dump;
 mod entry;
 mod export;
 mod find;
@@ -29,6 +30,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use self::{
     clock::Clock,
+    dump::Dump,
     export::Export,
     lines::Lines,
     objects::Objects,
@@ -36,7 +38,7 @@ use self::{
     unpack::{Unpacked, unpack},
 };
 pub use self::{
-    find::{FindError, find},
+    find::{FindError, find, goes_on},
     unpack::{Compression, Damage},
 };
 use super::message::Message;
@@ -183,6 +185,8 @@ enum Form {
     Export(Box<Export>),
     /// JSON objects over several lines.
     Objects(Box<Objects>),
+    /// A dump of pstore's, in parts.
+    Dump(Box<Dump>),
 }
 
 impl Form {
@@ -193,6 +197,8 @@ impl Form {
             Self::Export(Box::new(Export::new(clock)))
         } else if objects::begins(head) {
             Self::Objects(Box::new(Objects::new(clock)))
+        } else if dump::begins(head) {
+            Self::Dump(Box::new(Dump::new(Lines::new(clock, head))))
         } else {
             Self::Lines(Box::new(Lines::new(clock, head)))
         }
@@ -204,6 +210,7 @@ impl Form {
             Self::Lines(lines) => lines.take(held, last, sink),
             Self::Export(export) => export.take(held, sink),
             Self::Objects(objects) => objects.take(held, last, sink),
+            Self::Dump(dump) => dump.take(held, last, sink),
         }
     }
 
@@ -213,13 +220,16 @@ impl Form {
             Self::Lines(lines) => lines.skip(held, sink),
             Self::Export(export) => export.skip(),
             Self::Objects(objects) => objects.skip(),
+            Self::Dump(dump) => dump.skip(held, sink),
         }
     }
 
     /// The log has ended.
     fn end(&mut self, sink: &mut Sink<'_>) {
-        if let Self::Export(export) = self {
-            export.end(sink);
+        match self {
+            Self::Export(export) => export.end(sink),
+            Self::Dump(dump) => dump.end(sink),
+            Self::Lines(_) | Self::Objects(_) => {}
         }
     }
 
@@ -229,6 +239,7 @@ impl Form {
             Self::Lines(lines) => lines.too_long(),
             Self::Export(export) => export.too_long(),
             Self::Objects(objects) => objects.too_long(),
+            Self::Dump(dump) => dump.too_long(),
         }
     }
 }
