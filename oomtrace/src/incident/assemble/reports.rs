@@ -22,8 +22,10 @@ use crate::{
     session::Source,
 };
 
-/// A log that has been silent for so long has nothing to add to a report, ns.
+/// A log that has been silent for so long has nothing to add to a report that has its end, ns.
 const SILENT_NS: u64 = 250_000_000;
+/// The same for one that has none: it is written while a slow console shows it. ns
+const GIVEN_UP_NS: u64 = 60_000_000_000;
 /// Victims that may still be reaped and are remembered, at most.
 const REMEMBERED: usize = 256;
 
@@ -92,8 +94,10 @@ impl Assembler {
 
     /// When reports that are open can be told, ns since boot.
     pub(super) fn settles_ns(&self) -> Option<u64> {
-        let open = self.session.tier == Tier::Kmsg && self.reports.collector.is_open();
-        open.then(|| self.reports.last_ns.saturating_add(SILENT_NS))
+        let collector = &self.reports.collector;
+        let silent_ns = if collector.can_settle() { SILENT_NS } else { GIVEN_UP_NS };
+        let open = self.session.tier == Tier::Kmsg && collector.is_open();
+        open.then(|| self.reports.last_ns.saturating_add(silent_ns))
     }
 
     /// Tells reports to which nothing was added for a while.
@@ -101,11 +105,12 @@ impl Assembler {
         if self.settles_ns().is_none_or(|settles_ns| settles_ns > now_ns) {
             return Vec::new();
         }
+        let collector = &mut self.reports.collector;
         let mut told = Vec::new();
-        if now_ns == u64::MAX {
-            self.reports.collector.end(|one| told.push(one));
+        if now_ns == u64::MAX || !collector.can_settle() {
+            collector.end(|one| told.push(one));
         } else {
-            self.reports.collector.settle(|one| told.push(one));
+            collector.settle(|one| told.push(one));
         }
         told.into_iter().filter_map(|told| self.reported(told)).collect()
     }
@@ -282,4 +287,36 @@ fn id_of(report: &Report, common: &Common) -> String {
         format!("{:?} {:?} {:?} {comm:?} {seq:?}", common.host, common.time, common.boot_ns).as_bytes(),
     );
     format!("log-{:08x}-{pid:x}", sum.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::tests::sample;
+
+    fn log(boot_ns: u64, text: &str) -> (Key, KernelLog) {
+        let key = Key { trigger_tid: 0, opened_ns: 0, boot_ns, index: 0, lost: 0 };
+        (key, KernelLog { seq: 1, usec: boot_ns / 1000, text: text.into() })
+    }
+
+    /// Guards the silent log against an alarm that is due for ever, and against a report that is never told: one with its end
+    /// comes out soon, one without late.
+    #[test]
+    fn a_silent_log_is_waited_for_once() {
+        let header = "x invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0";
+        for (lines, silent_ns) in [
+            (&[header][..], GIVEN_UP_NS),
+            (&[header, "Out of memory: Killed process 7 (x) total-vm:40kB"], SILENT_NS),
+        ] {
+            let mut assembler = Assembler::new(sample(Tier::Kmsg), Source::Kmsg);
+            for line in lines {
+                let (key, log) = log(5, line);
+                assert!(assembler.followed(&key, &log, 0).is_empty());
+            }
+            assert_eq!(assembler.settles_ns(), Some(5 + silent_ns));
+            assert!(assembler.settle(4 + silent_ns).is_empty());
+            assert_eq!(assembler.settle(5 + silent_ns).len(), 1);
+            assert_eq!(assembler.settles_ns(), None);
+        }
+    }
 }
