@@ -30,6 +30,8 @@ pub enum Line {
         pid: u32,
         /// Name of the thread; bytes that are not UTF-8 as `\xNN`.
         comm: String,
+        /// What ran out.
+        supply: Supply,
         /// Its score: thousandths of what there is, the old badness before 2.6.36.
         score: Option<u64>,
     },
@@ -103,6 +105,21 @@ pub struct Decided {
     pub pid: Option<u32>,
 }
 
+/// What ran out, by the words in front of a victim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Supply {
+    /// `Memory cgroup out of memory`.
+    Memcg,
+    /// `Out of memory`: the machine's memory, or that of some of its nodes.
+    Nodes,
+    /// `Out of Memory`: of a kill (until 2.6.16) the machine's; of who was chosen (2.6.17 and 2.6.18) anything.
+    Machine,
+    /// `No available memory in cpuset` (2.6.17 to 2.6.35).
+    Cpuset,
+    /// `No available memory (MPOL_BIND)` (2.6.17 to 2.6.35).
+    Mempolicy,
+}
+
 /// A kill. Sizes in kB. What a kernel does not say is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Killed {
@@ -110,8 +127,8 @@ pub struct Killed {
     pub pid: u32,
     /// Name of the thread; bytes that are not UTF-8 as `\xNN`.
     pub comm: String,
-    /// Whether a memory cgroup ran out. `None`: the kernel said so a line before (until 5.2).
-    pub memcg: Option<bool>,
+    /// What ran out. `None`: the kernel said so a line before, if it did (2.6.28 to 5.2).
+    pub supply: Option<Supply>,
     /// Size of the address space.
     pub total_vm_kb: Option<u64>,
     /// Anonymous memory.

@@ -21,7 +21,7 @@ fn a_kill_since_5_4() {
     let expected = Killed {
         pid: 173,
         comm: "big-sleeper".to_owned(),
-        memcg: Some(true),
+        supply: Some(Supply::Memcg),
         total_vm_kb: Some(39332),
         anon_rss_kb: Some(29184),
         file_rss_kb: Some(1024),
@@ -31,10 +31,10 @@ fn a_kill_since_5_4() {
         oom_score_adj: Some(-5),
     };
     assert_eq!(kill(&format!("Memory cgroup out of memory: {figures}")), expected);
-    let machine = Killed { memcg: Some(false), ..expected.clone() };
+    let machine = Killed { supply: Some(Supply::Nodes), ..expected.clone() };
     assert_eq!(kill(&format!("Out of memory: {figures}")), machine);
     assert_eq!(kill(&format!("Out of memory (oom_kill_allocating_task): {figures}")), machine);
-    assert_eq!(kill(figures), Killed { memcg: None, ..expected });
+    assert_eq!(kill(figures), Killed { supply: None, ..expected });
 }
 
 /// Guards older wordings: fewer figures, the user id elsewhere, none at all.
@@ -55,22 +55,27 @@ fn kills_before_5_4() {
     assert_eq!(kill("Killed process 7 (x)").total_vm_kb, None);
     assert_eq!(
         parse("Out of memory: Kill process 12562 (node) score 786 or sacrifice child"),
-        Line::Chosen { pid: 12562, comm: "node".to_owned(), score: Some(786) }
+        Line::Chosen { pid: 12562, comm: "node".to_owned(), supply: Supply::Nodes, score: Some(786) }
     );
     assert_eq!(
         parse("Memory cgroup out of memory: Kill process 3 (a b) score 1001 or sacrifice child"),
-        Line::Chosen { pid: 3, comm: "a b".to_owned(), score: Some(1001) }
+        Line::Chosen { pid: 3, comm: "a b".to_owned(), supply: Supply::Memcg, score: Some(1001) }
     );
 }
 
 /// Guards kills of 2.6.9 to 2.6.18 and of OpenVZ (2.6.32 and 3.10), and who was chosen there.
 #[test]
 fn the_oldest_kills() {
-    for (text, memcg, total_vm_kb, uid) in [
-        ("Out of Memory: Killed process 1324 (apache).", Some(false), None, None),
-        ("Out of memory: Killed process 1324, UID 48, (apache).", Some(false), None, Some(48)),
-        ("No available memory (MPOL_BIND): Killed process 1324 (apache).", Some(false), None, None),
-        ("No available memory in cpuset: Killed process 1324 (apache).", Some(false), None, None),
+    for (text, supply, total_vm_kb, uid) in [
+        ("Out of Memory: Killed process 1324 (apache).", Some(Supply::Machine), None, None),
+        ("Out of memory: Killed process 1324, UID 48, (apache).", Some(Supply::Nodes), None, Some(48)),
+        (
+            "No available memory (MPOL_BIND): Killed process 1324 (apache).",
+            Some(Supply::Mempolicy),
+            None,
+            None,
+        ),
+        ("No available memory in cpuset: Killed process 1324 (apache).", Some(Supply::Cpuset), None, None),
         ("OOM killed process 1324 (apache) vm:28kB, rss:1kB, swap:0kB", None, Some(28), None),
         (
             "Out of memory in UB 1234: OOM killed process 1324 (apache) score 0 vm:9kB, rss:17004kB, swap:0kB",
@@ -82,7 +87,7 @@ fn the_oldest_kills() {
     ] {
         let killed = kill(text);
         assert_eq!((killed.pid, killed.comm.as_str()), (1324, "apache"), "{text}");
-        assert_eq!((killed.memcg, killed.total_vm_kb, killed.uid), (memcg, total_vm_kb, uid), "{text}");
+        assert_eq!((killed.supply, killed.total_vm_kb, killed.uid), (supply, total_vm_kb, uid), "{text}");
     }
     for (text, score) in [
         ("Out of Memory: Kill process 7 (x) score 1234 and children.", Some(1234)),
@@ -91,7 +96,8 @@ fn the_oldest_kills() {
         ("Memory cgroup out of memory: Kill process 7 (x) in VE \"101\" score 9 or sacrifice child", Some(9)),
         ("Out of memory: kill process 7 (x) score -1 or a child", None),
     ] {
-        assert_eq!(parse(text), Line::Chosen { pid: 7, comm: "x".to_owned(), score }, "{text}");
+        let Line::Chosen { pid: 7, comm, score: told, .. } = parse(text) else { panic!("{text}") };
+        assert_eq!((comm.as_str(), told), ("x", score), "{text}");
     }
     for text in
         ["Out of memory: Kill process 7 (x) sharing same memory", "Kill process 7 (x) sharing same memory"]
@@ -149,7 +155,7 @@ fn kills_that_are_cut_short() {
             assert!(end <= "Out of memory: Killed process 173 ".len(), "{end}");
             continue;
         };
-        assert_eq!((killed.pid, killed.memcg), (173, Some(false)));
+        assert_eq!((killed.pid, killed.supply), (173, Some(Supply::Nodes)));
         assert!("a b".starts_with(&killed.comm), "{}", killed.comm);
         assert!([None, Some(39332)].contains(&killed.total_vm_kb));
         assert!([None, Some(29184)].contains(&killed.anon_rss_kb));

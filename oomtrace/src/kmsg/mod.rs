@@ -11,7 +11,7 @@ mod record;
 pub mod report;
 pub mod source;
 
-pub use line::{Decided, Invoked, Killed, Line};
+pub use line::{Decided, Invoked, Killed, Line, Supply};
 pub use pieces::{Logged, Pieces};
 pub use reader::{Batch, Reader};
 pub use record::{LogRecord, parse};

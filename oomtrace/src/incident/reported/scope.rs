@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     incident::{Cause, Limit},
-    kmsg::report::{Charge, ChargeKind},
+    kmsg::{
+        Supply,
+        report::{Charge, ChargeKind},
+    },
 };
 
 /// Why it is not known what a charge that failed was for.
@@ -68,8 +71,15 @@ impl Reported<'_> {
     /// The kind, where the kernel does not name it (before 5.0), or where that line is lost.
     fn kind(&self) -> Option<ScopeKind> {
         let report = self.report;
-        let by_words = report.kills.first().and_then(|kill| kill.killed.memcg);
-        if by_words == Some(true)
+        let of_kill = report.kills.first().and_then(|kill| kill.killed.supply);
+        let by_words = of_kill.or_else(|| report.supply.filter(|supply| *supply != Supply::Machine));
+        match by_words {
+            Some(Supply::Machine) => return Some(ScopeKind::Global),
+            Some(Supply::Cpuset) => return Some(ScopeKind::Cpuset),
+            Some(Supply::Mempolicy) => return Some(ScopeKind::Mempolicy),
+            Some(Supply::Memcg | Supply::Nodes) | None => {}
+        }
+        if by_words == Some(Supply::Memcg)
             || report.memcg.is_some()
             || report.task_memcg.is_some()
             || !report.charges.is_empty()

@@ -1,42 +1,40 @@
 //! Victims: who was chosen, who is killed, who is exiting already (oom_kill_process(), __oom_kill_process(): mm/oom_kill.c).
 
-use super::{COMM_LEN, Killed, Line, last, name, number};
+use super::{COMM_LEN, Killed, Line, Supply, last, name, number};
 use crate::text::from_kernel;
 
 /// Longest line of a kill, bytes: a vendor names a container in it.
 const LONGEST: usize = 512;
 
-/// The words in front of a victim (`message` of oom_kill_process()), and whether a memory cgroup ran out.
-fn message(text: &[u8]) -> Option<(Option<bool>, &[u8])> {
+/// The words in front of a victim (`message` of oom_kill_process()), and what follows them.
+fn message(text: &[u8]) -> Option<(Supply, &[u8])> {
     [
-        (&b"Memory cgroup out of memory: "[..], Some(true)),
-        (b"Out of memory: ", Some(false)),
-        (b"Out of memory (oom_kill_allocating_task): ", Some(false)),
-        // Until 2.6.18.
-        (b"Out of Memory: ", Some(false)),
-        // 2.6.18 to 2.6.35.
-        (b"No available memory (MPOL_BIND): ", Some(false)),
-        (b"No available memory in cpuset: ", Some(false)),
+        (&b"Memory cgroup out of memory: "[..], Supply::Memcg),
+        (b"Out of memory: ", Supply::Nodes),
+        (b"Out of memory (oom_kill_allocating_task): ", Supply::Nodes),
+        (b"Out of Memory: ", Supply::Machine),
+        (b"No available memory (MPOL_BIND): ", Supply::Mempolicy),
+        (b"No available memory in cpuset: ", Supply::Cpuset),
     ]
     .into_iter()
-    .find_map(|(words, memcg)| Some((memcg, text.strip_prefix(words)?)))
+    .find_map(|(words, supply)| Some((supply, text.strip_prefix(words)?)))
 }
 
 /// What follows the words of a kill: the process. OpenVZ's 2.6.32 has its own.
-fn after_killed(text: &[u8]) -> Option<(Option<bool>, &[u8])> {
-    let (memcg, rest) = message(text).unwrap_or((None, text));
+fn after_killed(text: &[u8]) -> Option<(Option<Supply>, &[u8])> {
+    let (supply, rest) = message(text).map_or((None, text), |(supply, rest)| (Some(supply), rest));
     if let Some(rest) = rest.strip_prefix(b"Killed process ") {
-        return Some((memcg, rest));
+        return Some((supply, rest));
     }
     let rest = match rest.strip_prefix(b"Out of memory in UB ") {
         Some(rest) => number(rest)?.1.strip_prefix(b": ")?,
         None => rest,
     };
-    Some((memcg, rest.strip_prefix(b"OOM killed process ")?))
+    Some((supply, rest.strip_prefix(b"OOM killed process ")?))
 }
 
 pub(super) fn killed(text: &[u8]) -> Option<Line> {
-    let (memcg, rest) = after_killed(text)?;
+    let (supply, rest) = after_killed(text)?;
     let (pid, rest) = number(rest)?;
     // 2.6.18 to 2.6.32 of Red Hat: ", UID 27, (name)".
     let (early_uid, rest) = match rest.strip_prefix(b", UID ") {
@@ -47,7 +45,7 @@ pub(super) fn killed(text: &[u8]) -> Option<Line> {
         None => (None, rest.strip_prefix(b" ")?),
     };
     let (comm, figures) = name(rest)?;
-    let mut killed = Killed { pid, comm, memcg, uid: early_uid, ..Killed::default() };
+    let mut killed = Killed { pid, comm, supply, uid: early_uid, ..Killed::default() };
     let figures = str::from_utf8(figures).ok()?;
     let figures = match figures.strip_prefix(", UID ") {
         // ", UID 27, total-vm:…" behind the name in 3.10 of Red Hat.
@@ -93,7 +91,7 @@ fn without_vendors(figures: &str) -> Option<&str> {
 /// A kill whose line was cut short, by the end of what kept it or by a name with a newline: its figures may be missing, and its
 /// name may be a part of it.
 pub(in crate::kmsg) fn cut_kill(text: &[u8]) -> Option<Killed> {
-    let (memcg, rest) = after_killed(text)?;
+    let (supply, rest) = after_killed(text)?;
     let (pid, rest) = number(rest)?;
     let (uid, rest) = match rest.strip_prefix(b", UID ") {
         Some(rest) => number(rest).map(|(uid, rest)| (Some(uid), rest))?,
@@ -109,12 +107,12 @@ pub(in crate::kmsg) fn cut_kill(text: &[u8]) -> Option<Killed> {
         rest = whole.iter().rposition(|byte| *byte == b' ').and_then(|space| whole.get(..space));
     }
     let comm = from_kernel(named.get(..named.len().min(COMM_LEN))?);
-    Some(Killed { pid, comm, memcg, uid, ..Killed::default() })
+    Some(Killed { pid, comm, supply, uid, ..Killed::default() })
 }
 
 /// Until 5.2: `score 912 or sacrifice child`; before 2.6.36 `or a child`; in 2.6.18 `and children.`
 pub(super) fn chosen(text: &[u8]) -> Option<Line> {
-    let (_, rest) = message(text)?;
+    let (supply, rest) = message(text)?;
     let rest = rest.strip_prefix(b"Kill process ").or_else(|| rest.strip_prefix(b"kill process "))?;
     let (pid, rest) = number(rest)?;
     let (comm, rest) = name(rest.strip_prefix(b" ")?)?;
@@ -123,7 +121,7 @@ pub(super) fn chosen(text: &[u8]) -> Option<Line> {
     let at = if rest.starts_with(b" in VE ") { last(rest, b" score ")? } else { 0 };
     let score = rest.get(at..)?.strip_prefix(b" score ")?.split(|byte| *byte == b' ').next()?;
     let score = str::from_utf8(score).ok().and_then(|score| score.parse().ok());
-    Some(Line::Chosen { pid, comm, score })
+    Some(Line::Chosen { pid, comm, supply, score })
 }
 
 pub(super) fn already_exiting(text: &[u8]) -> Option<Line> {

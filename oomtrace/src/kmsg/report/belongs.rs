@@ -27,7 +27,8 @@ fn is_decided(open: &Open, killed: &Killed) -> bool {
 /// One of a group that is killed as a whole.
 fn is_member(open: &Open, killed: &Killed) -> bool {
     let same = |report: &Report| {
-        report.kills.len() < KILLS && report.kills.last().is_none_or(|last| last.killed.memcg == killed.memcg)
+        report.kills.len() < KILLS
+            && report.kills.last().is_none_or(|last| last.killed.supply == killed.supply)
     };
     open.report().is_some_and(|report| report.group.is_some() && same(report))
         && open.table.has(killed.pid) != Some(false)

@@ -168,7 +168,7 @@ impl Collector {
                     report.decided = Some(*decided);
                 }
             }
-            Line::Chosen { pid, comm, score } => {
+            Line::Chosen { pid, comm, supply, score } => {
                 let fits = |report: &Report| {
                     let decided = report.decided.as_ref().and_then(|decided| decided.pid);
                     report.chosen.is_none() && agree(decided, Some(pid))
@@ -176,6 +176,7 @@ impl Collector {
                 let at = self.unfinished(message, fits, told);
                 if let Some(report) = self.report(at, message) {
                     report.chosen = Some((pid, comm));
+                    report.supply = Some(supply);
                     report.chosen_score = score;
                 }
             }

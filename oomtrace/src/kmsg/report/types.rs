@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::{
-    line::{Decided, Invoked, Killed},
+    line::{Decided, Invoked, Killed, Supply},
     message::Stamp,
 };
 
@@ -69,6 +69,8 @@ pub struct Report {
     pub tasks_in_all: u64,
     /// What ran out, and who was chosen (since 5.0).
     pub decided: Option<Decided>,
+    /// What ran out, by the words in front of who was chosen (before 5.3); those in front of kills stand there.
+    pub supply: Option<Supply>,
     /// Who was chosen (before 5.3): thread id, name.
     pub chosen: Option<(u32, String)>,
     /// Its score in thousandths of what there is (`score 912 or sacrifice child`); before 2.6.36 the old badness.

@@ -200,7 +200,7 @@ impl Message {
             }
             Escapes::Octal if memchr(b'#', head.text).is_some() => unescape_octal(head.text, &mut self.text),
             Escapes::None | Escapes::Hex | Escapes::Shown | Escapes::Octal => {
-                self.text.extend_from_slice(head.text)
+                self.text.extend_from_slice(head.text);
             }
         }
     }
