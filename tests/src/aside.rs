@@ -17,6 +17,9 @@ use crate::witness::kmsg::KernelLog;
 /// The tier of an oomtrace that follows the kernel's log.
 const TIER: &str = "kmsg";
 
+/// Both readings of one log.
+const BOTH: &str = "import and kmsg tier";
+
 /// See the module. Dropping it ends the oomtrace.
 #[derive(Debug)]
 pub struct Aside {
@@ -52,7 +55,7 @@ impl Aside {
         self.compare(stage, "import", &told, &imported);
         if let Some(followed) = self.followed(stage)? {
             self.compare(stage, "kmsg tier", &told, &followed);
-            self.compare(stage, "import and kmsg tier", &[followed], &imported);
+            self.compare(stage, BOTH, &[followed], &imported);
         }
         Ok(())
     }
@@ -95,6 +98,7 @@ impl Aside {
 
     fn compare(&self, stage: &mut Stage<'_>, who: &'static str, told: &[Vec<Value>], read: &[Value]) {
         let (log, machine, untraced) = (self.log.ooms().ooms(), stage.machine, stage.untraced);
-        reading::check(&mut stage.checks, Reading { who, told, read, log, machine, untraced });
+        let alike = who == BOTH;
+        reading::check(&mut stage.checks, Reading { who, told, read, log, machine, alike, untraced });
     }
 }

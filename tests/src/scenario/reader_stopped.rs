@@ -25,6 +25,7 @@ pub const SCENARIO: Scenario = Scenario {
 };
 
 fn run(stage: &mut Stage<'_>) -> Result<()> {
+    stage.untraced = Some("there is no room for all that nobody reads");
     silence(stage, FITS)?;
     if stage.machine.disposable { Ok(()) } else { silence(stage, FLOODS) }
 }

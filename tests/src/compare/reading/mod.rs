@@ -31,6 +31,8 @@ pub struct Reading<'a> {
     pub log: &'a [LoggedOom],
     /// The machine.
     pub machine: &'a Machine,
+    /// Whether that was by the same log: then neither has a field that the other lacks.
+    pub alike: bool,
     /// Why there may be kills in the log that no oomtrace told of.
     pub untraced: Option<&'a str>,
 }
@@ -119,6 +121,9 @@ pub fn check(checks: &mut Checks, reading: Reading<'_>) {
     let headless = reading.log.iter().filter(|oom| oom.invoked.is_none() && !oom.kills.is_empty()).count();
     if headless > 0 {
         checks.note(&format!("{who}: runs whose header the kernel held back"), headless);
+    }
+    if reading.alike {
+        fields.check_alike(checks);
     }
     fields.note(checks);
 }

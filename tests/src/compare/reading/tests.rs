@@ -29,13 +29,25 @@ fn imported() -> Value {
 }
 
 fn failures(told: &[Value], imported: &[Value], untraced: Option<&str>) -> Vec<String> {
+    compared(told, imported, (untraced, false))
+}
+
+fn compared(told: &[Value], imported: &[Value], (untraced, alike): (Option<&str>, bool)) -> Vec<String> {
     let mut log = Assembler::default();
     LOG.lines().for_each(|line| log.line(line));
     let (told, machine) = ([told.to_vec()], machine());
     let mut checks = Checks::default();
     check(
         &mut checks,
-        Reading { who: "import", told: &told, read: imported, log: log.ooms(), machine: &machine, untraced },
+        Reading {
+            who: "import",
+            told: &told,
+            read: imported,
+            log: log.ooms(),
+            machine: &machine,
+            alike,
+            untraced,
+        },
     );
     checks.failures().to_vec()
 }
@@ -44,6 +56,17 @@ fn failures(told: &[Value], imported: &[Value], untraced: Option<&str>) -> Vec<S
 #[test]
 fn the_same_kill_passes() {
     assert_eq!(failures(&[sample().json], &[imported()], None), [""; 0]);
+}
+
+/// Guards that two readings of one log have the same fields, whatever these say of the machine.
+#[test]
+fn readings_of_one_log_are_alike() {
+    let (live, mut other) = (sample().json, imported());
+    let failures = compared(std::slice::from_ref(&live), &[imported()], (None, true));
+    assert!(failures.len() == 1 && failures[0].contains("victims.threads"), "{failures:?}");
+    other["host"] = "elsewhere".into();
+    assert_eq!(compared(&[imported()], &[imported()], (None, true)), [""; 0]);
+    assert_eq!(compared(&[imported()], &[other], (None, true)), [""; 0]);
 }
 
 /// Guards each field that both have.
