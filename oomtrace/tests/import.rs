@@ -24,7 +24,7 @@ use serde_json::Value;
 use expected::compare;
 
 /// When each log was last written to: 2026-06-01 00:00:00 UTC. Stamps of syslog have no year, and are of the one before.
-const WRITTEN: Duration = Duration::from_secs(1_780_272_000);
+const WRITTEN: Duration = Duration::from_hours(494_520);
 
 /// Logs whose form for people is compared too: one of each kind.
 const FOR_PEOPLE: [&str; 8] = [

@@ -140,11 +140,11 @@ fn watch(command: &mut Command, feed: impl FnOnce(&mut Child) -> Result<()>) -> 
             }
         }
     });
-    let fed = feed(&mut child);
+    let written = feed(&mut child);
     let incidents =
         counter.join().map_err(|_| anyhow!("counting lines panicked"))?.context("cannot read lines")?;
     let (status, mut used) = wait(&child)?;
-    fed?;
+    written?;
     // grep has found nothing: status 1.
     ensure!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) <= 1, "{command:?} ended with {status}");
     used.incidents = incidents;

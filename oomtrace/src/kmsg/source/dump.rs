@@ -78,9 +78,12 @@ impl Dump {
     }
 }
 
+/// A part: its dump and number, by the line that heads it, and where it is.
+type Part<'a> = (Option<(&'a [u8], u64)>, Range<usize>);
+
 /// The parts of dumps, the oldest of each first.
 fn forward(dump: &[u8]) -> Vec<Range<usize>> {
-    let mut parts: Vec<(Option<(&[u8], u64)>, Range<usize>)> = Vec::new();
+    let mut parts: Vec<Part<'_>> = Vec::new();
     let mut at = 0;
     for line in dump.split_inclusive(|byte| *byte == b'\n') {
         let end = at + line.len();
@@ -90,7 +93,7 @@ fn forward(dump: &[u8]) -> Vec<Range<usize>> {
         }
         at = end;
     }
-    let follows = |one: &(Option<(&[u8], u64)>, _), next: &(Option<(&[u8], u64)>, _)| {
+    let follows = |one: &Part<'_>, next: &Part<'_>| {
         one.0
             .zip(next.0)
             .is_some_and(|((dump, part), (same, next))| dump == same && part.checked_add(1) == Some(next))
