@@ -209,10 +209,7 @@ impl Collector {
             |open| if open.is_complete() { open.is_of(message) } else { open.is_surely_of(message) },
             told,
         );
-        let wished = self
-            .sysrq
-            .take()
-            .is_some_and(|wish| apart_us(wish, message.stamp).is_none_or(|apart_us| apart_us <= SYSRQ_US));
+        let wished = self.wished(message);
         let mut open = Open::oom(message, true);
         if let Some(report) = open.report_mut() {
             report.sysrq = wished || invoked.as_ref().is_some_and(|invoked| invoked.order == -1);
@@ -221,6 +218,13 @@ impl Collector {
             report.invoked = invoked;
         }
         self.begin(open, told);
+    }
+
+    /// Whether an operator has just wished for a run.
+    fn wished(&mut self, message: &Message) -> bool {
+        self.sysrq
+            .take()
+            .is_some_and(|wish| apart_us(wish, message.stamp).is_none_or(|apart_us| apart_us <= SYSRQ_US))
     }
 
     /// The thread that a report is about, and the kernel.
@@ -316,7 +320,9 @@ impl Collector {
         let nobody = |open: &Open| open.report().is_some_and(|report| report.end == End::NoVictim);
         let undecided = |report: &Report| report.decided.is_none() && report.chosen.is_none();
         let at = self.place(message, nobody).unwrap_or_else(|| self.unfinished(message, undecided, told));
+        let wished = self.wished(message);
         if let Some(report) = self.report(at, message) {
+            report.sysrq |= wished;
             (report.end, report.end_seq) = (End::Panic(words), message.seq);
         }
     }

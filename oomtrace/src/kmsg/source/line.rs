@@ -190,12 +190,13 @@ fn record(line: &[u8]) -> Option<Line<'_>> {
     }))
 }
 
-/// `kern  :info  : [ 12.345678] text` (`dmesg -x`).
+/// `kern  :info  : [ 12.345678] text` (`dmesg -x`); `kern:    info: [2023-01-02T15:04:05.678901234Z]: text` (`talosctl dmesg`).
 fn decoded<'a>(text: &'a [u8], context: &mut Context) -> Option<Line<'a>> {
-    const LEVELS: [&[u8]; 8] = [b"emerg", b"alert", b"crit", b"err", b"warn", b"notice", b"info", b"debug"];
+    const LEVELS: [&[u8]; 9] =
+        [b"emerg", b"alert", b"crit", b"err", b"warn", b"warning", b"notice", b"info", b"debug"];
     let name = |text: &'a [u8]| {
         let end = memchr::memchr(b':', text.get(..12).unwrap_or(text))?;
-        Some((text.get(..end)?.trim_ascii_end(), text.get(end + 1..)?))
+        Some((text.get(..end)?.trim_ascii(), text.get(end + 1..)?))
     };
     let (facility, rest) = name(text)?;
     let (level, rest) = name(rest)?;
@@ -205,6 +206,12 @@ fn decoded<'a>(text: &'a [u8], context: &mut Context) -> Option<Line<'a>> {
     }
     if facility != b"kern" {
         return Some(Line::Other);
+    }
+    if let Some(((wall, rest), _)) = rest.strip_prefix(b"[").and_then(|rest| context.clock.iso(rest))
+        && let Some(text) = rest.strip_prefix(b"]: ")
+    {
+        let stamp = Stamp { boot_us: None, wall };
+        return Some(Line::Kernel(Head { stamp, text, marked: true, ..Head::default() }));
     }
     let line = match context.clock.iso(rest) {
         Some(((wall, rest), true)) => dmesg::after_iso(rest.strip_prefix(b" ")?, wall),

@@ -121,11 +121,11 @@ fn after<'a>(text: &'a [u8], host: Option<&'a [u8]>) -> Head<'a> {
     dmesg::after_tag(text, Head { host, escapes: Escapes::Octal, marked: true, ..Head::default() })
 }
 
-/// A machine's name or address; a program's tag ends with a colon or a bracket.
+/// A machine's name or address, or the asterisks that somebody put in its place; a program's tag ends with a colon or a bracket.
 fn is_host(word: &[u8]) -> bool {
     word.len() <= 255
         && !word.ends_with(b":")
-        && word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._:%@/".contains(byte) || *byte >= 0x80)
+        && word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._:%@/*".contains(byte) || *byte >= 0x80)
 }
 
 /// `kern.info`.
