@@ -98,7 +98,7 @@ impl Aside {
 
     fn compare(&self, stage: &mut Stage<'_>, who: &'static str, told: &[Vec<Value>], read: &[Value]) {
         let (log, machine, untraced) = (self.log.ooms().ooms(), stage.machine, stage.untraced);
-        let alike = who == BOTH;
-        reading::check(&mut stage.checks, Reading { who, told, read, log, machine, alike, untraced });
+        let (cut, alike) = (self.log.overrun(), who == BOTH);
+        reading::check(&mut stage.checks, Reading { who, told, read, log, machine, cut, alike, untraced });
     }
 }

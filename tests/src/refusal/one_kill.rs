@@ -35,7 +35,10 @@ pub fn cases(stage: &mut Stage<'_>, tool: &Tool, oomtrace: &Installed) -> Result
     for case in table(stage, oomtrace)? {
         let start = Start { conditions: case.conditions.clone(), ..Start::default() };
         let options: Vec<_> = ["--json"].into_iter().chain(case.options.iter().map(String::as_str)).collect();
-        let run = oomtrace.trace(&start, &options);
+        let run = match case.ending {
+            Ending::FollowsLog(_) => oomtrace.trace_with_log(&start, &options),
+            Ending::Reports(_) | Ending::Refuses(_) => oomtrace.trace(&start, &options),
+        };
         let mut run = run.with_context(|| format!("the conditions \"{}\" cannot be made", case.name))?;
         let traces = run.attached(stage.deadline)?;
         runs.push((case, run, traces));

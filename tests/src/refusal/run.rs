@@ -80,10 +80,14 @@ impl Installed {
         Ok(run)
     }
 
-    /// Starts tracing with these options, in the tier that the scenarios insist on unless they name one.
+    /// Starts tracing with these options and without the kernel log, in the tier that the scenarios insist on unless they name one.
     pub fn trace(&self, start: &Start, options: &[&str]) -> Result<Tracer> {
-        let mut arguments = vec!["--no-kmsg"];
-        arguments.extend(options);
+        self.trace_with_log(start, &[&["--no-kmsg"], options].concat())
+    }
+
+    /// The same of one that may take from the kernel log what it does not get otherwise.
+    pub fn trace_with_log(&self, start: &Start, options: &[&str]) -> Result<Tracer> {
+        let mut arguments = options.to_vec();
         if let Some(tier) = self.tier.as_ref().filter(|_| !options.contains(&"--tier")) {
             arguments.extend(["--tier", tier]);
         }

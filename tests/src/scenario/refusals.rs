@@ -21,6 +21,7 @@ pub const SCENARIO: Scenario = Scenario {
 
 fn run(stage: &mut Stage<'_>) -> Result<()> {
     let Some(tool) = stage.tool else { return Ok(()) };
+    stage.untraced = Some("most of those that see them have less than oomtrace needs");
     let oomtrace = Installed::new(&tool.program, stage.name)?;
     // What rights are needed depends on the hooks.
     one_kill::cases(stage, tool, &oomtrace)?;

@@ -31,6 +31,8 @@ pub struct Reading<'a> {
     pub log: &'a [LoggedOom],
     /// The machine.
     pub machine: &'a Machine,
+    /// Whether the log's beginning was overwritten: then it may begin in the middle of a report.
+    pub cut: bool,
     /// Whether that was by the same log: then neither has a field that the other lacks.
     pub alike: bool,
     /// Why there may be kills in the log that no oomtrace told of.
@@ -104,7 +106,10 @@ pub fn check(checks: &mut Checks, reading: Reading<'_>) {
     for logged in reading.log {
         figures(checks, who, &imported, logged);
     }
-    let alone: Vec<_> = (0..).zip(&imported).filter(|(at, _)| !matched.contains(at)).collect();
+    let headless = |at: usize, it: &Incident| at == 0 && it.fields.trigger.tid.is_none();
+    let is_cut = |at: usize, it: &Incident| reading.cut && headless(at, it);
+    let alone = (0..).zip(&imported).filter(|(at, it)| !matched.contains(at) && !is_cut(*at, it));
+    let alone: Vec<_> = alone.collect();
     match reading.untraced {
         Some(why) => {
             checks.note(

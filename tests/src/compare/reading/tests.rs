@@ -45,6 +45,7 @@ fn compared(told: &[Value], imported: &[Value], (untraced, alike): (Option<&str>
             read: imported,
             log: log.ooms(),
             machine: &machine,
+            cut: false,
             alike,
             untraced,
         },
