@@ -339,7 +339,7 @@ fn the_search_misses_no_report() {
     for file in kept.iter().filter(|file| file.extension().is_some_and(|kind| kind == "log")) {
         // Those in the folder itself have nothing in front of their lines.
         let bare = file.parent() == Some(folder.as_ref());
-        let report = String::from_utf8_lossy(&std::fs::read(&file).unwrap()).into_owned();
+        let report = String::from_utf8_lossy(&std::fs::read(file).unwrap()).into_owned();
         let prefixes = ["", "[   12.345678] ", "Jan  2 15:04:05 web1 kernel: ", "3,1,12345678,-;"];
         for prefix in prefixes.iter().take(if bare { prefixes.len() } else { 1 }) {
             let lines: String = report.lines().flat_map(|line| [*prefix, line, "\n"]).collect();
