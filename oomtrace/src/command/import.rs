@@ -1,19 +1,25 @@
 //! `oomtrace import`
 
 mod duplicates;
+mod logs;
+mod progress;
 mod summary;
 
 use std::{
     fs::File,
-    io::{IsTerminal as _, Read, Write as _, stderr, stdin},
-    path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    io::{Read, stdin},
+    time::{Instant, SystemTime},
 };
 
 use anyhow::{Context as _, bail};
 use jiff::{Timestamp, tz::TimeZone};
 
-use self::{duplicates::Duplicates, summary::Summary};
+use self::{
+    duplicates::Duplicates,
+    logs::{Log, logs},
+    progress::Progress,
+    summary::Summary,
+};
 use super::shown::Shown;
 use crate::{
     cli::ImportArgs,
@@ -25,11 +31,6 @@ use crate::{
     session::{Session, Source},
     words::size,
 };
-
-/// Who waits for so long wants to see how far it is.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// And how it goes on.
-const STEP: Duration = Duration::from_millis(200);
 
 /// Shows what kernel logs have.
 pub fn run(args: &ImportArgs) -> anyhow::Result<()> {
@@ -80,29 +81,6 @@ pub fn run(args: &ImportArgs) -> anyhow::Result<()> {
         bail!("{} could not be read to the end", count(failed, "log"));
     }
     Ok(())
-}
-
-/// A log that is to be read.
-enum Log {
-    Stdin,
-    File(PathBuf),
-}
-
-impl Log {
-    fn name(&self) -> String {
-        match self {
-            Self::Stdin => "standard input".to_owned(),
-            Self::File(path) => path.display().to_string(),
-        }
-    }
-}
-
-/// The logs that arguments name, in the order in which they were written.
-fn logs(files: &[PathBuf]) -> anyhow::Result<Vec<Log>> {
-    let (piped, kept): (Vec<_>, Vec<_>) = files.iter().cloned().partition(|file| file.as_os_str() == "-");
-    let files = source::find(&kept)?.into_iter().map(Log::File);
-    // It can be read once.
-    Ok(files.chain(piped.first().map(|_| Log::Stdin)).collect())
 }
 
 /// What a log does not say of its machine is not known.
@@ -264,66 +242,4 @@ fn count(number: u64, what: &str) -> String {
 
 fn moment(time: SystemTime) -> Option<Timestamp> {
     Timestamp::try_from(time).ok()
-}
-
-/// How far it is, on a terminal.
-struct Progress {
-    shown: bool,
-    begun: Instant,
-    last: Option<Instant>,
-    /// All that is to be read, if that is known.
-    total: Option<u64>,
-    /// Of logs that have been read.
-    before: u64,
-    /// Of the one that is read.
-    current: u64,
-    name: String,
-}
-
-impl Progress {
-    fn new(logs: &[Log]) -> Self {
-        let bytes = |log: &Log| match log {
-            Log::Stdin => None,
-            Log::File(path) => Path::metadata(path).ok().map(|about| about.len()),
-        };
-        let total = logs.iter().map(bytes).try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?)));
-        Self {
-            shown: stderr().is_terminal(),
-            begun: Instant::now(),
-            last: None,
-            total,
-            before: 0,
-            current: 0,
-            name: String::new(),
-        }
-    }
-
-    fn next(&mut self, log: &Log) {
-        self.before = self.before.saturating_add(self.current);
-        self.current = 0;
-        self.name = log.name();
-    }
-
-    /// So many bytes of this log have been read.
-    fn at(&mut self, bytes: u64) {
-        self.current = bytes;
-        let now = Instant::now();
-        let due = self.last.map_or(self.begun + PATIENCE, |last| last + STEP);
-        if !self.shown || now < due {
-            return;
-        }
-        self.last = Some(now);
-        let done = self.before.saturating_add(bytes);
-        let of = self.total.filter(|total| *total > 0).map_or_else(String::new, |total| {
-            format!(" of {} ({} %)", size(total), done.saturating_mul(100) / total)
-        });
-        // Nothing depends on it.
-        let _ = write!(stderr(), "\r\u{1b}[K{}{of}  {}", size(done), crate::text::printable(&self.name));
-    }
-
-    fn end(&self) {
-        if self.last.is_some() {
-            let _ = write!(stderr(), "\r\u{1b}[K");
-        }
-    }
 }
