@@ -8,6 +8,7 @@ mod summary;
 use std::{
     fs::File,
     io::{Read, stdin},
+    path::PathBuf,
     time::{Instant, SystemTime},
 };
 

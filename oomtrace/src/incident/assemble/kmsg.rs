@@ -162,13 +162,18 @@ impl Assembler {
             return None;
         }
         if self.session.pids_events {
-            if self.refusing.len() < REFUSING {
-                self.refusing.push(path);
-            }
+            self.refuses(path);
             return None;
         }
         let refused = PidsRefused { cgroup: Some(path), count: 1, ..PidsRefused::default() };
         Some(self.forks_refused(key, &refused, offset_ns))
+    }
+
+    /// A cgroup refused a fork: its count is to be looked at.
+    pub(super) fn refuses(&mut self, path: String) {
+        if self.refusing.len() < REFUSING {
+            self.refusing.push(path);
+        }
     }
 
     /// Cgroups that refused a fork, by the kernel log, since this was asked last: their counts are to be looked at.

@@ -120,6 +120,11 @@ impl Assembler {
             Told::Oom(report) => Some(self.oom(&report)),
             Told::Reaped(reaped) => self.reaped(&reaped),
             Told::AllocationFailed(failed) => Some(self.allocation_failed(*failed)),
+            // The cgroup's own count says how many: the log is a hint to look at it.
+            Told::ForkRejected { path, .. } if self.session.pids_events => {
+                self.refuses(path);
+                None
+            }
             Told::ForkRejected { stamp, host, boot_id, path, .. } => {
                 let origin = Origin { stamp, host: host.as_ref(), boot_id: boot_id.as_ref(), kernel: None };
                 let seq = self.next_seq();
