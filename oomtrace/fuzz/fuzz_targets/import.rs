@@ -20,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
     // A compressed log may hold a thousand times as much; what is in it, the decompressors' own fuzzing has for its subject.
     let whole = import(bytes, usize::MAX, false);
     let kills = whole.events.iter().filter_map(Event::closed).flat_map(|incident| &incident.victims);
-    let killed = kills.filter(|victim| victim.verdict != Verdict::AlreadyExiting).count();
+    let killed = kills.filter(|victim| victim.verdict != Some(Verdict::AlreadyExiting)).count();
     assert!(killed <= whole.kills_said, "{killed} kills are told, {} messages tell of one", whole.kills_said);
     for (read, prefilter) in [(usize::MAX, true), (1, true), (7, false), (4096, true)] {
         let other = import(bytes, read, prefilter);

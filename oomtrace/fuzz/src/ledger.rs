@@ -157,6 +157,7 @@ impl Ledger {
             Some(Outcome::Killed | Outcome::AlreadyExiting) => {
                 assert!(!incident.victims.is_empty(), "nobody was killed");
             }
+            Some(Outcome::Panic) => panic!("a kernel that panicked sends no record"),
             Some(Outcome::NoVictim) => assert!(incident.victims.is_empty(), "somebody was killed"),
             None => assert!(
                 incident.victims.is_empty() && incident.missing.contains_key("outcome"),
