@@ -1,6 +1,8 @@
 //! A line of oomtrace's JSON output. Every figure is optional here: which ones must be there is for the floor
 //! table to say, and what they must be for the comparisons.
 
+use std::iter;
+
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -198,7 +200,9 @@ impl Incident {
     /// was not asked.
     #[must_use]
     pub fn lacks_its_log(&self, field: &str) -> bool {
-        let reason = self.fields.missing.get(field).and_then(Value::as_str);
+        // A reason may be given for what the field is a part of.
+        let parts = field.match_indices('.').filter_map(|(dot, _)| field.get(..dot));
+        let reason = iter::once(field).chain(parts).find_map(|path| self.fields.missing.get(path)?.as_str());
         matches!(self.fields.tier.as_deref(), Some("tracepoint" | "kmsg"))
             && reason.is_some_and(|reason| NO_LOG.iter().any(|words| reason.contains(words)))
     }

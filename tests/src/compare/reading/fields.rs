@@ -85,10 +85,11 @@ impl<'a> Fields<'a> {
         self.value(checks, &case, ("", None), &live.json, &imported.json);
     }
 
-    /// Checks that neither has what the other lacks, but for what names the machine, which a log does not.
+    /// Checks that neither has what the other lacks, but for what names the machine, which a log does not,
+    /// or, its kernel, in a header alone.
     pub(super) fn check_alike(&self, checks: &mut Checks) {
         let mut alone: Vec<_> = self.live_alone.union(&self.imported_alone).collect();
-        alone.retain(|field| !["boot_id", "host"].contains(&field.as_str()));
+        alone.retain(|field| !["boot_id", "host", "kernel"].contains(&field.as_str()));
         checks.that(alone.is_empty(), || format!("{}: only one of them has {alone:?}", self.who));
     }
 
