@@ -118,7 +118,8 @@ pub(super) fn read<'a>(line: &'a [u8], context: &mut Context) -> Line<'a> {
 /// kernel's lines do.
 fn bare<'a>(text: &'a [u8], context: &Context) -> Line<'a> {
     if let Some(head) = syslog::tagged(text, context.tags) {
-        return Line::Kernel(head);
+        // Where others write, too, anybody's message may go on with such a line.
+        return Line::Kernel(Head { marked: context.tags, ..head });
     }
     Line::Kernel(Head { text, escapes: Escapes::Shown, ..Head::default() })
 }

@@ -20,6 +20,9 @@ use crate::{
 
 /// Longest line of text, bytes: the rest is cut off. The kernel's are at most 8 KiB long.
 const LONGEST: usize = 16 * 1024;
+/// Lines that are looked at to find out who writes to a log: its first, and those before one that matters.
+const HEAD_LINES: usize = 64;
+const LINES_BACK: usize = 8;
 /// `dmesg -e` writes most stamps as the time since the line before.
 const RELATIVE: &[u8] = b"\n[  +";
 
@@ -29,6 +32,8 @@ pub(super) struct Lines {
     needles: Option<Needles>,
     /// What stands in front of every line: somebody has indented the log, or quoted it in a mail.
     margin: Vec<u8>,
+    /// Others write to it, too, and each says in front of a line who it is: what has nothing there goes on with somebody's.
+    shared: bool,
     /// Every line counts for the time of those after it.
     each_counts: bool,
     /// What the line before was: it may go on, indented.
@@ -57,7 +62,10 @@ impl Lines {
     pub(super) fn new(clock: Clock, head: &[u8]) -> Self {
         let mut context = Context::new(clock, head);
         let margin = margin(head, &mut context);
+        let first = head.split(|byte| *byte == b'\n').take(HEAD_LINES);
+        let shared = is_shared(first, &mut context);
         Self {
+            shared,
             context,
             needles: Needles::new(),
             margin,
@@ -95,8 +103,10 @@ impl Lines {
                 Want::Nothing => break,
                 Want::Beginnings if !self.each_counts => {
                     let Some(start) = self.next_line(text) else { break };
-                    if start > 0 {
+                    if let (1.., Some(skipped)) = (start, text.get(..start)) {
                         self.before = Before::Unknown;
+                        let last = skipped.rsplit(|byte| *byte == b'\n').take(LINES_BACK);
+                        self.shared = self.shared || is_shared(last, &mut self.context);
                     }
                     text = text.get(start..).unwrap_or_default();
                 }
@@ -165,6 +175,7 @@ impl Lines {
             }
         }
         match line::read(text, &mut self.context) {
+            Line::Kernel(head) if self.shared && !head.marked => self.before = Before::Other,
             Line::Kernel(head) if !syslog::is_repeat(head.text) => {
                 if let Some(id) = boot(&head) {
                     self.boot_id = Some(from_kernel(id));
@@ -178,7 +189,11 @@ impl Lines {
                 self.message.fill(&head, self.boot_id.as_deref());
                 sink.take(&self.message, record.then_some(head.continues));
             }
-            Line::Kernel(_) | Line::Other => self.before = Before::Other,
+            Line::Kernel(_) => self.before = Before::Other,
+            Line::Other => {
+                self.shared = true;
+                self.before = Before::Other;
+            }
         }
     }
 }
@@ -239,6 +254,17 @@ fn unescape_octal(text: &[u8], plain: &mut Vec<u8>) {
 fn boot<'a>(head: &Head<'a>) -> Option<&'a [u8]> {
     let id = head.text.strip_prefix(b"-- Boot ")?.strip_suffix(b" --")?;
     (!head.marked && id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit)).then_some(id)
+}
+
+/// Whether one of these lines is somebody else's.
+fn is_shared<'a>(mut lines: impl Iterator<Item = &'a [u8]>, context: &mut Context) -> bool {
+    let relative = context.relative;
+    let shared = lines.any(|line| {
+        let cut = line.get(..LONGEST).unwrap_or(line);
+        matches!(line::read(trim(cut), context), Line::Other)
+    });
+    context.relative = relative;
+    shared
 }
 
 /// What stands in front of the first line, if the kernel's stamp or tag comes behind it.

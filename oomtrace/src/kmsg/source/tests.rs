@@ -332,8 +332,9 @@ fn a_name_of_two_lines() {
 #[test]
 fn the_search_misses_no_report() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/klog");
-    let noise =
+    let others =
         "Jan  2 15:04:05 web1 sshd[12]: Accepted publickey for x from 10.0.0.1 port 1 ssh2\n".repeat(2000);
+    let own = "usb 1-1: new high-speed USB device number 2 using xhci_hcd\n".repeat(2000);
     let mut logs = 0;
     let kept = find(&[folder.into()]).unwrap();
     for file in kept.iter().filter(|file| file.extension().is_some_and(|kind| kind == "log")) {
@@ -343,7 +344,8 @@ fn the_search_misses_no_report() {
         let prefixes = ["", "[   12.345678] ", "Jan  2 15:04:05 web1 kernel: ", "3,1,12345678,-;"];
         for prefix in prefixes.iter().take(if bare { prefixes.len() } else { 1 }) {
             let lines: String = report.lines().flat_map(|line| [*prefix, line, "\n"]).collect();
-            let log = [&noise, &lines[..], &noise, &lines, &noise].concat();
+            let noise = if prefix.is_empty() { &own } else { &others };
+            let log = [noise, &lines[..], noise, &lines, noise].concat();
             let told = collected(log.as_bytes(), true);
             assert!(!bare || !told.is_empty(), "{}", file.display());
             assert_eq!(told, collected(log.as_bytes(), false), "{} {prefix}", file.display());
@@ -377,6 +379,30 @@ fn somebody_elses_line_goes_on_as_theirs() {
     let mut found = told(log.as_bytes(), Want::Beginnings).0;
     found.retain(|message| message.text.starts_with(b"Out"));
     assert_eq!(found, []);
+}
+
+/// Guards against messages of several lines that somebody writes to a log which keeps them as they are: what has nothing in front of
+/// it is theirs, wherever the log's other lines are.
+#[test]
+fn whoever_shares_a_log_says_who_it_is() {
+    let theirs = "Jan  2 15:04:05 web1 myapp[1]: a\n";
+    let own = format!("Jan  2 15:04:06 web1 kernel: {KILLED}\n");
+    let quiet = "Jan  2 15:04:04 web1 kernel: usb 1-1: new device\n".repeat(5000);
+    for log in [
+        format!("{theirs}{KILLED}\n{own}"),
+        format!("{theirs}kernel: {KILLED}\n{own}"),
+        format!("{theirs}\n\n{KILLED}\n{own}"),
+        format!("{quiet}{theirs}{KILLED}\n{own}"),
+    ] {
+        for want in [Want::Beginnings, Want::Everything] {
+            let mut found = told(log.as_bytes(), want).0;
+            found.retain(|message| message.text == KILLED.as_bytes());
+            assert_eq!(found.len(), 1, "{want:?}");
+            assert!(found[0].stamp.wall.is_some());
+        }
+    }
+    // Nobody else writes here.
+    assert_eq!(texts(format!("a\n{KILLED}\n")), ["a", KILLED]);
 }
 
 /// Guards what consoles and crashes leave in lines.
