@@ -22,13 +22,12 @@ fuzz_target!(|bytes: &[u8]| {
     let kills = whole.events.iter().filter_map(Event::closed).flat_map(|incident| &incident.victims);
     let killed = kills.filter(|victim| victim.verdict != Some(Verdict::AlreadyExiting)).count();
     assert!(killed <= whole.kills_said, "{killed} kills are told, {} messages tell of one", whole.kills_said);
-    for (read, prefilter) in [(usize::MAX, true), (1, true), (7, false), (4096, true)] {
-        let other = import(bytes, read, prefilter);
-        assert_eq!(
-            format!("{:?}", other.events),
-            format!("{:?}", whole.events),
-            "in reads of {read}, prefilter {prefilter}"
-        );
+    // One other way for each input: each takes as long as all else.
+    let ways = [(usize::MAX, true), (1, true), (7, false), (4096, true)];
+    let (read, prefilter) = ways[bytes.len() % ways.len()];
+    let other = import(bytes, read, prefilter);
+    if other.events != whole.events {
+        panic!("in reads of {read}, prefilter {prefilter}:\n{:?}\n{:?}", other.events, whole.events);
     }
     let mut shown = Shown::default();
     for event in &whole.events {

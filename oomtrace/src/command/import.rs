@@ -196,6 +196,11 @@ impl Import {
             self.again += 1;
             return false;
         }
+        if let Event::Relieved(relief) = event
+            && self.duplicates.is_of_one(relief)
+        {
+            return false;
+        }
         let Some(time) = event.common().time else {
             self.untimed += u64::from(self.since.is_some() || self.until.is_some());
             return true;

@@ -1,8 +1,8 @@
 //! The same kill in several logs: /var/log/kern.log, /var/log/syslog and the journal have it each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use crate::incident::{Common, Incident};
+use crate::incident::{Common, Incident, Relief};
 
 /// Two logs' stamps of one message are no more than this apart, ns: some have whole seconds, and daemons read late.
 const APART_NS: u64 = 5_000_000_000;
@@ -14,6 +14,8 @@ const REMEMBERED: usize = 100_000;
 pub struct Duplicates {
     known: HashMap<Name, Vec<Seen>>,
     count: usize,
+    /// Ids of incidents that were there before: nobody wants to hear of their victims' memory again either.
+    left_out: HashSet<String>,
     /// How many files were begun.
     file: usize,
 }
@@ -44,6 +46,9 @@ impl Duplicates {
         let known = self.known.entry(name).or_default();
         let is = |other: &Seen| if other.file == seen.file { other.is_copy(&seen) } else { other.is(&seen) };
         if known.iter().any(is) {
+            if self.left_out.len() < REMEMBERED {
+                self.left_out.insert(incident.id.clone());
+            }
             return true;
         }
         if self.count < REMEMBERED {
@@ -51,6 +56,11 @@ impl Duplicates {
             known.push(seen);
         }
         false
+    }
+
+    /// Whether that is of an incident that was there before.
+    pub fn is_of_one(&self, relief: &Relief) -> bool {
+        self.left_out.contains(&relief.id)
     }
 }
 
