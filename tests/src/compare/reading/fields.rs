@@ -65,6 +65,8 @@ pub(super) struct Fields<'a> {
 /// What matters for how far an incident's figures may be apart.
 struct Case<'a> {
     live: &'a Incident,
+    /// What earlier victims may still have been giving back.
+    draining_bytes: u64,
     machine: &'a Machine,
 }
 
@@ -80,8 +82,14 @@ impl<'a> Fields<'a> {
     }
 
     /// Compares one incident's two tellings.
-    pub(super) fn compare(&mut self, checks: &mut Checks, live: &Incident, imported: &Incident) {
-        let case = Case { live, machine: self.machine };
+    pub(super) fn compare(
+        &mut self,
+        checks: &mut Checks,
+        live: &Incident,
+        draining_bytes: u64,
+        imported: &Incident,
+    ) {
+        let case = Case { live, draining_bytes, machine: self.machine };
         self.value(checks, &case, ("", None), &live.json, &imported.json);
     }
 
@@ -211,9 +219,9 @@ impl Case<'_> {
             }
             "scope.limits.usage_bytes"
             | "scope.limits.swap_usage_bytes"
-            | "scope.limits.memsw_usage_bytes" => {
-                Rule::Within(self.machine.charge_stock_bytes() + self.busy_bytes(self.victim()))
-            }
+            | "scope.limits.memsw_usage_bytes" => Rule::Within(
+                self.machine.charge_stock_bytes() + self.draining_bytes + self.busy_bytes(self.victim()),
+            ),
             "zones.managed_bytes" | "zones.present_bytes" | "zones.lowmem_reserve_bytes" => Rule::Same,
             // kswapd takes the boost away as soon as it has had its turn.
             "zones.boost_bytes" => self.boost_bytes().map_or(Rule::Same, within),

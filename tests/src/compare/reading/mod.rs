@@ -64,6 +64,12 @@ fn same(live: &Incident, imported: &Incident) -> bool {
     key(live) == key(imported) && key(live).1.is_some() && one_record && near(live, imported)
 }
 
+/// Whether it is the same who gets nothing, and asks again at once: that is told live once a second.
+fn asks_again(told: &Incident, again: &Incident) -> bool {
+    let key = |it: &Incident| (it.fields.outcome.clone(), it.fields.trigger.tid);
+    killed(again).is_empty() && killed(told).is_empty() && key(told) == key(again) && near(told, again)
+}
+
 /// How far printk's clock may be from the trace's: it is not set right by the time server, and a slow console holds up what follows.
 const CLOCKS_NS: u64 = 5_000_000_000;
 
@@ -79,17 +85,19 @@ pub fn check(checks: &mut Checks, reading: Reading<'_>) {
     let imported = incidents(reading.read);
     let mut matched = BTreeSet::new();
     let mut fields = Fields::new(who, reading.machine);
-    for live in reading.told.iter().flat_map(|lines| incidents(lines)) {
+    let told: Vec<_> = reading.told.iter().map(|lines| incidents(lines)).collect();
+    let all = told.iter().flat_map(|told| (0..).zip(told).map(move |(at, live)| (told.get(..at), live)));
+    for (earlier, live) in all {
+        let draining = draining_bytes(earlier.unwrap_or_default(), live);
         let found: Vec<usize> =
-            (0..).zip(&imported).filter(|(_, it)| same(&live, it)).map(|(at, _)| at).collect();
-        let logged =
-            reading.log.iter().find(|oom| killed(&live).iter().any(|tid| oom.killed(*tid).is_some()));
-        if let (Some(logged), false) = (logged, killed(&live).is_empty()) {
+            (0..).zip(&imported).filter(|(_, it)| same(live, it)).map(|(at, _)| at).collect();
+        let logged = reading.log.iter().find(|oom| killed(live).iter().any(|tid| oom.killed(*tid).is_some()));
+        if let (Some(logged), false) = (logged, killed(live).is_empty()) {
             checks.equal(
                 &format!("{who}: incidents of a kill that was told live"),
                 Some(found.len()),
                 Some(1),
-                &label(&live),
+                &label(live),
             );
             let all: BTreeSet<u64> = logged.kills.iter().map(|kill| kill.pid).collect();
             for at in &found {
@@ -100,7 +108,7 @@ pub fn check(checks: &mut Checks, reading: Reading<'_>) {
         for at in found {
             let Some(imported) = imported.get(at) else { continue };
             matched.insert(at);
-            fields.compare(checks, &live, imported);
+            fields.compare(checks, live, draining, imported);
         }
     }
     for logged in reading.log {
@@ -108,8 +116,12 @@ pub fn check(checks: &mut Checks, reading: Reading<'_>) {
     }
     let headless = |at: usize, it: &Incident| at == 0 && it.fields.trigger.tid.is_none();
     let is_cut = |at: usize, it: &Incident| reading.cut && headless(at, it);
-    let alone = (0..).zip(&imported).filter(|(at, it)| !matched.contains(at) && !is_cut(*at, it));
-    let alone: Vec<_> = alone.collect();
+    let is_again = |it: &Incident| {
+        let same = |at: &usize| imported.get(*at).is_some_and(|told| asks_again(told, it));
+        matched.iter().any(same)
+    };
+    let alone = (0..).zip(&imported).filter(|(at, _)| !matched.contains(at));
+    let alone: Vec<_> = alone.filter(|(at, it)| !is_cut(*at, it) && !is_again(it)).collect();
     match reading.untraced {
         Some(why) => {
             checks.note(
@@ -131,6 +143,14 @@ pub fn check(checks: &mut Checks, reading: Reading<'_>) {
         fields.check_alike(checks);
     }
     fields.note(checks);
+}
+
+/// What earlier victims of the same limit may still have been giving back, in bytes.
+fn draining_bytes(earlier: &[Incident], live: &Incident) -> u64 {
+    let limited = |it: &Incident| it.fields.scope.memcg.as_ref().and_then(|memcg| memcg.path.clone());
+    let of_it =
+        earlier.iter().filter(|it| limited(it).is_some() && limited(it) == limited(live) && near(it, live));
+    of_it.flat_map(|it| &it.fields.victims).filter_map(|victim| victim.rss_kernel.total_bytes).sum()
 }
 
 /// An incident in a failure's words.

@@ -144,3 +144,32 @@ fn a_thread_stands_for_its_process() {
     import["victims"][0]["pid"] = 4101.into();
     assert_eq!(failures(&[live], &[import], None).len(), 1);
 }
+
+/// Guards the usage of a limit: what an earlier victim there still gives back is no difference, and anything else is.
+#[test]
+fn an_earlier_victim_may_still_give_back() {
+    let (mut live, mut other) = (sample().json, imported());
+    live["scope"]["limits"][1]["usage_bytes"] = 20_000_000.into();
+    let mut earlier = sample().json;
+    (earlier["victims"][0]["tid"], earlier["victims"][0]["pid"]) = (4100.into(), 4100.into());
+    assert_eq!(failures(std::slice::from_ref(&live), &[imported()], None).len(), 1);
+    assert_eq!(failures(&[earlier.clone(), live.clone()], &[imported()], None), [""; 0]);
+    earlier["scope"]["memcg"]["path"] = "/elsewhere".into();
+    assert_eq!(failures(&[earlier, live.clone()], &[imported()], None).len(), 1);
+    other["scope"]["limits"][0]["limit_bytes"] = 1.into();
+    assert_eq!(failures(&[live], &[other], None).len(), 2);
+}
+
+/// Guards runs without a victim: who asks again at once is told live once, and another is not.
+#[test]
+fn who_gets_nothing_may_ask_again() {
+    let nobody = |tid: u64, seq: u64| {
+        let mut json = imported();
+        (json["outcome"], json["victims"], json["kmsg_seq"]) = ("no_victim".into(), json!([]), seq.into());
+        json["trigger"]["tid"] = tid.into();
+        json
+    };
+    let told = [sample().json, nobody(7, 3)];
+    assert_eq!(failures(&told, &[imported(), nobody(7, 3), nobody(7, 9)], None), [""; 0]);
+    assert_eq!(failures(&told, &[imported(), nobody(7, 3), nobody(8, 9)], None).len(), 1);
+}
