@@ -8,7 +8,7 @@ use aya_ebpf::{
     macros::map,
     maps::LruHashMap,
 };
-use oomtrace_ebpf::{DAEMON_AGAIN_NS, DAEMONS, MmFacts, RecordKind, TaskFacts, UserKill, chain, recent};
+use oomtrace_ebpf::{DAEMON_AGAIN_NS, DAEMONS, RecordKind, UserKill, chain, recent};
 
 use crate::{
     kin, memcg, mm,
@@ -119,11 +119,9 @@ pub extern "C" fn sent(task: u64, signal: u64, info: u64, result: u64) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn send_kill(task: u64, signal: u64, info: u64) -> u64 {
-    let mut victim = TaskFacts::UNREAD;
-    let mut memory = MmFacts::UNREAD;
-    mm::read(&mut memory, get!(task, task_mm));
-    task::read(&mut victim, task);
-    if !is_news(&[signal << 32 | u64::from(victim.pid), victim.start_boot_ns], DAEMON_AGAIN_NS) {
+    let began = get!(get!(task, task_group_leader), task_start_boottime);
+    let process = get!(task, task_tgid as u32);
+    if !is_news(&[signal << 32 | u64::from(process), began], DAEMON_AGAIN_NS) {
         return 0;
     }
     // Kills of the kernel's matter more. Nor can there be a run of this thread's: it is in a system call of its own.
@@ -139,7 +137,10 @@ extern "C" fn send_kill(task: u64, signal: u64, info: u64) -> u64 {
     kin::send_kin(task, 0);
     emit(RecordKind::UserKill, Wake::Now, |record: &mut UserKill| {
         task::read(&mut record.killer, get!(current(), task_group_leader));
-        (record.victim, record.mm) = (victim, memory);
+        // Not before: with both on its stack, this and what it calls would need more than the 512 bytes that the verifier
+        // allows them together (check_max_stack_depth(), kernel/bpf/verifier.c).
+        task::read(&mut record.victim, task);
+        mm::read(&mut record.mm, get!(task, task_mm));
         record.signal = signal as u32;
         record.without_sender = u32::from(info == 0);
     });
