@@ -176,7 +176,7 @@ fn invoked(text: &[u8]) -> Option<Line> {
     let (gfp_flags, rest) = match rest.strip_prefix('(') {
         Some(rest) => {
             let (names, rest) = rest.split_once(')')?;
-            (Some(names.split('|').map(str::to_owned).collect()), rest)
+            (flag_names(names), rest)
         }
         None => (None, rest),
     };
@@ -351,6 +351,14 @@ pub(super) fn thread_and_release(text: &[u8]) -> Option<(&[u8], &str)> {
     let release =
         rest.split(|byte| *byte == b' ').find(|word| word.first().is_some_and(u8::is_ascii_digit))?;
     Some((name, str::from_utf8(release).ok()?))
+}
+
+/// Allocation flags by name, and the rest of them as a number (`%pGg`: lib/vsprintf.c). `None`: the line is damaged there.
+pub(super) fn flag_names(names: &str) -> Option<Vec<String>> {
+    let is_name = |name: &&str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    names.split('|').map(|name| Some(name).filter(is_name).map(str::to_owned)).collect()
 }
 
 /// A name in parentheses, and what follows: the kernel writes no parenthesis behind it.

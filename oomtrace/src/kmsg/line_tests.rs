@@ -359,3 +359,19 @@ fn names_as_dmesg_shows_them() {
     let long = "Killed process 137 (sixteen letters!) total-vm:9kB";
     assert_eq!(Line::parse(long.as_bytes()), None, "that is no name, shown as it is");
 }
+
+/// Guards against a damaged or forged log: only names of flags are such, and the rest of the header counts all the same.
+#[test]
+fn flags_have_names() {
+    let of = |names: &str| {
+        let header = format!("x invoked oom-killer: gfp_mask=0xcc0({names}), order=0, oom_score_adj=0");
+        let Some(Line::Invoked(invoked)) = Line::parse(header.as_bytes()) else { panic!("{header:?}") };
+        assert_eq!((invoked.gfp_mask, invoked.order), (0xcc0, 0));
+        invoked.gfp_flags
+    };
+    let known = ["GFP_KERNEL", "__GFP_ZERO", "0x100000"].map(str::to_owned).to_vec();
+    assert_eq!(of("GFP_KERNEL|__GFP_ZERO|0x100000"), Some(known));
+    for damaged in ["GF\u{1}\u{1}", "GFP_KERNEL|\u{1b}[31m", "", "GFP_KERNEL|"] {
+        assert_eq!(of(damaged), None, "{damaged:?}");
+    }
+}

@@ -1,7 +1,10 @@
 //! The header of a failed allocation (warn_alloc(), __alloc_pages_slowpath(): mm/page_alloc.c).
 
 use super::types::AllocationFailed;
-use crate::{kmsg::line::find, text::from_kernel};
+use crate::{
+    kmsg::line::{find, flag_names},
+    text::from_kernel,
+};
 
 /// Longest name of a thread, bytes.
 const COMM_LEN: usize = 15;
@@ -21,7 +24,7 @@ pub fn parse(text: &[u8]) -> Option<AllocationFailed> {
     Some(AllocationFailed {
         comm: from_kernel(text.get(..at)?),
         gfp_mask: u32::from_str_radix(mask.strip_prefix("0x").unwrap_or(mask), 16).ok()?,
-        gfp_flags: names.map(|(names, _)| names.split('|').map(str::to_owned).collect()),
+        gfp_flags: names.and_then(|(names, _)| flag_names(names)),
         order: order.parse().ok()?,
         ..AllocationFailed::default()
     })
