@@ -12,10 +12,12 @@ use crate::incident::object;
 pub struct Told(Arc<Mutex<Vec<Vec<Value>>>>);
 
 impl Told {
-    /// Whether what an oomtrace with these options says is to be held to: it writes JSON, and has the kernel's own types.
+    /// Whether what an oomtrace with these options says is to be held to: it writes JSON, tells of kills, and has the kernel's own
+    /// types.
     #[must_use]
     pub fn is_owed(options: &[&str]) -> bool {
-        options.contains(&"--json") && !options.contains(&"--btf")
+        let forks_alone = options.windows(2).any(|pair| pair == ["--kind", "fork"]);
+        options.contains(&"--json") && !options.contains(&"--btf") && !forks_alone
     }
 
     /// Adds what one has said. Lines that are no objects are a failure elsewhere.
@@ -48,6 +50,7 @@ mod tests {
     #[test]
     fn traces_by_other_types_are_not_held_to() {
         assert!(Told::is_owed(&["--json", "--no-kmsg"]));
+        assert!(Told::is_owed(&["--json", "--kind", "oom"]) && !Told::is_owed(&["--json", "--kind", "fork"]));
         assert!(!Told::is_owed(&["-o", "human"]) && !Told::is_owed(&["--json", "--btf", "/x"]));
     }
 }

@@ -127,7 +127,8 @@ const HEAD: &str = "\
 # Fields by tier and kernel
 
 Which fields of the output were there on which kernel, as the tests saw it: made from their results by
-`cargo xtask test --write-fields` (some scenarios run in one tier of each kernel; with `--full` in all). `all` are all kernels that the tier was tested on; – means that it was there on
+`cargo xtask test --write-fields` (some scenarios run in one tier of each kernel; with `--full` in all). The tier
+`kmsg` is an oomtrace that follows the kernel log beside each scenario that kills, and has no hook. `all` are all kernels that the tier was tested on; – means that it was there on
 none, either because it cannot be (a note says why) or because nothing that was provoked has it. A number in brackets is
 the reason that an incident gave in `missing` where the field was absent at least once.
 

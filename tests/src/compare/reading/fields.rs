@@ -209,10 +209,11 @@ impl Case<'_> {
                 within(self.moved_bytes(of) + self.machine.read_error_bytes())
             }
             "victims.rss.total_bytes" => within(3 * (self.moved_bytes(of) + self.machine.read_error_bytes())),
-            "victims.swap_bytes" if self.machine.swap_bytes > 0 => within(self.machine.read_error_bytes()),
+            "victims.swap_bytes" => within(self.swap_error_bytes()),
             "victims.points" => within((3 * self.moved_bytes(of) + self.machine.read_error_bytes()) / page),
             "candidates.points" => within(self.runs_bytes(of) / page),
-            "candidates.rss_bytes" | "candidates.swap_bytes" => within(self.runs_bytes(of)),
+            "candidates.rss_bytes" => within(self.runs_bytes(of)),
+            "candidates.swap_bytes" => within(self.runs_bytes(of).max(self.swap_error_bytes())),
             // Of one that found nobody it is read at its end, while an earlier victim may be giving back its memory.
             "scope.limits.usage_bytes" if self.live.fields.outcome.as_deref() == Some("no_victim") => {
                 Rule::Apart
@@ -249,6 +250,12 @@ impl Case<'_> {
                 .iter()
                 .any(|victim| victim.pid == of && victim.tid == imported.as_u64() && victim.tid.is_some())
         }
+    }
+
+    /// What the kernel's figure of swap, which is in the log, may be off from the exact one. Where nothing can be swapped both are 0.
+    fn swap_error_bytes(&self) -> u64 {
+        let swaps = self.machine.swap_bytes > 0 || self.machine.zram;
+        if swaps { self.machine.read_error_bytes() } else { 0 }
     }
 
     /// The chosen one.

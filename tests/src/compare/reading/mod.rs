@@ -51,23 +51,24 @@ fn killed(incident: &Incident) -> BTreeSet<u64> {
     victims.filter_map(|victim| victim.tid.or(victim.pid)).collect()
 }
 
-/// Whether both are about one run of the OOM killer: they share a victim, or both had none to choose, one trigger and, if both
-/// have it, one record of the log: who gets nothing may ask again at once.
+/// Whether both are about one run of the OOM killer: they share a victim, or both had none to choose, one trigger, one limit and, if
+/// both have it, one record of the log: who gets nothing may ask again at once.
 fn same(live: &Incident, imported: &Incident) -> bool {
     let (ours, theirs) = (killed(imported), killed(live));
     if !ours.is_empty() || !theirs.is_empty() {
         return ours.intersection(&theirs).next().is_some() && near(live, imported);
     }
     let record = |it: &Incident| it.json.get("kmsg_seq").and_then(Value::as_u64);
-    let key = |it: &Incident| (it.fields.outcome.clone(), it.fields.trigger.tid);
+    let one_trigger =
+        live.fields.trigger.tid.is_some() && live.fields.trigger.tid == imported.fields.trigger.tid;
     let one_record = record(live).zip(record(imported)).is_none_or(|(live, imported)| live == imported);
-    key(live) == key(imported) && key(live).1.is_some() && one_record && near(live, imported)
+    one_trigger && one_record && asks_again(live, imported)
 }
 
-/// Whether it is the same who gets nothing, and asks again at once: that is told live once a second.
+/// Whether both found nobody to kill at one limit, soon after each other: that is told live once a second.
 fn asks_again(told: &Incident, again: &Incident) -> bool {
-    let key = |it: &Incident| (it.fields.outcome.clone(), it.fields.trigger.tid);
-    killed(again).is_empty() && killed(told).is_empty() && key(told) == key(again) && near(told, again)
+    let one_place = told.fields.outcome == again.fields.outcome && limited(told) == limited(again);
+    killed(again).is_empty() && killed(told).is_empty() && one_place && near(told, again)
 }
 
 /// How far printk's clock may be from the trace's: it is not set right by the time server, and a slow console holds up what follows.
@@ -145,9 +146,13 @@ pub fn check(checks: &mut Checks, reading: Reading<'_>) {
     fields.note(checks);
 }
 
+/// The cgroup at its limit.
+fn limited(incident: &Incident) -> Option<&str> {
+    incident.fields.scope.memcg.as_ref()?.path.as_deref()
+}
+
 /// What earlier victims of the same limit may still have been giving back, in bytes.
 fn draining_bytes(earlier: &[Incident], live: &Incident) -> u64 {
-    let limited = |it: &Incident| it.fields.scope.memcg.as_ref().and_then(|memcg| memcg.path.clone());
     let of_it =
         earlier.iter().filter(|it| limited(it).is_some() && limited(it) == limited(live) && near(it, live));
     of_it.flat_map(|it| &it.fields.victims).filter_map(|victim| victim.rss_kernel.total_bytes).sum()

@@ -163,13 +163,14 @@ fn an_earlier_victim_may_still_give_back() {
 /// Guards runs without a victim: who asks again at once is told live once, and another is not.
 #[test]
 fn who_gets_nothing_may_ask_again() {
-    let nobody = |tid: u64, seq: u64| {
+    let nobody = |path: &str, tid: u64, seq: u64| {
         let mut json = imported();
+        json["scope"]["memcg"]["path"] = path.into();
         (json["outcome"], json["victims"], json["kmsg_seq"]) = ("no_victim".into(), json!([]), seq.into());
         json["trigger"]["tid"] = tid.into();
         json
     };
-    let told = [sample().json, nobody(7, 3)];
-    assert_eq!(failures(&told, &[imported(), nobody(7, 3), nobody(7, 9)], None), [""; 0]);
-    assert_eq!(failures(&told, &[imported(), nobody(7, 3), nobody(8, 9)], None).len(), 1);
+    let told = [sample().json, nobody("/t", 7, 3)];
+    assert_eq!(failures(&told, &[imported(), nobody("/t", 7, 3), nobody("/t", 8, 9)], None), [""; 0]);
+    assert_eq!(failures(&told, &[imported(), nobody("/t", 7, 3), nobody("/u", 7, 9)], None).len(), 1);
 }
