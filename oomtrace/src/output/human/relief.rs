@@ -5,7 +5,10 @@ use super::{
     task::started_as,
     words::{duration, id, name},
 };
-use crate::incident::{Relief, Relieved, Verdict, Victim};
+use crate::{
+    incident::{Relief, Relieved, Verdict, Victim},
+    kernel::hooks::Tier,
+};
 
 /// What became of the victims.
 pub(super) fn after(relief: &Relief) -> String {
@@ -17,7 +20,7 @@ pub(super) fn after(relief: &Relief) -> String {
     let mut parts = Vec::new();
     if let Some(ns) = last(|victim| victim.freed_ns) {
         parts.push(format!("memory{all} back after {}", duration(ns)));
-    } else {
+    } else if relief.common.tier != Tier::Kmsg {
         let freed = victims.iter().filter(|victim| victim.freed_ns.is_some()).count();
         let of =
             if victims.len() > 1 { format!(" of {freed} of {}", victims.len()) } else { " not".to_owned() };
@@ -29,8 +32,12 @@ pub(super) fn after(relief: &Relief) -> String {
         }
     }
     let reaped = victims.iter().filter_map(|victim| victim.reaped_ns).max();
+    // A log tells of nothing but the reaper.
+    let what = if relief.common.tier == Tier::Kmsg { "memory " } else { "" };
     if let Some(ns) = reaped {
-        parts.push(format!("taken by the OOM reaper after {}", duration(ns)));
+        parts.push(format!("{what}taken by the OOM reaper after {}", duration(ns)));
+    } else if victims.iter().any(|victim| victim.reaped) {
+        parts.push(format!("{what}taken by the OOM reaper"));
     }
     for victim in victims {
         if let Some(line) = started_as(&victim.command) {
