@@ -21,7 +21,8 @@ fn holds(case: &Case<'_>) -> Option<Conclusion> {
     let movable = case.incident.trigger.gfp_mask.is_none_or(|mask| mask & 0xa == 0xa);
     let served = || case.zones().filter(|zone| movable || zone.name.as_deref() != Some("Movable"));
     let managed = served()
-        .try_fold(0_u64, |sum, zone| Some(sum.saturating_add(zone.managed_bytes?)))
+        // Before 3.7 the log does not tell them apart.
+        .try_fold(0_u64, |sum, zone| Some(sum.saturating_add(zone.managed_bytes.or(zone.present_bytes)?)))
         .filter(|managed| *managed > 0)?;
     // What is not in these zones is more than a quarter of memory: another zone, from which this request may not be served.
     if managed >= all / 4 * 3 {
@@ -80,6 +81,11 @@ mod tests {
             let mut incident = global();
             incident.zones = vec![zone(name, 300, 900, 1000, &[0, 0])];
             assert_eq!(ids(&incident), ["lowmem-zone"], "{name}");
+            // What an old log has of it.
+            let managed_bytes = incident.zones[0].managed_bytes;
+            (incident.zones[0].managed_bytes, incident.zones[0].present_bytes) = (None, managed_bytes);
+            assert_eq!(ids(&incident), ["lowmem-zone"], "{name}");
+            incident.zones[0].managed_bytes = managed_bytes;
             // The movable zone is told with the others, and is free: GFP_KERNEL may not have it, a page of a program may.
             incident.zones.push(zone("Movable", 700, 300_000, 100, &[0, 75_000]));
             for (mask, expected) in [(0xcc0, "lowmem-zone"), (0xcca, "node-exhausted")] {

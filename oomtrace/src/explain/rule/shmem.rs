@@ -51,20 +51,32 @@ fn much(shmem: u64, memory: u64) -> Option<Conclusion> {
     })
 }
 
-/// Most of what the victim of a limit had.
+/// Most of what the victim of a limit had, or of what is charged to the group itself, where a log tells.
 fn of_group(case: &Case<'_>) -> Option<Conclusion> {
     let hit = case.hit()?;
     let victim = case.victim()?;
-    let rss = victim.rss?;
-    (rss.shmem_bytes >= hit.limit_bytes / 2 && rss.shmem_bytes > rss.anon_bytes).then(|| {
+    let best = victim.rss.map(|rss| (rss.anon_bytes, rss.shmem_bytes));
+    let held = best.or_else(|| victim.rss_kernel.and_then(|rss| rss.anon_bytes.zip(rss.shmem_bytes)));
+    let of_victim = held.filter(|(anon, shmem)| *shmem >= hit.limit_bytes / 2 && shmem > anon);
+    let told = if let Some((_, shmem)) = of_victim {
         Conclusion::warning(format!(
             "most of what {} held ({}) is shared memory or files in memory (tmpfs), which may stay when it is killed",
             name(victim.comm.as_deref()),
-            size(rss.shmem_bytes)
+            size(shmem)
         ))
-        .with("shmem_bytes", rss.shmem_bytes)
-        .with("limit_bytes", hit.limit_bytes)
-    })
+        .with("shmem_bytes", shmem)
+    } else {
+        let stats = &case.incident.scope.memcg_stats;
+        let shmem = *stats.get("shmem").filter(|shmem| **shmem >= hit.limit_bytes / 2)?;
+        Conclusion::warning(format!(
+            "{} of the {} that the processes here may have together are files in memory (tmpfs) and shared memory: they stay when a \
+             program is killed",
+            size(shmem),
+            size(hit.limit_bytes)
+        ))
+        .with("shmem_bytes", shmem)
+    };
+    Some(told.with("limit_bytes", hit.limit_bytes))
 }
 
 #[cfg(test)]
@@ -81,6 +93,10 @@ mod tests {
         let rss = group.victims[0].rss.as_mut().unwrap();
         (rss.anon_bytes, rss.shmem_bytes) = (4 * MIB, 26 * MIB);
         assert_eq!(ids(&group), ["shmem", "memcg-limit"]);
+        // A log tells what the group is charged for: a container's /dev/shm need not be mapped by anybody.
+        let mut logged = memcg();
+        logged.scope.memcg_stats.insert("shmem".to_owned(), 17 * MIB);
+        assert_eq!(ids(&logged), ["shmem", "memcg-limit"]);
     }
 
     /// Guards against an ordinary amount in both.
@@ -92,6 +108,7 @@ mod tests {
         let mut group = memcg();
         let rss = group.victims[0].rss.as_mut().unwrap();
         (rss.anon_bytes, rss.shmem_bytes) = (20 * MIB, 10 * MIB);
+        group.scope.memcg_stats.insert("shmem".to_owned(), 15 * MIB);
         assert_eq!(ids(&group), ["memcg-limit"]);
     }
 }

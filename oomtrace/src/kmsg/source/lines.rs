@@ -20,9 +20,8 @@ use crate::{
 
 /// Longest line of text, bytes: the rest is cut off. The kernel's are at most 8 KiB long.
 const LONGEST: usize = 16 * 1024;
-/// Lines that are looked at to find out who writes to a log: its first, and those before one that matters.
+/// Lines at its beginning that tell who writes to a log.
 const HEAD_LINES: usize = 64;
-const LINES_BACK: usize = 8;
 /// `dmesg -e` writes most stamps as the time since the line before.
 const RELATIVE: &[u8] = b"\n[  +";
 
@@ -103,10 +102,8 @@ impl Lines {
                 Want::Nothing => break,
                 Want::Beginnings if !self.each_counts => {
                     let Some(start) = self.next_line(text) else { break };
-                    if let (1.., Some(skipped)) = (start, text.get(..start)) {
+                    if start > 0 {
                         self.before = Before::Unknown;
-                        let last = skipped.rsplit(|byte| *byte == b'\n').take(LINES_BACK);
-                        self.shared = self.shared || is_shared(last, &mut self.context);
                     }
                     text = text.get(start..).unwrap_or_default();
                 }
@@ -189,11 +186,7 @@ impl Lines {
                 self.message.fill(&head, self.boot_id.as_deref());
                 sink.take(&self.message, record.then_some(head.continues));
             }
-            Line::Kernel(_) => self.before = Before::Other,
-            Line::Other => {
-                self.shared = true;
-                self.before = Before::Other;
-            }
+            Line::Kernel(_) | Line::Other => self.before = Before::Other,
         }
     }
 }
@@ -256,15 +249,19 @@ fn boot<'a>(head: &Head<'a>) -> Option<&'a [u8]> {
     (!head.marked && id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit)).then_some(id)
 }
 
-/// Whether one of these lines is somebody else's.
-fn is_shared<'a>(mut lines: impl Iterator<Item = &'a [u8]>, context: &mut Context) -> bool {
+/// Whether others write to a log, too, or whoever keeps it says of each line whose it is, and so would of others'.
+fn is_shared<'a>(lines: impl Iterator<Item = &'a [u8]>, context: &mut Context) -> bool {
     let relative = context.relative;
-    let shared = lines.any(|line| {
-        let cut = line.get(..LONGEST).unwrap_or(line);
-        matches!(line::read(trim(cut), context), Line::Other)
-    });
+    let (mut others, mut unnamed, mut named) = (false, false, false);
+    for line in lines.map(trim).filter(|line| !line.is_empty()) {
+        match line::read(line.get(..LONGEST).unwrap_or(line), context) {
+            Line::Other => others = true,
+            Line::Kernel(head) if head.marked && head.host.is_some() => named = true,
+            Line::Kernel(_) => unnamed = true,
+        }
+    }
     context.relative = relative;
-    shared
+    others || (named && !unnamed)
 }
 
 /// What stands in front of the first line, if the kernel's stamp or tag comes behind it.
