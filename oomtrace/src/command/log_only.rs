@@ -7,7 +7,7 @@ use super::{
     follow::{self, Want},
     pids_events, reconcile,
     shown::Shown,
-    trace::{Stop, summary, survive},
+    trace::{Stop, finish, survive},
     witness::Witness,
 };
 use crate::{
@@ -15,7 +15,6 @@ use crate::{
     host::{self, Host, names::Names},
     incident::Assembler,
     kernel::{hooks::Tier, load::CannotTrace, text::KernelRss},
-    output::Closed,
     record::{Recorder, create},
     say::say,
     session::{Session, Source},
@@ -54,7 +53,7 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         kmsg: true,
         pids_events: witness.pids_events.is_ok(),
     };
-    let mut recorder = record.map(|(path, file)| Recorder::start(path, file, &session)).transpose()?;
+    let recorder = record.map(|(path, file)| Recorder::start(path, file, &session)).transpose()?;
     let mut assembler = Assembler::new(session, Source::Ebpf);
     let mut shown = Shown::start(args.output, &args.filter, false, None, Some(Names::here()))?;
     let hooks = [
@@ -89,13 +88,5 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     if end.is_none() {
         witness.last_look(None, &mut assembler, &mut shown, recorder.as_ref());
     }
-    let events = assembler.end();
-    shown.events(&mut assembler, events, host::wall_clock_offset_ns());
-    shown.ended_tracing(&mut assembler, host::boot_ns(), host::wall_clock_offset_ns());
-    let broken_pipe = end.as_deref().is_some_and(|end| matches!(end, Closed::BrokenPipe));
-    let counts = shown.finish()?;
-    if !broken_pipe {
-        summary(begun, counts);
-    }
-    recorder.as_mut().map_or(Ok(()), Recorder::finish)
+    finish(begun, end.as_deref(), assembler, shown, recorder)
 }

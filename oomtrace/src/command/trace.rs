@@ -92,7 +92,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let logger =
         args.verbose.then(|| EbpfLogger::init_with_logger(&mut attached.ebpf, KernelLog)).transpose();
     let logger = logger.context("The kernel programs' log cannot be read")?;
-    let mut recorder = record.map(|(path, file)| Recorder::start(path, file, &session)).transpose()?;
+    let recorder = record.map(|(path, file)| Recorder::start(path, file, &session)).transpose()?;
     let mut assembler = Assembler::new(session, Source::Ebpf);
     let mut shown = Shown::start(args.output, &args.filter, false, LimitsCheck::here(), Some(Names::here()))?;
     let roles = attached.roles.iter().map(|role| (role.role, role.hooks.clone()));
@@ -156,10 +156,21 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     drop(attached);
     ring.drain(&mut assembler, &mut shown, recorder.as_ref());
     ring.rest(&mut assembler, &mut shown, recorder.as_ref(), u64::MAX);
+    finish(begun, end.as_deref(), assembler, shown, recorder)
+}
+
+/// Tells what is open, and what was seen in all. `end`: how the output ended, if it did so by itself.
+pub(super) fn finish(
+    begun: Instant,
+    end: Option<&Closed>,
+    mut assembler: Assembler,
+    mut shown: Shown,
+    mut recorder: Option<Recorder>,
+) -> anyhow::Result<()> {
     let events = assembler.end();
     shown.events(&mut assembler, events, host::wall_clock_offset_ns());
     shown.ended_tracing(&mut assembler, host::boot_ns(), host::wall_clock_offset_ns());
-    let broken_pipe = end.as_deref().is_some_and(|end| matches!(end, Closed::BrokenPipe));
+    let broken_pipe = matches!(end, Some(Closed::BrokenPipe));
     let counts = shown.finish()?;
     if !broken_pipe {
         summary(begun, counts);
@@ -168,7 +179,7 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
 }
 
 /// Says what was seen in all.
-pub(super) fn summary(begun: Instant, counts: Counts) {
+fn summary(begun: Instant, counts: Counts) {
     let some = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
     say!(
         "ended after {} s: {} incidents with {} victims{}{}{}{}.",
