@@ -1,5 +1,6 @@
-//! Any bytes as a kernel log that is imported: no panic, no event that depends on how the log was cut into reads or on what is
-//! searched for before a line is looked at, no kill without a message that tells of it, and nothing but whole lines printed.
+//! Any bytes as a kernel log that is imported: no panic, no event that depends on how the log was cut into reads, no kill that
+//! depends on what is searched for before a line is looked at, none without a message that tells of it, and nothing but whole lines
+//! printed.
 #![no_main]
 
 use std::io::{self, Read};
@@ -19,15 +20,20 @@ use oomtrace_fuzz::{session::plain, shown::Shown};
 fuzz_target!(|bytes: &[u8]| {
     // A compressed log may hold a thousand times as much; what is in it, the decompressors' own fuzzing has for its subject.
     let whole = import(bytes, usize::MAX, false);
-    let kills = whole.events.iter().filter_map(Event::closed).flat_map(|incident| &incident.victims);
-    let killed = kills.filter(|victim| victim.verdict != Some(Verdict::AlreadyExiting)).count();
+    let killed = kills(&whole.events).count();
     assert!(killed <= whole.kills_said, "{killed} kills are told, {} messages tell of one", whole.kills_said);
     // One other way for each input: each takes as long as all else.
     let ways = [(usize::MAX, true), (1, true), (7, false), (4096, true)];
     let (read, prefilter) = ways[bytes.len() % ways.len()];
     let other = import(bytes, read, prefilter);
     // How much a decompressor gives of what stands before the damage depends on how much it was asked for.
-    if !whole.damaged && other.events != whole.events {
+    let same = if prefilter {
+        // What is left of a report whose words are damaged may be found by a look at every line, and by a search not.
+        kills(&other.events).eq(kills(&whole.events))
+    } else {
+        other.events == whole.events
+    };
+    if !whole.damaged && !same {
         panic!("in reads of {read}, prefilter {prefilter}:\n{:?}\n{:?}", other.events, whole.events);
     }
     let mut shown = Shown::default();
@@ -35,6 +41,13 @@ fuzz_target!(|bytes: &[u8]| {
         shown.check(event);
     }
 });
+
+/// Who was killed: process, name, size of the address space.
+fn kills(events: &[Event]) -> impl Iterator<Item = (Option<u32>, Option<&str>, Option<u64>)> {
+    let victims = events.iter().filter_map(Event::closed).flat_map(|incident| &incident.victims);
+    let killed = victims.filter(|victim| victim.verdict != Some(Verdict::AlreadyExiting));
+    killed.map(|victim| (victim.pid, victim.comm.as_deref(), victim.total_vm_bytes))
+}
 
 /// What came of a log.
 #[derive(Default)]
