@@ -102,6 +102,14 @@ fn shared(incident: &Incident, base: &Cgroup) -> Value {
     for victim in json.pointer_mut("/victims").and_then(Value::as_array_mut).into_iter().flatten() {
         victim.as_object_mut().map(|victim| victim.remove("start_time"));
     }
+    // The two look one after the other, and what is charged moves meanwhile: so does what findings quote of it.
+    if let Some(findings) = json.pointer_mut("/findings").and_then(Value::as_array_mut) {
+        for evidence in
+            findings.iter_mut().filter_map(|finding| finding.pointer_mut("/evidence")?.as_object_mut())
+        {
+            evidence.retain(|key, _| !key.ends_with("usage_bytes"));
+        }
+    }
     if let Some(limits) = json.pointer_mut("/scope/limits").and_then(Value::as_array_mut) {
         let below = |path: &str| path.starts_with(&base.path);
         limits.retain(|limit| limit.get("path").and_then(Value::as_str).is_some_and(below));

@@ -94,10 +94,13 @@ impl<'a> Fields<'a> {
     }
 
     /// Checks that neither has what the other lacks, but for what names the machine, which a log does not,
-    /// or, its kernel, in a header alone.
+    /// or, its kernel, in a header alone; and for what a runtime's files say of a container while it is there.
     pub(super) fn check_alike(&self, checks: &mut Checks) {
         let mut alone: Vec<_> = self.live_alone.union(&self.imported_alone).collect();
-        alone.retain(|field| !["boot_id", "host", "kernel"].contains(&field.as_str()));
+        let elsewhere = |field: &str| {
+            ["boot_id", "host", "kernel"].contains(&field) || field.starts_with("victims.container.")
+        };
+        alone.retain(|field| !elsewhere(field));
         checks.that(alone.is_empty(), || format!("{}: only one of them has {alone:?}", self.who));
     }
 
