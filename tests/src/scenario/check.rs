@@ -37,6 +37,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     }
     let swap = stage.machine.zram.then(|| Zram::enable(stage.machine.page_bytes, 64 * MIB)).transpose()?;
     if stage.machine.disposable {
+        calm_down(stage)?;
         let found = ids(&check(stage, &[])?);
         let expected = if swap.is_some() { set(&[]) } else { set(&["swap-none"]) };
         stage.checks.equal(
@@ -202,6 +203,24 @@ fn badly_set_up(stage: &mut Stage<'_>) -> Result<()> {
     );
     stage.checks.equal("the giant", Some(pids), Some(vec![giant.pid()]), "the scenario");
     Ok(())
+}
+
+/// Waits until the machine's programs have not waited for memory of late: what was provoked before may have made them wait for
+/// long, and that is found, too.
+fn calm_down(stage: &Stage<'_>) -> Result<()> {
+    /// Below what is told, in percent of a minute.
+    const CALM: f64 = 9.0;
+    loop {
+        // A kernel without it has nothing to tell.
+        let pressure = fs::read_to_string("/proc/pressure/memory").unwrap_or_default();
+        let full = pressure.lines().find_map(|line| line.strip_prefix("full "));
+        let minute = full.and_then(|full| full.split(' ').find_map(|average| average.strip_prefix("avg60=")));
+        if minute.and_then(|minute| minute.parse::<f64>().ok()).is_none_or(|minute| minute < CALM) {
+            return Ok(());
+        }
+        stage.deadline.left("the machine to calm down")?;
+        sleep(Duration::from_millis(500));
+    }
 }
 
 /// Starts what looks like a service that the machine needs: a child of the first process's. It ends by itself.
