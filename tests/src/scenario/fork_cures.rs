@@ -38,6 +38,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
         return Ok(());
     };
     oomtrace.listen();
+    stage.untraced = Some("forks that fail are to be told, and no runs of the OOM killer");
     let ground = Ground { machine: stage.machine, deadline: stage.deadline };
     // Before anything keeps it from being started.
     let mut shell = Shell::open(stage.deadline)?;

@@ -213,6 +213,7 @@ impl Case<'_> {
             }
             "victims.rss.total_bytes" => within(3 * (self.moved_bytes(of) + self.machine.read_error_bytes())),
             "victims.swap_bytes" => within(self.swap_error_bytes()),
+            "victims.points" if self.is_unscored() => Rule::Apart,
             "victims.points" => within((3 * self.moved_bytes(of) + self.machine.read_error_bytes()) / page),
             "candidates.points" => within(self.runs_bytes(of) / page),
             "candidates.rss_bytes" => within(self.runs_bytes(of)),
@@ -259,6 +260,12 @@ impl Case<'_> {
     fn swap_error_bytes(&self) -> u64 {
         let swaps = self.machine.swap_bytes > 0 || self.machine.zram;
         if swaps { self.machine.read_error_bytes() } else { 0 }
+    }
+
+    /// Whether whoever asked was killed without anybody being scored (`vm.oom_kill_allocating_task`): hooks tell the 0 that is in
+    /// `oom_control.chosen_points` then, and a reader of the log what the formula gives.
+    fn is_unscored(&self) -> bool {
+        self.live.json.pointer("/victims/0/points").and_then(Value::as_i64) == Some(0)
     }
 
     /// The chosen one.
