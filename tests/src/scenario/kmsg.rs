@@ -52,7 +52,8 @@ const LINES: u32 = 300;
 fn run(stage: &mut Stage<'_>) -> Result<()> {
     filled_in(stage)?;
     lost(stage)?;
-    wakeups(stage)
+    // It takes long, and is the same in guests.
+    if stage.machine.disposable { Ok(()) } else { wakeups(stage) }
 }
 
 /// One kill in the midst of forged messages, followed with the log, without it, and recorded.

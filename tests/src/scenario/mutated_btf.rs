@@ -31,7 +31,7 @@ const FLEET: usize = 12;
 /// be killed too.
 const PACE: Duration = Duration::from_millis(1100);
 /// One of so many things is changed in a sample.
-const PART: usize = 18;
+const PART: usize = 36;
 /// The limits of the cgroup that runs out, and of the one above it, memory and swap, in bytes.
 const LIMITS: (u64, u64, u64) = (24 * MIB, 96 * MIB, 128 * MIB);
 
@@ -104,7 +104,7 @@ impl Tally {
     }
 }
 
-/// The mutations to try. A sample has one of every eighteenth thing that oomtrace goes by: it takes two seconds under emulation.
+/// The mutations to try. A sample has one of every thirty-sixth thing that oomtrace goes by: it takes two seconds under emulation.
 /// Which things depends on the tier and on the kernel, as does in which way each is changed.
 fn chosen(groups: Vec<Vec<Mutation>>, stage: &Stage<'_>) -> Vec<Mutation> {
     if let Some(choice) = CHOICE.get() {
