@@ -225,26 +225,6 @@ pub mod mm {
     pub const SUM: u32 = 1 << 3;
 }
 
-impl TaskFacts {
-    /// Of which nothing was read.
-    pub const UNREAD: Self = Self {
-        present: 0,
-        pid: 0,
-        tid: 0,
-        ppid: 0,
-        uid: 0,
-        flags: 0,
-        threads: 0,
-        oom_score_adj: 0,
-        reserved_16: 0,
-        start_boot_ns: 0,
-        memcg_id: 0,
-        memcg_hierarchy: 0,
-        live: 0,
-        comm: [0; 16],
-    };
-}
-
 record! {
     /// An address space's size.
     pub struct MmFacts {
@@ -262,18 +242,6 @@ record! {
         /// The counters with every CPU's part added, pages.
         pub rss_sum: [i64; 4],
     } size 88
-}
-
-impl MmFacts {
-    /// Of which nothing was read.
-    pub const UNREAD: Self = Self {
-        present: 0,
-        cpus: 0,
-        total_vm_pages: 0,
-        pgtables_bytes: 0,
-        rss_count: [0; 4],
-        rss_sum: [0; 4],
-    };
 }
 
 /// Bits of [`Decision::present`].

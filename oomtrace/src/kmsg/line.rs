@@ -14,7 +14,7 @@ use kill::{already_exiting, chosen, killed};
 pub(super) use kill::{cut_kill, ran_out};
 
 /// Longest name of a thread, bytes (`TASK_COMM_LEN` without its NUL).
-const COMM_LEN: usize = 15;
+pub(super) const COMM_LEN: usize = 15;
 /// The same where each of its bytes is shown as `\xNN`.
 const SHOWN_LEN: usize = 4 * COMM_LEN;
 

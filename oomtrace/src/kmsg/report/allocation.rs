@@ -2,12 +2,10 @@
 
 use super::types::AllocationFailed;
 use crate::{
-    kmsg::line::{find, flag_names},
+    kmsg::line::{COMM_LEN, find, flag_names},
     text::from_kernel,
 };
 
-/// Longest name of a thread, bytes.
-const COMM_LEN: usize = 15;
 const WORDS: &[u8] = b": page allocation failure";
 
 /// `x: page allocation failure: order:4, mode:0x40cc0(GFP_KERNEL|__GFP_COMP), nodemask=(null)`; without names of flags before

@@ -2,7 +2,7 @@
 
 use super::{open::apart_us, outside};
 use crate::kmsg::{
-    line::{self, Line},
+    line::{self, COMM_LEN, Line},
     message::Message,
 };
 
@@ -10,8 +10,6 @@ use crate::kmsg::{
 const APART_US: u64 = 100_000;
 /// Longest message that is put together, bytes.
 const LONGEST: usize = 16 << 10;
-/// Longest name of a thread, bytes.
-const COMM_LEN: usize = 15;
 
 /// What two messages are together.
 #[derive(Debug)]
