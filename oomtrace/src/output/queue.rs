@@ -1,10 +1,10 @@
 //! A bounded queue in front of an output, and the thread behind it that writes.
 
 use std::{
-    io::{self, Write},
+    fmt, io,
     sync::{
         Arc,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel},
     },
     thread,
     time::Duration,
@@ -12,12 +12,12 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Format, Message};
+use super::{Message, Sink};
 
 /// Messages that wait at the most. An incident is some KiB.
 const CAPACITY: usize = 1024;
-/// What is written at once, at the most, but for what one message has more, bytes.
-const TOGETHER_BYTES: usize = 64 * 1024;
+/// Messages that are taken before what they come to is written, at the most.
+const TOGETHER: usize = 256;
 /// How long messages gather where nobody waits for each.
 const GATHERING: Duration = Duration::from_millis(1);
 /// How long the rest may take to be written when tracing ends.
@@ -34,84 +34,72 @@ pub enum Closed {
     Failed(io::Error),
 }
 
+impl fmt::Display for Closed {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BrokenPipe => to.write_str("its reader went away"),
+            Self::Failed(error) => write!(to, "it cannot be written to: {error}"),
+        }
+    }
+}
+
 /// See the module.
 pub struct Queue {
-    messages: Option<SyncSender<Message>>,
-    shows: fn(&Message) -> bool,
+    messages: Option<SyncSender<Arc<Message>>>,
+    wants: fn(&Message) -> bool,
     closed: watch::Receiver<Option<Arc<Closed>>>,
     done: Receiver<()>,
 }
 
 impl Queue {
-    /// Starts an output that formats messages and writes them at once, those that wait already together. `patient`: it gives
-    /// them a moment to gather, so that on one processor it does not take turns with their sender at each.
-    pub fn start(
-        mut format: Box<dyn Format>,
-        mut to: Box<dyn Write + Send>,
-        patient: bool,
-    ) -> io::Result<Self> {
-        let shows = format.shows();
-        let (messages, queue) = sync_channel::<Message>(CAPACITY);
+    /// Starts an output on a thread of that name. `patient`: it gives messages a moment to gather, so that on one processor it
+    /// does not take turns with their sender at each.
+    pub fn start(name: &str, sink: Box<dyn Sink>, patient: bool) -> io::Result<Self> {
+        let wants = sink.wants();
+        let (messages, queue) = sync_channel(CAPACITY);
         let (close, closed) = watch::channel(None);
         let (finish, done) = sync_channel::<()>(0);
-        thread::Builder::new().name("output".to_owned()).stack_size(STACK_BYTES).spawn(move || {
+        thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(move || {
             // Dropped at the end, which is what the queue's owner waits for.
             let _finish = finish;
-            let mut bytes = Vec::with_capacity(16 * 1024);
-            loop {
-                let Ok(message) = queue.try_recv().or_else(|_| {
-                    let first = queue.recv();
-                    if patient {
-                        thread::sleep(GATHERING);
-                    }
-                    first
-                }) else {
-                    return;
-                };
-                bytes.clear();
-                format.format(&message, &mut bytes);
-                while bytes.len() < TOGETHER_BYTES
-                    && let Ok(message) = queue.try_recv()
-                {
-                    format.format(&message, &mut bytes);
-                }
-                if bytes.is_empty() {
-                    continue;
-                }
-                if let Err(error) = to.write_all(&bytes).and_then(|()| to.flush()) {
-                    let end = match error.kind() {
-                        io::ErrorKind::BrokenPipe => Closed::BrokenPipe,
-                        _ => Closed::Failed(error),
-                    };
-                    // Nobody may be waiting any more.
-                    let _ = close.send(Some(Arc::new(end)));
-                    return;
-                }
+            if let Err(end) = drain(&queue, sink, patient) {
+                // Nobody may be waiting any more.
+                let _ = close.send(Some(Arc::new(end)));
             }
         })?;
-        Ok(Self { messages: Some(messages), shows, closed, done })
+        Ok(Self { messages: Some(messages), wants, closed, done })
     }
 
-    /// Whether a message has any bytes in this output's form.
+    /// Whether the output has any use for a message.
     #[must_use]
-    pub fn shows(&self, message: &Message) -> bool {
-        (self.shows)(message)
+    pub fn wants(&self, message: &Message) -> bool {
+        (self.wants)(message)
     }
 
     /// Hands a message over. `false`: there is no room.
     #[must_use]
-    pub fn send(&self, message: Message) -> bool {
+    pub fn send(&self, message: Arc<Message>) -> bool {
         let Some(messages) = &self.messages else { return true };
         // An output that has ended says so in `closed`.
         !matches!(messages.try_send(message), Err(TrySendError::Full(_)))
     }
 
     /// Hands a message over, waiting for room: where nothing has to be read meanwhile.
-    pub fn send_waiting(&self, message: Message) {
+    pub fn send_waiting(&self, message: Arc<Message>) {
         if let Some(messages) = &self.messages {
             // An output that has ended says so in `closed`.
             let _ = messages.send(message);
         }
+    }
+
+    /// Hands a message over, waiting for room if it is `patient`. `false`: there is none.
+    #[must_use]
+    pub fn offer(&self, message: Arc<Message>, patient: bool) -> bool {
+        if patient {
+            self.send_waiting(message);
+            return true;
+        }
+        self.send(message)
     }
 
     /// Waits for the output to end by itself.
@@ -134,22 +122,54 @@ impl Queue {
         self.closed.borrow().clone()
     }
 
+    /// Nothing more is sent.
+    pub fn close(&mut self) {
+        self.messages = None;
+    }
+
     /// Lets the output write what waits, as long as `patience` says; `false`: it did not get through.
     pub fn finish(&mut self, patience: Option<Duration>) -> bool {
-        self.messages = None;
+        self.close();
         match patience {
             None => self.done.recv().is_err(),
             Some(patience) => {
-                matches!(
-                    self.done.recv_timeout(patience),
-                    Err(std::sync::mpsc::RecvTimeoutError::Disconnected)
-                )
+                matches!(self.done.recv_timeout(patience), Err(RecvTimeoutError::Disconnected))
             }
         }
     }
+}
 
-    /// [`Self::finish`] for the end of tracing.
-    pub fn finish_soon(&mut self) -> bool {
-        self.finish(Some(LAST_WORDS))
+/// Hands messages to the sink until no more can come, or it has ended for good.
+fn drain(queue: &Receiver<Arc<Message>>, mut sink: Box<dyn Sink>, patient: bool) -> Result<(), Closed> {
+    loop {
+        let mut next = match queue.try_recv() {
+            Ok(message) => Some(message),
+            Err(TryRecvError::Disconnected) => break,
+            Err(TryRecvError::Empty) => {
+                let first = match sink.rest() {
+                    None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                    Some(rest) => queue.recv_timeout(rest),
+                };
+                if patient {
+                    thread::sleep(GATHERING);
+                }
+                match first {
+                    Ok(message) => Some(message),
+                    Err(RecvTimeoutError::Timeout) => None,
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
+            }
+        };
+        let mut taken = 0;
+        while let Some(message) = next {
+            sink.take(&message)?;
+            taken += 1;
+            next = if taken < TOGETHER { queue.try_recv().ok() } else { None };
+        }
+        if taken > 0 {
+            sink.flush()?;
+        }
     }
+    sink.end();
+    Ok(())
 }
