@@ -19,6 +19,7 @@ pub use record::{
     MAX_ORDERS, MAX_ZONES, MIRROR, Mark, MmFacts, NAME_LEN, NAMESPACE_COUNTERS, NO_LIMIT_PAGES,
     NODE_COUNTERS, NODE_ID, NODE_WORDS, NamespaceLevel, Namespaces, Node, PidNamespace, PidsLevel,
     PidsRefused, RELIEF_PATIENCE_NS, RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP, RecordKind, Relief, Struck,
-    TEXT_LEN, TaskFacts, UserKill, UserLevel, Variables, Zone, chain, close, decision, failure, fork,
-    fork_host, forking, kin, level, mm, namespaces, pids_refused, reclaim, relief, site, struck, task, zone,
+    TEXT_LEN, TaskFacts, TaskSize, UserKill, UserLevel, Variables, Zone, chain, close, decision, failure,
+    fork, fork_host, forking, kin, level, mm, namespaces, pids_refused, reclaim, relief, site, size, struck,
+    task, zone,
 };

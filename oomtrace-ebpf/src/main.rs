@@ -23,6 +23,8 @@ mod count;
 #[cfg(target_arch = "bpf")]
 mod daemon;
 #[cfg(target_arch = "bpf")]
+mod flight;
+#[cfg(target_arch = "bpf")]
 mod fork;
 #[cfg(target_arch = "bpf")]
 mod hurt;

@@ -244,6 +244,71 @@ record! {
     } size 88
 }
 
+/// Bits of [`TaskSize::present`].
+pub mod size {
+    /// `pid` is known.
+    pub const PID: u32 = 1;
+    /// `start_boot_ns` is known.
+    pub const START: u32 = 1 << 1;
+    /// `comm` is known.
+    pub const COMM: u32 = 1 << 2;
+    /// `memcg_id` and `memcg_hierarchy` are known.
+    pub const MEMCG: u32 = 1 << 3;
+    /// `rss_pages` and `swap_pages` are known.
+    pub const PAGES: u32 = 1 << 4;
+}
+
+record! {
+    /// A process and its memory, as the iterator tells it: no record of the ring, and so without a header.
+    pub struct TaskSize {
+        /// Which of the fields were read (bits of [`size`]).
+        pub present: u32,
+        /// Process id in the initial namespace.
+        pub pid: u32,
+        /// Start of the process. `CLOCK_BOOTTIME`, ns.
+        pub start_boot_ns: u64,
+        /// Resident pages; may be slightly negative.
+        pub rss_pages: i64,
+        /// Pages in swap; may be slightly negative.
+        pub swap_pages: i64,
+        /// Id of its memory cgroup (inode number), unique within its hierarchy.
+        pub memcg_id: u64,
+        /// Hierarchy of that cgroup: 0 is v2.
+        pub memcg_hierarchy: u32,
+        /// Keeps the size a power of two: no read ends within a record.
+        pub reserved_32: u32,
+        /// Name of its first thread, NUL-terminated, any bytes.
+        pub comm: [u8; 16],
+    } size 64
+}
+
+impl TaskSize {
+    /// One of which nothing is known.
+    pub const EMPTY: Self = Self {
+        present: 0,
+        pid: 0,
+        start_boot_ns: 0,
+        rss_pages: 0,
+        swap_pages: 0,
+        memcg_id: 0,
+        memcg_hierarchy: 0,
+        reserved_32: 0,
+        comm: [0; 16],
+    };
+}
+
+impl MmFacts {
+    /// One of which nothing is known.
+    pub const EMPTY: Self = Self {
+        present: 0,
+        cpus: 0,
+        total_vm_pages: 0,
+        pgtables_bytes: 0,
+        rss_count: [0; 4],
+        rss_sum: [0; 4],
+    };
+}
+
 /// Bits of [`Decision::present`].
 pub mod decision {
     /// `gfp_mask` is known.

@@ -54,6 +54,7 @@ mod systemd_oompolicy;
 mod unreclaimable_slab;
 mod userspace_killer;
 mod victim_not_culprit;
+mod who_grew;
 
 use super::{case::Case, command_line::Server, finding::Conclusion};
 use crate::{
@@ -157,6 +158,7 @@ pub const RULES: &[Rule] = &[
     oom_kill_allocating_task::RULE,
     shielded_giant::RULE,
     victim_not_culprit::RULE,
+    who_grew::RULE,
     container_unlimited::RULE,
     node_exhausted::RULE,
     swap_none::RULE,

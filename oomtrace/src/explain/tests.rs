@@ -145,6 +145,7 @@ fn incident(scope: Scope, victim: Victim) -> Incident {
         ballot: Some(Ballot { examined: 2, unkillable: 0, computed: false }),
         decision_ns: None,
         calls_without_decision: None,
+        before: None,
         from_log: Vec::new(),
         kmsg_seq: None,
         findings: Vec::new(),

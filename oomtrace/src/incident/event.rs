@@ -37,6 +37,17 @@ impl Event {
         }
     }
 
+    /// The same, to be completed.
+    pub(crate) fn common_mut(&mut self) -> &mut Common {
+        match self {
+            Self::Opened(incident) | Self::Closed(incident) => &mut incident.common,
+            Self::Relieved(relief) => &mut relief.common,
+            Self::AllocFailure(failure) => &mut failure.common,
+            Self::ForkFailure(failure) => &mut failure.common,
+            Self::UserKill(kill) => &mut kill.common,
+        }
+    }
+
     /// The incident, if it is complete.
     #[must_use]
     pub fn closed(&self) -> Option<&Incident> {

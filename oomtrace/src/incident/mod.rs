@@ -41,10 +41,10 @@ pub(crate) use memory::{per_cpu_bound, points as badness};
 pub(crate) use relief::NOT_IN_TIME;
 pub(crate) use reported::NOT_IN_LOGS;
 pub use types::{
-    Ancestor, Ballot, Candidate, Cause, Cgroup, Command, Common, HostMemory, Incident, Kinship, Limit, Line,
-    Loss, LossTag, OomTag, Outcome, Place, Relief, ReliefTag, Relieved, Rss, RssKernel, SchemaName, Scope,
-    ScopeKind, SentSignal, SentVia, Stall, Status, StatusState, StatusTag, Trigger, Verdict, Victim,
-    WallTime, Zone,
+    Ancestor, Ballot, Before, Candidate, Cause, Cgroup, Command, Common, CoursePoint, Grower, GrowerKind,
+    HostMemory, Incident, Kinship, Limit, Line, Loss, LossTag, MachineChange, OomTag, Outcome, Place, Relief,
+    ReliefTag, Relieved, Rss, RssKernel, SchemaName, Scope, ScopeKind, SentSignal, SentVia, Stall, Status,
+    StatusState, StatusTag, Trigger, Verdict, Victim, WallTime, Zone,
 };
 pub use user_kill::{Killer, UserKill, UserKillTag};
 pub use zones::{COUNTERS, HOST_MEMORY, ZONES};

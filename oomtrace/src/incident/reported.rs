@@ -95,6 +95,7 @@ impl Reported<'_> {
             ballot,
             decision_ns: None,
             calls_without_decision: None,
+            before: None,
             from_log: Vec::new(),
             kmsg_seq: self.kmsg_seq(),
             findings: Vec::new(),

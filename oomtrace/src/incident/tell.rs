@@ -134,6 +134,7 @@ impl Telling<'_> {
             decision_ns: timed.map(|(closed_ns, entered_ns, _)| closed_ns.saturating_sub(entered_ns)),
             calls_without_decision: timed
                 .map(|(.., undecided)| u64::from(undecided.wrapping_sub(self.undecided))),
+            before: None,
             from_log,
             kmsg_seq: kill.map(|kill| kill.seq),
             findings: Vec::new(),

@@ -3,6 +3,7 @@
 //! A value that could not be had is left out, and [`Incident::missing`] says why. It is never 0 instead.
 
 mod ballot;
+mod before;
 mod incident;
 mod memory;
 mod relief;
@@ -17,6 +18,7 @@ use serde::Serialize;
 
 pub use self::{
     ballot::{Ballot, Candidate},
+    before::{Before, CoursePoint, Grower, GrowerKind, MachineChange},
     incident::{Incident, OomTag, Outcome, Stall},
     memory::{HostMemory, Zone},
     relief::{Relief, ReliefTag, Relieved},

@@ -1,5 +1,8 @@
 //! Blocks for people. The first line appears when the victim is marked; the rest when it is known.
 
+mod before;
+#[cfg(test)]
+mod before_tests;
 mod check;
 mod failure;
 mod finding;
@@ -195,6 +198,15 @@ impl Human {
             }
             if let Some(memory) = &incident.host_memory {
                 self.row(&mut to, "memory", &used(memory));
+            }
+        }
+        if let Some(before) = &incident.before {
+            let room = self.width.map(|width| width.saturating_sub(COLUMN));
+            if let Some(course) = before::course(before, room) {
+                self.row(&mut to, "before", &course);
+            }
+            if let Some(grew) = before::grew(before) {
+                self.row(&mut to, "grew", &grew);
             }
         }
         match incident.outcome {
@@ -431,7 +443,12 @@ fn unknown(missing: &BTreeMap<String, String>) -> Vec<String> {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     // How much swap there is, no replay can tell, and few rows would say.
     // Nor of what few programs are set by.
-    let shown = |field: &str| !field.starts_with("host_memory.swap_") && !field.ends_with(".environment");
+    // Nor, in a storm, of groups that were made a moment ago.
+    let shown = |field: &str| {
+        !field.starts_with("host_memory.swap_")
+            && !field.ends_with(".environment")
+            && !field.starts_with("before")
+    };
     // What no kernel log has, whoever reads one need not be told each time.
     let known = |reason: &str| reason == NOT_IN_LOGS;
     for (field, reason) in missing.iter().filter(|(field, reason)| shown(field) && !known(reason)) {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     Common, SchemaName,
     ballot::{Ballot, Candidate},
+    before::Before,
     memory::{HostMemory, Zone},
     scope::Scope,
     task::Trigger,
@@ -70,6 +71,9 @@ pub struct Incident {
     /// still ending, or something else had freed memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calls_without_decision: Option<u64>,
+    /// The last minutes before it. The agent's flight recorder has them; without that there is nothing here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Box<Before>>,
     /// Fields that are from the kernel log, by path: no hook of this tier shows them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from_log: Vec<&'static str>,
