@@ -1,7 +1,13 @@
 //! Secrets on command lines. They are masked before anything is stored or sent: by what options, variables and programs
 //! call theirs, and by what the well-known ones look like. Better one word too many than one too few.
 
+mod text;
+mod value;
+
 use std::ops::Range;
+
+pub use text::masked_text;
+pub use value::mask;
 
 /// In place of a secret.
 pub const MASK: &[u8] = b"***";
@@ -179,6 +185,7 @@ fn secrets(argument: &[u8]) -> Vec<Range<usize>> {
 
 /// The name before a `=` or a `:`, as of an option, a variable, a header or a JSON object.
 fn name_at_end(before: &[u8]) -> &[u8] {
+    let before = before.trim_ascii_end();
     let before = before.strip_suffix(b"\"").or_else(|| before.strip_suffix(b"'")).unwrap_or(before);
     let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);
     let len = before.iter().rev().take_while(|byte| is_of_name(byte)).count();
@@ -270,6 +277,7 @@ mod tests {
             (&["app", "Server=db;Uid=me;Pwd=x;"], "app Server=db;Uid=me;Pwd=***"),
             (&["openssl", "rsa", "-passin", "pass:x"], "openssl rsa -passin ***"),
             (&["sh", "-c", "TOKEN=abc exec app"], "sh -c TOKEN=***"),
+            (&["sh", "-c", "password = abc"], "sh -c password =***"),
         ] {
             assert_eq!(shown(arguments), expected);
         }
