@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::kernel::hooks::Tier;
+use crate::{agent::config::AgentArgs, kernel::hooks::Tier};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,10 +15,12 @@ Examples:
   sudo oomtrace --record incident.oomtrace   keep the stream, to look at it elsewhere
   oomtrace replay incident.oomtrace          … without root and without that kernel
   oomtrace import /var/log/kern.log          what happened before anybody watched: any kernel log
+  oomtrace history --since '7 days'          what an agent has kept
   oomtrace explain memcg-limit               what a finding means, and what to do about it
   oomtrace check                             is this machine set up to run out of memory? who would die first?
   oomtrace check --fail-on warning           … for monitoring: exit status 4 if so
   sudo oomtrace hooks                        what this kernel lets oomtrace see
+  sudo oomtrace bugreport                    one archive for whoever looks into a problem with oomtrace
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 cannot trace here, 4 found what --fail-on asks for.";
 
@@ -43,12 +45,18 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Read kernel logs that were kept: the incidents in them, as if oomtrace had watched
     Import(ImportArgs),
+    /// Look into what an agent has kept: incidents, whom they hit, how often
+    History(HistoryArgs),
     /// Show what this kernel lets oomtrace see: role, hook, what was refused, which fields that costs
     Hooks(HooksArgs),
     /// Look at this machine before anything happens: what is set up badly, what is left of each limit, who would be killed first
     Check(CheckArgs),
     /// Say what a finding means: how oomtrace knows, what to do, and what that may cost
     Explain(ExplainArgs),
+    /// Trace for months on a machine in production: with a history, metrics and other outputs of its own
+    Agent(Box<AgentArgs>),
+    /// Gather what a maintainer needs to look into a problem with oomtrace, in one archive that stays on this machine
+    Bugreport(BugreportArgs),
     /// Print the JSON Schema of the output
     Schema,
 }
@@ -107,7 +115,8 @@ impl KernelArgs {
 }
 
 /// A tier, or the best.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TierChoice {
     /// The best that this kernel offers
     Auto,
@@ -155,7 +164,8 @@ impl OutputArgs {
 }
 
 /// Form of the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Form {
     /// For people
     Human,
@@ -195,7 +205,8 @@ impl FilterArgs {
 }
 
 /// What can be shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Runs of the OOM killer, and allocations that failed without one
     Oom,
@@ -247,6 +258,61 @@ pub struct ImportArgs {
     /// What to show.
     #[command(flatten)]
     pub filter: FilterArgs,
+}
+
+const HISTORY_EXAMPLES: &str = "\
+Examples:
+  oomtrace history                                 the newest hundred
+  oomtrace history --since '7 days' --summary      whom it hit, where, why, and how often
+  oomtrace history --container 4e9bf3a17c02
+  oomtrace history --cgroup '/kubepods/*' --cause memcg
+  oomtrace history --kind fork_failure --cause pids_max
+  oomtrace history --json | jq -r '.findings[]?.id' | sort | uniq -c
+  oomtrace history --csv --since 2026-11-01 >november.csv
+
+Exit status: 0 done, 1 failed, 2 wrong usage.";
+
+/// Options of `history`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = HISTORY_EXAMPLES)]
+pub struct HistoryArgs {
+    /// The file that the agent keeps
+    #[arg(long, value_name = "FILE", default_value = "/var/lib/oomtrace/history.db")]
+    pub database: PathBuf,
+    /// Only what happened from then on: a date, a time such as 2026-11-28T14:00, or how long ago, such as '2 days'
+    #[arg(long, value_name = "WHEN", value_parser = crate::moment::parse)]
+    pub since: Option<jiff::Timestamp>,
+    /// Only what happened before then; the same forms
+    #[arg(long, value_name = "WHEN", value_parser = crate::moment::parse)]
+    pub until: Option<jiff::Timestamp>,
+    /// Only what hit a process of this name; * stands for anything
+    #[arg(long, value_name = "PATTERN")]
+    pub comm: Option<String>,
+    /// … in the container with this id, or its beginning, or this name, or in the pod of this name; * stands for anything
+    #[arg(long, value_name = "PATTERN")]
+    pub container: Option<String>,
+    /// … in this memory cgroup or below it, or where that one was at its limit; * stands for anything
+    #[arg(long, value_name = "PATTERN")]
+    pub cgroup: Option<String>,
+    /// Only what had this cause: what ran out (global, memcg, cpuset, mempolicy), how (sysrq, limit_lowered, …), how it ended
+    /// (panic, no_victim), what refused a fork (pids_max, …), or a finding's id; * stands for anything
+    #[arg(long, value_name = "PATTERN")]
+    pub cause: Option<String>,
+    /// Only these; without it all that hurt somebody: oom,userspace_kill,fork_failure,alloc_failure
+    #[arg(long, value_enum, value_name = "KIND", value_delimiter = ',')]
+    pub kind: Vec<crate::output::LineKind>,
+    /// The newest of these, at the most; without it a table has 100, and other forms have all
+    #[arg(long, value_name = "NUMBER")]
+    pub limit: Option<u32>,
+    /// Whom it hit most often, where and why, and a chart of how often, in place of the table
+    #[arg(long, conflicts_with_all = ["json", "csv", "limit"])]
+    pub summary: bool,
+    /// The lines of JSON as they were told
+    #[arg(long)]
+    pub json: bool,
+    /// Comma-separated values (RFC 4180), one line a process
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
 }
 
 const CHECK_EXAMPLES: &str = "\
@@ -309,8 +375,36 @@ pub struct HooksArgs {
     pub json: bool,
 }
 
+const BUGREPORT_EXAMPLES: &str = "\
+Examples:
+  sudo oomtrace bugreport                                 oomtrace-bugreport-TIME.tar.gz in this folder
+  sudo oomtrace bugreport --output /tmp/report.tar.gz
+  sudo oomtrace bugreport --config ./oomtrace.toml --database ./history.db
+  tar -xzf oomtrace-bugreport-*.tar.gz                    look through it before you send it
+
+Nothing is sent anywhere. Without root less of it can be had; its manifest.json says what is left out, and why.
+Exit status: 0 written, whatever was left out, 1 failed, 2 wrong usage.";
+
+/// Options of `bugreport`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = BUGREPORT_EXAMPLES)]
+pub struct BugreportArgs {
+    /// The archive to make: a new file, which its owner alone can read
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The agent's settings, whose secrets are masked; without it /etc/oomtrace/oomtrace.toml
+    #[arg(long, value_name = "FILE", env = "OOMTRACE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The history that the agent keeps: the last incidents are taken along
+    #[arg(long, value_name = "FILE", default_value = "/var/lib/oomtrace/history.db")]
+    pub database: PathBuf,
+    /// How to look at the kernel.
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+}
+
 /// A size in bytes with an optional K, M or G (powers of 1024), such as `10M`, `1.5G`, `64KiB`.
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let bad =
         || format!("\"{text}\" is no size: write a number of bytes, or one with K, M or G, such as 10M");
     let number_end =
@@ -336,9 +430,16 @@ fn parse_size(text: &str) -> Result<u64, String> {
     Ok(bytes as u64)
 }
 
-/// The kernel takes powers of two, in whole pages.
+/// What a ring has that nobody asks for.
+pub(crate) const DEFAULT_RING_BYTES: u32 = 256 << 10;
+
 fn parse_ring_size(text: &str) -> Result<u32, String> {
-    let bytes = parse_size(text)?;
+    ring_bytes(parse_size(text)?)
+}
+
+/// The kernel takes powers of two, in whole pages.
+pub(crate) fn ring_bytes(asked: u64) -> Result<u32, String> {
+    let bytes = asked;
     if bytes == 0 {
         return Err("a ring of nothing holds nothing: 4K is the least".to_owned());
     }
@@ -346,7 +447,7 @@ fn parse_ring_size(text: &str) -> Result<u32, String> {
     let bytes = bytes.checked_next_power_of_two().and_then(|bytes| u32::try_from(bytes).ok());
     bytes
         .filter(|bytes| *bytes <= 1 << 30)
-        .ok_or_else(|| format!("a ring of {text} is too large: 1G is the most"))
+        .ok_or_else(|| format!("a ring of {} is too large: 1G is the most", crate::words::size(asked)))
 }
 
 #[cfg(test)]

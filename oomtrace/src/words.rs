@@ -48,6 +48,15 @@ pub(crate) fn duration(ns: u64) -> String {
     }
 }
 
+/// Minutes for people: seconds below two of them.
+pub(crate) fn span(ns: u64) -> String {
+    match ns {
+        0..10_000_000_000 => duration(ns),
+        10_000_000_000..120_000_000_000 => format!("{} s", ns / 1_000_000_000),
+        _ => format!("{} min", ns / 1_000_000_000 / 60),
+    }
+}
+
 /// A number with its thousands apart.
 pub(crate) fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
@@ -85,6 +94,9 @@ mod tests {
         assert_eq!(duration(1_250_000), "1.2 ms");
         assert_eq!(duration(214_900_000), "214 ms");
         assert_eq!(duration(61_050_000_000), "61.0 s");
+        assert_eq!(span(3_200_000_000), "3.2 s");
+        assert_eq!(span(119_999_999_999), "119 s");
+        assert_eq!(span(601_000_000_000), "10 min");
     }
 
     /// Guards the thousands' marks.

@@ -7,18 +7,19 @@ use std::{
 };
 
 use anyhow::Context as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     follow::{self, Log},
     pids_events::{self, PidsEvents},
 };
 use crate::{
-    cli::{HooksArgs, TierChoice},
+    cli::{HooksArgs, KernelArgs, TierChoice},
     host::Host,
     kernel::{
         hooks::Tier,
         load::{self, Attached, Options},
+        rights::{Right, rights},
         roles::RoleStatus,
         text::{self, KernelRss},
     },
@@ -27,12 +28,43 @@ use crate::{
 /// Attaches as tracing would, says what came out, and detaches.
 pub fn run(args: &HooksArgs) -> anyhow::Result<()> {
     let host = Host::read(Path::new("/"))?;
-    if args.kernel.tier == TierChoice::Kmsg {
-        return log_only(&host, args.json);
+    let text = if args.json {
+        format!("{:#}\n", as_json(&args.kernel, &host)?)
+    } else if args.kernel.tier == TierChoice::Kmsg {
+        log_only(&host)
+    } else {
+        let (attached, kernel_rss) = attach(&args.kernel, &host)?;
+        table(&host, &attached, &kernel_rss)
+    };
+    stdout().write_all(text.as_bytes()).context("Standard output cannot be written to")
+}
+
+/// The same as `oomtrace hooks --json` says it.
+pub(super) fn as_json(kernel: &KernelArgs, host: &Host) -> anyhow::Result<Value> {
+    if kernel.tier == TierChoice::Kmsg {
+        let (tier, roles) = (Tier::Kmsg, log_roles());
+        return Ok(
+            json!({"schema": "oomtrace/1", "type": "hooks", "kernel": host.kernel, "tier": tier, "roles": roles, "capabilities": rights()}),
+        );
     }
+    let (attached, kernel_rss) = attach(kernel, host)?;
+    Ok(json!({
+        "schema": "oomtrace/1",
+        "type": "hooks",
+        "kernel": host.kernel,
+        "tier": attached.tier,
+        "roles": attached.roles,
+        "capabilities": rights(),
+        "rss_counters": attached.resolved.rss_counters,
+        "kernel_rss": kernel_rss,
+        "missing_kernel_fields": attached.resolved.missing,
+    }))
+}
+
+fn attach(kernel: &KernelArgs, host: &Host) -> anyhow::Result<(Attached, KernelRss)> {
     let options = Options {
-        tier: args.kernel.tier.forced(),
-        btf: args.kernel.btf.clone(),
+        tier: kernel.tier.forced(),
+        btf: kernel.btf.clone(),
         ring_bytes: host.page_bytes,
         verbose: false,
         cpus: host.cpus_possible,
@@ -45,42 +77,20 @@ pub fn run(args: &HooksArgs) -> anyhow::Result<()> {
     if !attached.shows_forks() {
         attached.roles.push(pids_events::status(&PidsEvents::offered().map(drop)));
     }
-    let text = if args.json {
-        let mut text = serde_json::to_string_pretty(&json!({
-            "schema": "oomtrace/1",
-            "type": "hooks",
-            "kernel": host.kernel,
-            "tier": attached.tier,
-            "roles": attached.roles,
-            "rss_counters": attached.resolved.rss_counters,
-            "kernel_rss": kernel_rss,
-            "missing_kernel_fields": attached.resolved.missing,
-        }))?;
-        text.push('\n');
-        text
-    } else {
-        table(&host, &attached, &kernel_rss)
-    };
-    stdout().write_all(text.as_bytes()).context("Standard output cannot be written to")?;
-    Ok(())
+    Ok((attached, kernel_rss))
 }
 
 /// What is to be had without any program in the kernel.
-fn log_only(host: &Host, json: bool) -> anyhow::Result<()> {
-    let roles =
-        [follow::status(&Log::open_whole(true)), pids_events::status(&PidsEvents::offered().map(drop))];
-    let text = if json {
-        let tier = Tier::Kmsg;
-        let told = json!({"schema": "oomtrace/1", "type": "hooks", "kernel": host.kernel, "tier": tier, "roles": roles});
-        format!("{}\n", serde_json::to_string_pretty(&told)?)
-    } else {
-        let mut text = format!("Linux {}: tier {}\n", host.kernel, Tier::Kmsg.name());
-        for role in &roles {
-            text.push_str(&told(role));
-        }
-        text
-    };
-    stdout().write_all(text.as_bytes()).context("Standard output cannot be written to")
+fn log_roles() -> [RoleStatus; 2] {
+    [follow::status(&Log::open_whole(true)), pids_events::status(&PidsEvents::offered().map(drop))]
+}
+
+fn log_only(host: &Host) -> String {
+    let mut text = format!("Linux {}: tier {}\n", host.kernel, Tier::Kmsg.name());
+    for role in &log_roles() {
+        text.push_str(&told(role));
+    }
+    text + &may(&rights())
 }
 
 fn table(host: &Host, attached: &Attached, kernel_rss: &KernelRss) -> String {
@@ -108,6 +118,20 @@ fn table(host: &Host, attached: &Attached, kernel_rss: &KernelRss) -> String {
     text.push_str(&exact);
     for (field, reason) in &attached.resolved.missing {
         let _ = writeln!(text, "kernel field {field} is missing: {reason}");
+    }
+    text + &may(&rights())
+}
+
+/// What this process may do, and what would be had by what it may not.
+fn may(rights: &[Right]) -> String {
+    let mut text = "\ncapabilities\n".to_owned();
+    for right in rights {
+        let held = match right.held {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "?",
+        };
+        let _ = writeln!(text, "  {:<20}{held:<4}{}", right.capability, right.adds);
     }
     text
 }

@@ -21,7 +21,7 @@ use self::{
     progress::Progress,
     summary::Summary,
 };
-use super::shown::Shown;
+use super::shown::{Shown, standard_output};
 use crate::{
     cli::ImportArgs,
     host::Host,
@@ -39,7 +39,7 @@ pub fn run(args: &ImportArgs) -> anyhow::Result<()> {
     let logs = logs(&args.files)?;
     let mut import = Import {
         assembler: Assembler::new(nowhere(), Source::Import),
-        shown: Shown::start(args.output, &args.filter, true, None, None)?,
+        shown: Shown::start(standard_output(args.output, true)?, &args.filter, None, None, None),
         since: args.since,
         until: args.until,
         duplicates: Duplicates::default(),

@@ -4,15 +4,16 @@ use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use super::{
     alarm,
+    escort::{Ask, Escort},
     follow::{self, Want},
     pids_events, reconcile,
     shown::Shown,
-    trace::{Stop, finish, survive},
+    trace::{finish, survive},
     witness::Witness,
 };
 use crate::{
     cli::{Kind, TraceArgs},
-    host::{self, Host, names::Names},
+    host::{self, Host, meminfo::Swap, names::Names},
     incident::Assembler,
     kernel::{hooks::Tier, load::CannotTrace, text::KernelRss},
     record::{Recorder, create},
@@ -24,12 +25,12 @@ use crate::{
 const WANT: Want = Want { wanted: true, urgent: true };
 
 /// Traces until a signal comes or nobody reads any more.
-pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
+pub async fn trace(args: &TraceArgs, escort: &mut impl Escort) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let mut interrupt = Stop::new()?;
     let host = Host::read(Path::new("/"))?;
     let record = args.record.as_ref().map(|path| create(path)).transpose()?;
     let mut witness = Witness::begin_alone(!args.no_kmsg);
+    let armed_boot_ns = host::boot_ns();
     if let Err(reason) = &witness.log {
         anyhow::bail!(CannotTrace(format!(
             "The kernel log cannot be followed, and without BPF there is nothing else: {reason}."
@@ -54,14 +55,16 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         pids_events: witness.pids_events.is_ok(),
     };
     let recorder = record.map(|(path, file)| Recorder::start(path, file, &session)).transpose()?;
+    let outputs = escort.outputs(&session, None)?;
     let mut assembler = Assembler::new(session, Source::Ebpf);
-    let mut shown = Shown::start(args.output, &args.filter, false, None, Some(Names::here()))?;
+    let mut shown = Shown::start(outputs, &args.filter, None, Some(Names::here()), Some(Swap::here()));
     let hooks = [
         Some((follow::ROLE, follow::HOOK)),
         witness.pids_events.is_ok().then_some((pids_events::ROLE, pids_events::HOOK)),
     ];
     let hooks = hooks.into_iter().flatten().map(|(role, hook)| (role, vec![hook.to_owned()])).collect();
     shown.armed(&mut assembler, hooks, host::boot_ns(), host::wall_clock_offset_ns());
+    escort.ready(&mut shown, armed_boot_ns)?;
     say!("complete in {} ms, tier {}. Ctrl-C ends.", begun.elapsed().as_millis(), Tier::Kmsg.name());
     let end = loop {
         let deadline = assembler.deadline_ns();
@@ -80,11 +83,15 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
             () = reconcile::due(witness.count.as_ref()) => {
                 witness.look(0, &mut assembler, &mut shown, recorder.as_ref());
             }
-            () = interrupt.wait() => break None,
+            ask = escort.next() => match ask {
+                Ask::Stop => break None,
+                Ask::Errand(errand) => escort.run(errand, &mut assembler, &mut shown),
+            },
             closed = shown.ended() => break Some(closed),
         }
         witness.stir(&mut shown);
     };
+    escort.stop();
     if end.is_none() {
         witness.last_look(None, &mut assembler, &mut shown, recorder.as_ref());
     }

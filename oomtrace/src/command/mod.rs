@@ -1,10 +1,14 @@
 //! One file per subcommand, and what they share: how they end.
 
+mod agent;
 mod alarm;
 mod aside;
+mod bugreport;
 mod check;
+mod escort;
 mod explain;
 mod follow;
+mod history;
 mod hooks;
 mod import;
 mod log_only;
@@ -20,6 +24,7 @@ mod witness;
 use std::process::ExitCode;
 
 use crate::{
+    agent::config::ConfigError,
     cli::{Cli, Command},
     kernel::load::cannot_trace,
     say::say,
@@ -40,11 +45,14 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Command::Trace(args)) => trace::run(&args),
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Import(args)) => import::run(&args),
+        Some(Command::History(args)) => history::run(&args),
         Some(Command::Hooks(args)) => hooks::run(&args),
         Some(Command::Check(args)) => match check::run(&args) {
             Ok(true) => return ExitCode::from(FOUND),
             other => other.map(drop),
         },
+        Some(Command::Agent(args)) => agent::run(&args),
+        Some(Command::Bugreport(args)) => bugreport::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Schema) => schema::run(),
     };
@@ -55,7 +63,7 @@ pub fn run(cli: Cli) -> ExitCode {
             say!("{error:#}");
             if cannot_trace(&error) {
                 ExitCode::from(CANNOT_TRACE)
-            } else if error.is::<explain::Unknown>() {
+            } else if error.is::<explain::Unknown>() || error.is::<ConfigError>() {
                 ExitCode::from(WRONG_USAGE)
             } else {
                 ExitCode::FAILURE

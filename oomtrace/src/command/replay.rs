@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::shown::Shown;
+use super::shown::{Shown, standard_output};
 use crate::{
     cli::ReplayArgs,
     incident::Assembler,
@@ -29,7 +29,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     let file = BufReader::with_capacity(READ_BYTES, file);
     let (session, mut reader) = Reader::new(file).with_context(|| name.to_string())?;
     let mut assembler = Assembler::new(session, Source::Replay);
-    let mut shown = Shown::start(args.output, &args.filter, true, None, None)?;
+    let mut shown = Shown::start(standard_output(args.output, true)?, &args.filter, None, None, None);
     let mut last_offset_ns = 0;
     let end = loop {
         match reader.next_frame() {

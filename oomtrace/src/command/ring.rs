@@ -66,6 +66,13 @@ impl Ring {
         })
     }
 
+    /// Detaches the programs: what is in the ring then is all that there will be.
+    pub fn detach(&mut self, attached: Attached) {
+        self.missed.release();
+        self.missed_forks.release();
+        drop(attached);
+    }
+
     /// One more descriptor of the ring.
     pub fn descriptor(&self) -> std::io::Result<OwnedFd> {
         self.records.get_ref().as_fd().try_clone_to_owned()

@@ -1,10 +1,9 @@
-//! From assembled events to the output: filtered, counted, handed to its queue.
+//! From assembled events to the outputs: completed, filtered, counted, handed over.
 
 use std::{
     collections::BTreeMap,
     io::{IsTerminal as _, stdout},
     sync::Arc,
-    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -15,34 +14,32 @@ use oomtrace_ebpf::RecordKind;
 use crate::{
     cli::{FilterArgs, Form, OutputArgs},
     explain::Explainer,
+    flight,
     host::meminfo::Swap,
     host::names::Names,
     incident::{Assembler, Event, Incident, Loss, LossTag, SchemaName, Status, StatusState, StatusTag},
     kernel::limits::LimitsCheck,
-    output::{Closed, Filter, Format, Human, Json, LAST_WORDS, Message, Queue},
+    output::{
+        Closed, Filter, Format, Health, Human, Json, LossCounts, Message, Outputs, Sink, Stream, TellLoss,
+    },
     record::{DecodeError, Frame, Recorder, decode},
     say::say,
 };
 
-/// The place of losses in the output's queue.
-const OUTPUT: &str = "output";
-
-/// Standard output and what goes there.
+/// The outputs and what goes there.
 pub struct Shown {
-    queue: Queue,
+    outputs: Outputs,
     filter: Filter,
-    /// Whether to wait for the output rather than lose something: nothing else has to be read meanwhile.
-    patient: bool,
     /// What holds live incidents against the machine.
     check: Option<LimitsCheck>,
     /// What tells the names of live incidents' containers.
     names: Option<Names>,
     /// What live incidents are completed from.
     swap: Option<Swap>,
+    /// What knows what led to live incidents.
+    flight: Option<flight::Handle>,
     /// What says what events come to.
     explainer: Explainer,
-    /// Losses that have not been told yet, by place and kind.
-    untold: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     /// Whether an incident was complete, or something lost, since this was taken last.
     pub stirred: bool,
     /// Numbers for the summary.
@@ -67,32 +64,30 @@ pub struct Counts {
 }
 
 impl Shown {
-    /// Starts the output.
+    /// Begins with these outputs. `check`, `names` and `swap`: what completes live incidents from the machine.
     pub fn start(
-        output: OutputArgs,
+        outputs: Outputs,
         filter: &FilterArgs,
-        patient: bool,
         check: Option<LimitsCheck>,
         names: Option<Names>,
-    ) -> anyhow::Result<Self> {
-        let format: Box<dyn Format> = match output.form() {
-            Form::Json => Box::new(Json),
-            Form::Human => Box::new(Human::new(colour(), TimeZone::system(), width())),
-        };
-        let queue = Queue::start(format, Box::new(stdout()), patient)
-            .context("The output's thread cannot be started")?;
-        Ok(Self {
-            queue,
+        swap: Option<Swap>,
+    ) -> Self {
+        Self {
+            outputs,
             filter: Filter::new(filter),
-            patient,
             check,
             names,
-            swap: (!patient).then(|| Swap::new("/proc".into())),
+            swap,
+            flight: None,
             explainer: Explainer::default(),
-            untold: BTreeMap::new(),
             stirred: false,
             counts: Counts::default(),
-        })
+        }
+    }
+
+    /// From here on live incidents are told with what led to them; without a recorder they are not.
+    pub fn set_flight(&mut self, flight: Option<flight::Handle>) {
+        self.flight = flight;
     }
 
     /// Takes a record in as it comes: it is recorded, if it is to be, and then as by [`Self::record`].
@@ -198,6 +193,9 @@ impl Shown {
             let passes = self.filter.passes(incident);
             let victims = incident.victims.len() as u64;
             if passes {
+                if complete {
+                    self.led(incident);
+                }
                 self.explainer.complete(&mut event, assembler.settings());
                 let told = self.send(assembler, Message::Incident(event), offset_ns);
                 if told && complete {
@@ -213,21 +211,33 @@ impl Shown {
         }
     }
 
+    /// Adds what led to an incident, where that is recorded.
+    fn led(&mut self, incident: &mut Incident) {
+        let Some(flight) = &self.flight else { return };
+        flight.complete(incident);
+        let growers = incident.before.iter_mut().flat_map(|before| &mut before.growers);
+        for grower in growers {
+            if let Some(names) = &mut self.names {
+                names.complete_task(&mut grower.place, None);
+            }
+        }
+    }
+
     /// Says that records found no room in the ring, by kind.
     pub fn lost(&mut self, assembler: &mut Assembler, counts: &[(u16, u64)], boot_ns: u64, offset_ns: i64) {
-        self.loss(assembler, "ring", by_kind(counts), boot_ns, offset_ns);
+        self.loss(assembler, "ring", &by_kind(counts), boot_ns, offset_ns);
     }
 
     /// Says that messages of the kernel log were overwritten unread.
     pub fn overwritten(&mut self, assembler: &mut Assembler, count: u64, boot_ns: u64, offset_ns: i64) {
         say!("{count} messages of the kernel log were overwritten before they could be read.");
-        self.loss(assembler, "kmsg", BTreeMap::from([("message", count)]), boot_ns, offset_ns);
+        self.loss(assembler, "kmsg", &BTreeMap::from([("message", count)]), boot_ns, offset_ns);
     }
 
     /// Says that the kernel counted kills that nobody saw.
     pub fn uncounted(&mut self, assembler: &mut Assembler, count: u64, boot_ns: u64, offset_ns: i64) {
         say!("The kernel counted {count} kills more than were seen.");
-        self.loss(assembler, "vmstat", BTreeMap::from([("kill", count)]), boot_ns, offset_ns);
+        self.loss(assembler, "vmstat", &BTreeMap::from([("kill", count)]), boot_ns, offset_ns);
     }
 
     /// Says that so many forks went by while the programs were at work for others: some of them may have failed.
@@ -236,20 +246,20 @@ impl Shown {
             say!(
                 "{count} forks went by while the programs were at work for others: some of them may have failed."
             );
-            self.loss(assembler, "programs", BTreeMap::from([("fork", count)]), boot_ns, offset_ns);
+            self.loss(assembler, "programs", &BTreeMap::from([("fork", count)]), boot_ns, offset_ns);
         }
     }
 
     fn undecoded(&mut self, assembler: &mut Assembler, error: &DecodeError, boot_ns: u64, offset_ns: i64) {
         say!("A record could not be understood: {error}.");
-        self.loss(assembler, "decode", BTreeMap::from([("record", 1)]), boot_ns, offset_ns);
+        self.loss(assembler, "decode", &BTreeMap::from([("record", 1)]), boot_ns, offset_ns);
     }
 
     fn loss(
         &mut self,
         assembler: &mut Assembler,
         place: &'static str,
-        counts: BTreeMap<&'static str, u64>,
+        counts: &LossCounts,
         boot_ns: u64,
         offset_ns: i64,
     ) {
@@ -259,31 +269,7 @@ impl Shown {
         }
         self.stirred = true;
         self.counts.lost = self.counts.lost.saturating_add(total);
-        add(self.untold.entry(place).or_default(), counts);
-        self.tell_losses(assembler, boot_ns, offset_ns);
-    }
-
-    /// Tells of losses as far as there is room. `false`: some are still untold.
-    fn tell_losses(&mut self, assembler: &mut Assembler, boot_ns: u64, offset_ns: i64) -> bool {
-        while let Some((place, counts)) = self.untold.pop_first() {
-            let seq = assembler.seq() + 1;
-            let common = assembler.common(seq, boot_ns, offset_ns);
-            let message = Message::Loss(Loss {
-                schema: SchemaName::V1,
-                r#type: LossTag::Loss,
-                common,
-                place,
-                counts: counts.clone(),
-            });
-            if self.patient {
-                self.queue.send_waiting(message);
-            } else if !self.queue.send(message) {
-                self.untold.insert(place, counts);
-                return false;
-            }
-            assembler.next_seq();
-        }
-        true
+        self.outputs.lost(place, counts, &mut Losses { assembler, boot_ns, offset_ns });
     }
 
     /// Says that tracing begins.
@@ -300,14 +286,8 @@ impl Shown {
 
     /// Says that tracing has ended, and what found no room until then.
     pub fn ended_tracing(&mut self, assembler: &mut Assembler, boot_ns: u64, offset_ns: i64) {
-        let until = Instant::now() + LAST_WORDS;
-        while !self.tell_losses(assembler, boot_ns, offset_ns) && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
-        }
         let status = self.status(assembler, StatusState::Ended, BTreeMap::new(), boot_ns, offset_ns);
-        while !self.queue.send(status.clone()) && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.outputs.last(status, &mut Losses { assembler, boot_ns, offset_ns });
     }
 
     fn status(
@@ -331,30 +311,13 @@ impl Shown {
         })
     }
 
-    /// Hands a message over, and before it what has not been told of losses. `false`: there is no room, so it is
-    /// dropped and counted.
+    /// Hands a message over, and before it what has not been told of losses. `false`: no output has room, so it is dropped and
+    /// counted.
     fn send(&mut self, assembler: &mut Assembler, message: Message, offset_ns: i64) -> bool {
-        if !self.queue.shows(&message) {
-            return true;
-        }
-        if self.patient {
-            self.queue.send_waiting(message);
-            return true;
-        }
-        let behind = self.untold.contains_key(OUTPUT);
-        let caught_up = self.tell_losses(assembler, crate::host::boot_ns(), offset_ns);
-        if behind && caught_up {
-            say!("The reader of the output has caught up; the output says how much it missed.");
-        }
-        if caught_up && self.queue.send(message) {
-            return true;
-        }
-        if !behind {
-            say!("The reader of the output is too slow: messages are being dropped.");
-        }
-        self.counts.lost = self.counts.lost.saturating_add(1);
-        add(self.untold.entry(OUTPUT).or_default(), BTreeMap::from([("message", 1)]));
-        false
+        let mut losses = Losses { assembler, boot_ns: crate::host::boot_ns(), offset_ns };
+        let sent = self.outputs.send(message, &mut losses);
+        self.counts.lost = self.counts.lost.saturating_add(sent.dropped);
+        sent.told
     }
 
     /// Whether an incident is among those that are to be shown.
@@ -363,35 +326,89 @@ impl Shown {
         self.filter.passes(incident)
     }
 
+    /// Tells what happened before tracing began, and is complete.
+    pub fn tell(&mut self, assembler: &mut Assembler, message: Message, offset_ns: i64) {
+        let passes = match &message {
+            Message::Incident(Event::Opened(incident) | Event::Closed(incident)) => {
+                self.filter.passes(incident)
+            }
+            Message::Incident(Event::AllocFailure(failure)) => self.filter.passes_failure(failure),
+            Message::Incident(Event::UserKill(kill)) => self.filter.passes_user_kill(kill),
+            Message::Incident(Event::ForkFailure(failure)) => self.filter.passes_fork(failure),
+            Message::Incident(Event::Relieved(_)) | Message::Loss(_) | Message::Status(_) => true,
+        };
+        if passes {
+            self.send(assembler, message, offset_ns);
+        } else {
+            self.counts.filtered += 1;
+        }
+    }
+
+    /// The outputs, to change which there are.
+    pub fn outputs(&mut self) -> &mut Outputs {
+        &mut self.outputs
+    }
+
+    /// Has other things left out from here on.
+    pub fn filter_by(&mut self, filter: &FilterArgs) {
+        self.filter = Filter::new(filter);
+    }
+
     /// Whether the output has ended by itself: its reader went away, or it failed.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.queue.closed().is_some()
+        self.outputs.is_over()
     }
 
     /// Waits for the output to end by itself.
     pub async fn ended(&self) -> Arc<Closed> {
-        self.queue.ended().await
+        self.outputs.ended().await
     }
 
     /// Writes what waits. An output that failed is an error, but for a reader that went away.
-    pub fn finish(mut self) -> anyhow::Result<Counts> {
-        let through = if self.patient { self.queue.finish(None) } else { self.queue.finish_soon() };
-        match self.queue.closed().as_deref() {
+    pub fn finish(self) -> anyhow::Result<Counts> {
+        match self.outputs.finish().as_deref() {
             Some(Closed::Failed(error)) => anyhow::bail!("Standard output cannot be written to: {error}"),
-            Some(Closed::BrokenPipe) | None => {}
+            Some(Closed::BrokenPipe) | None => Ok(self.counts),
         }
-        if !through {
-            say!("The reader of the output took nothing for 2 s: what still waited is dropped.");
-        }
-        Ok(self.counts)
     }
 }
 
-fn add(to: &mut BTreeMap<&'static str, u64>, counts: BTreeMap<&'static str, u64>) {
-    for (kind, count) in counts {
-        let sum = to.entry(kind).or_default();
-        *sum = sum.saturating_add(count);
+/// Standard output in the form that was asked for. `patient`: nothing is lost if its reader is slow, since nothing else has to be
+/// read meanwhile.
+pub fn standard_output(output: OutputArgs, patient: bool) -> anyhow::Result<Outputs> {
+    let health = Health::new("stdout");
+    let mut outputs = Outputs::new(patient);
+    outputs
+        .add_main(Arc::clone(&health), stream(output.form(), health))
+        .context("The output's thread cannot be started")?;
+    Ok(outputs)
+}
+
+/// What writes to standard output in that form.
+pub fn stream(form: Form, health: Arc<Health>) -> Box<dyn Sink> {
+    let format: Box<dyn Format> = match form {
+        Form::Json => Box::new(Json),
+        Form::Human => Box::new(Human::new(colour(), TimeZone::system(), width())),
+    };
+    Box::new(Stream::new(format, Box::new(stdout()), health))
+}
+
+/// Tells of losses with the numbers that follow.
+struct Losses<'a> {
+    assembler: &'a mut Assembler,
+    boot_ns: u64,
+    offset_ns: i64,
+}
+
+impl TellLoss for Losses<'_> {
+    fn message(&self, place: &'static str, counts: LossCounts) -> Message {
+        let common = self.assembler.common(self.assembler.seq() + 1, self.boot_ns, self.offset_ns);
+        Message::Loss(Loss { schema: SchemaName::V1, r#type: LossTag::Loss, common, place, counts })
+    }
+
+    fn told(&mut self) {
+        self.assembler.next_seq();
     }
 }
 

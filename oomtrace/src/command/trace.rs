@@ -4,13 +4,11 @@ use std::{collections::BTreeMap, io::ErrorKind, path::Path, time::Instant};
 
 use anyhow::Context as _;
 use aya_log::EbpfLogger;
-use tokio::{
-    io::unix::AsyncFd,
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::{io::unix::AsyncFd, runtime::Runtime};
 
 use super::{
     alarm, aside,
+    escort::{Alone, Ask, Escort},
     follow::{self, Log, Want},
     log_only, pids_events, reconcile,
     ring::{Ring, watch},
@@ -18,8 +16,9 @@ use super::{
     witness::Witness,
 };
 use crate::{
+    agent::confine,
     cli::{Kind, TierChoice, TraceArgs},
-    host::{self, Host, names::Names},
+    host::{self, Host, meminfo::Swap, names::Names},
     incident::{Assembler, LOGGED, TRIGGER_CMDLINE, VICTIMS_CMDLINE, VICTIMS_ENVIRONMENT},
     kernel::{
         limits::LimitsCheck,
@@ -34,35 +33,43 @@ use crate::{
 
 /// Traces until a signal comes or nobody reads any more.
 pub fn run(args: &TraceArgs) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    // Before anything is attached: from here on a signal ends tracing cleanly.
+    event_loop()?.block_on(async { trace_or_follow(args, &mut Alone::new(args.output)?).await })
+}
+
+/// The one that everything here runs on.
+pub(super) fn event_loop() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
-        .context("The event loop cannot be started")?;
-    runtime.block_on(async {
-        if args.kernel.tier == TierChoice::Kmsg {
-            return log_only::trace(args).await;
-        }
-        match trace(args).await {
-            // Whoever asks for a tier, or gives another kernel's types, wants that and nothing else.
-            Err(error) if args.kernel.is_open() && !args.no_kmsg && cannot_trace(&error) => {
-                if let Err(reason) = Log::open_whole(true) {
-                    let both = format!("{error:#} Nor can the kernel log be followed in place of it: {reason}.");
-                    return Err(CannotTrace(both).into());
-                }
-                say!("{error:#}");
-                say!("So the kernel log is followed in place of it (tier kmsg): it has less of each kill, and may lack some.");
-                log_only::trace(args).await
-            }
-            other => other,
-        }
-    })
+        .context("The event loop cannot be started")
 }
 
-async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
+/// Traces by what there is: BPF, or else the kernel log.
+pub(super) async fn trace_or_follow(args: &TraceArgs, escort: &mut impl Escort) -> anyhow::Result<()> {
+    if args.kernel.tier == TierChoice::Kmsg {
+        return log_only::trace(args, escort).await;
+    }
+    match trace(args, escort).await {
+        // Whoever asks for a tier, or gives another kernel's types, wants that and nothing else.
+        Err(error) if args.kernel.is_open() && !args.no_kmsg && cannot_trace(&error) => {
+            if let Err(reason) = Log::open_whole(true) {
+                let both = format!("{error:#} Nor can the kernel log be followed in place of it: {reason}.");
+                return Err(CannotTrace(both).into());
+            }
+            say!("{error:#}");
+            say!(
+                "So the kernel log is followed in place of it (tier kmsg): it has less of each kill, and may lack some."
+            );
+            log_only::trace(args, escort).await
+        }
+        other => other,
+    }
+}
+
+async fn trace(args: &TraceArgs, escort: &mut impl Escort) -> anyhow::Result<()> {
     let begun = Instant::now();
-    // Before anything is attached: from here on a signal ends tracing cleanly.
-    let mut interrupt = Stop::new()?;
     let host = Host::read(Path::new("/"))?;
     // Found unwritable before anything happens rather than after.
     let record = args.record.as_ref().map(|path| create(path)).transpose()?;
@@ -77,7 +84,9 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     };
     let kernel = host.kernel.clone();
     let mut witness = Witness::default();
+    let mut armed_boot_ns = 0;
     let mut attached = load::attach(&options, || {
+        armed_boot_ns = host::boot_ns();
         // Kills are seen from here on, so from here on they are looked for in the log and in the count.
         witness = Witness::begin(!args.no_kmsg);
         let ms = begun.elapsed().as_millis();
@@ -93,8 +102,12 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         args.verbose.then(|| EbpfLogger::init_with_logger(&mut attached.ebpf, KernelLog)).transpose();
     let logger = logger.context("The kernel programs' log cannot be read")?;
     let recorder = record.map(|(path, file)| Recorder::start(path, file, &session)).transpose()?;
+    // Before whoever goes along gives up the right to open what is looked into.
+    let mut ring = Ring::new(&mut attached)?;
+    let outputs = escort.outputs(&session, Some(&mut attached))?;
     let mut assembler = Assembler::new(session, Source::Ebpf);
-    let mut shown = Shown::start(args.output, &args.filter, false, LimitsCheck::here(), Some(Names::here()))?;
+    let mut shown =
+        Shown::start(outputs, &args.filter, LimitsCheck::here(), Some(Names::here()), Some(Swap::here()));
     let roles = attached.roles.iter().map(|role| (role.role, role.hooks.clone()));
     let witnesses = [
         witness.log.is_ok().then_some((follow::ROLE, follow::HOOK)),
@@ -103,8 +116,8 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let witnesses = witnesses.into_iter().flatten().map(|(role, hook)| (role, vec![hook.to_owned()]));
     let hooks = roles.chain(witnesses).collect();
     shown.armed(&mut assembler, hooks, host::boot_ns(), host::wall_clock_offset_ns());
+    escort.ready(&mut shown, armed_boot_ns)?;
 
-    let mut ring = Ring::new(&mut attached)?;
     // A help and no need: without it, a report may come some milliseconds later.
     let _ = ring.descriptor().and_then(aside::stand);
     let mut logger = logger.map(watch).transpose().context("The kernel programs' log cannot be watched")?;
@@ -144,16 +157,19 @@ async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
                 witness.look(ring.lost_marks, &mut assembler, &mut shown, recorder.as_ref());
             }
             () = logged(logger.as_mut()) => {}
-            () = interrupt.wait() => break None,
+            ask = escort.next() => match ask {
+                Ask::Stop => break None,
+                Ask::Errand(errand) => escort.run(errand, &mut assembler, &mut shown),
+            },
             closed = shown.ended() => break Some(closed),
         }
         witness.stir(&mut shown);
     };
+    escort.stop();
     if end.is_none() {
         witness.last_look(Some(&mut ring), &mut assembler, &mut shown, recorder.as_ref());
     }
-    // Detach first: what is in the ring then is all that there will be.
-    drop(attached);
+    ring.detach(attached);
     ring.drain(&mut assembler, &mut shown, recorder.as_ref());
     ring.rest(&mut assembler, &mut shown, recorder.as_ref(), u64::MAX);
     finish(begun, end.as_deref(), assembler, shown, recorder)
@@ -241,30 +257,29 @@ pub(super) fn survive() {
     // SAFETY: the calls take no pointer. The first only for those whose locked memory has no bound: others would find
     // that memory cannot be mapped any more.
     unsafe {
-        if libc::geteuid() == 0 {
-            libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT);
+        if confine::may_lock_memory() {
+            libc::mlockall(LOCKED);
         }
         libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
     }
     let _ = std::fs::write("/proc/self/oom_score_adj", "-999");
 }
 
-/// The signals that end tracing.
-pub(super) struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
+/// All that is mapped and will be, each page from its first use on.
+const LOCKED: libc::c_int = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
 
-impl Stop {
-    pub fn new() -> anyhow::Result<Self> {
-        let catch = |kind| signal(kind).context("Signals cannot be caught");
-        Ok(Self { interrupt: catch(SignalKind::interrupt())?, terminate: catch(SignalKind::terminate())? })
-    }
-
-    pub async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+/// Gives back to the system what was allocated for a while and freed. The kernel takes back nothing of what is locked
+/// (`can_madv_dontneed_free()`, mm/madvise.c: EINVAL), so that nothing is for that moment.
+pub(super) fn give_back() {
+    // SAFETY: the calls take no pointer, and malloc_trim() may be called at any time.
+    unsafe {
+        let locks = confine::may_lock_memory();
+        if locks {
+            libc::munlockall();
+        }
+        libc::malloc_trim(0);
+        if locks {
+            libc::mlockall(LOCKED);
         }
     }
 }

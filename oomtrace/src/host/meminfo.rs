@@ -17,6 +17,12 @@ impl Swap {
         Self { proc }
     }
 
+    /// Of this machine.
+    #[must_use]
+    pub fn here() -> Self {
+        Self::new("/proc".into())
+    }
+
     /// Adds to an incident how much swap space there is now, right after it.
     pub fn add(&self, incident: &mut Incident) {
         let Some(memory) = &mut incident.host_memory else { return };

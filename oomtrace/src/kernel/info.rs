@@ -16,17 +16,18 @@ pub(super) fn of_program(program: BorrowedFd<'_>) -> Option<(u32, u64)> {
     Some((info.id, info.recursion_misses))
 }
 
-/// The links, by id, that attach these programs to functions. None before 5.15, where programs are attached without one, and
-/// without `CAP_SYS_ADMIN`.
-pub(super) fn links_of(programs: &[u32]) -> Vec<u32> {
+/// The links that attach these programs to functions. None before 5.15, where programs are attached without one, and without
+/// `CAP_SYS_ADMIN`.
+pub(super) fn links_of(programs: &[u32]) -> Vec<OwnedFd> {
     let mut links = Vec::new();
     let mut last = 0;
     while !programs.is_empty()
         && let Some(id) = next_link(last)
     {
-        if link(id).is_some_and(|info| programs.contains(&info.prog_id)) {
-            links.push(id);
-        }
+        let link = open_link(id);
+        links.extend(
+            link.filter(|link| of_link(link.as_fd()).is_some_and(|info| programs.contains(&info.prog_id))),
+        );
         last = id;
     }
     links
@@ -35,22 +36,25 @@ pub(super) fn links_of(programs: &[u32]) -> Vec<u32> {
 /// How many calls went by unseen at the function that a link attaches a program to, since more returns of it were awaited than
 /// there was room for, or since a probe was being handled already: 0 before 6.7, which does not say
 /// (`bpf_link_info.perf_event.kprobe.missed`).
-pub(super) fn misses_of_link(id: u32) -> Option<u64> {
-    let info = link(id).filter(|info| info.type_ == bpf_link_type::BPF_LINK_TYPE_PERF_EVENT as u32)?;
+pub(super) fn misses_of_link(link: BorrowedFd<'_>) -> Option<u64> {
+    let info = of_link(link).filter(|info| info.type_ == bpf_link_type::BPF_LINK_TYPE_PERF_EVENT as u32)?;
     // SAFETY: of a link of this type the kernel fills in this member, of which the event's kind says which of them counts;
     // all of them are numbers, which were zeroes before.
     Some(unsafe { info.__bindgen_anon_1.perf_event.__bindgen_anon_1.kprobe.missed })
 }
 
-fn link(id: u32) -> Option<bpf_link_info> {
+fn open_link(id: u32) -> Option<OwnedFd> {
     let mut attr = zeroed();
     attr.__bindgen_anon_6.__bindgen_anon_1.link_id = id;
     let number = call(bpf_cmd::BPF_LINK_GET_FD_BY_ID, &mut attr)?;
     // SAFETY: the kernel has just given it to us.
-    let link = unsafe { OwnedFd::from_raw_fd(i32::try_from(number).ok()?) };
+    Some(unsafe { OwnedFd::from_raw_fd(i32::try_from(number).ok()?) })
+}
+
+fn of_link(link: BorrowedFd<'_>) -> Option<bpf_link_info> {
     // SAFETY: numbers, for which zeroes are valid.
     let mut info = unsafe { mem::zeroed::<bpf_link_info>() };
-    ask(link.as_fd(), &mut info)?;
+    ask(link, &mut info)?;
     Some(info)
 }
 

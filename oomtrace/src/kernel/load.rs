@@ -12,6 +12,7 @@ use super::{
     layout::{self, Resolved},
     mirror,
     roles::{self, RoleStatus},
+    tasks,
 };
 
 /// The programs, where this build has them.
@@ -46,6 +47,8 @@ pub struct Attached {
     pub roles: Vec<RoleStatus>,
     /// What is known of the kernel's types.
     pub resolved: Resolved,
+    /// The id of what stands for the iterator over tasks, where there is one.
+    pub(super) task_iterator: Option<u32>,
 }
 
 impl Attached {
@@ -68,6 +71,13 @@ struct Table<T>(T);
 unsafe impl Pod for Table<Layout> {}
 // SAFETY: as above.
 unsafe impl Pod for Table<Params> {}
+
+/// The eBPF programs that are built in: how many bytes, and their CRC-32, by which one build is told from another. `None`:
+/// there are none.
+#[must_use]
+pub fn object() -> Option<(usize, u32)> {
+    (!OBJECT.is_empty()).then(|| (OBJECT.len(), crc32fast::hash(OBJECT)))
+}
 
 /// Loads and attaches. `armed` is called as soon as every kill is reported. The rest may take longer: a first
 /// trampoline waits for a grace period of RCU tasks (`register_ftrace_direct()`, up to 6.10). Kills that come before
@@ -117,11 +127,12 @@ pub fn attach(options: &Options, armed: impl FnOnce()) -> anyhow::Result<Attache
         )));
     }
     let roles = roles::fill(&mut ebpf, &btf, options, armed)?;
+    let task_iterator = btf.function_id(tasks::FUNCTION).ok();
     // Parsing types leaves many small free blocks: give them back.
     drop(btf);
     // SAFETY: malloc_trim() takes no pointer and may be called at any time.
     unsafe { libc::malloc_trim(0) };
-    Ok(Attached { ebpf, tier: roles::tier(&roles), roles, resolved })
+    Ok(Attached { ebpf, tier: roles::tier(&roles), roles, resolved, task_iterator })
 }
 
 /// A loader that has not read the kernel's type information. aya's reads and parses all of it first thing, 20 MB,

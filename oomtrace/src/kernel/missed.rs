@@ -20,8 +20,11 @@ use crate::host;
 #[derive(Debug)]
 pub struct Missed {
     programs: Vec<OwnedFd>,
-    /// What attaches them to functions, by id, with what it missed until now. Not held: that would keep them attached.
-    links: Vec<(u32, u64)>,
+    /// What attaches them to functions. They are held from the beginning, while it is allowed to open them, until
+    /// [`Self::release`].
+    links: Vec<OwnedFd>,
+    /// What these had missed when they were given back.
+    of_links: u64,
     /// Misses that have been seen.
     seen: u64,
     /// When the last new one was seen, ns since boot: what a mark before then tells of a stall may lack something.
@@ -36,8 +39,8 @@ impl Missed {
         let programs: Vec<_> = hooks.filter_map(|hook| descriptor(ebpf.program(hook.program)?)).collect();
         let ids: Vec<_> =
             programs.iter().filter_map(|program| Some(info::of_program(program.as_fd())?.0)).collect();
-        let links = info::links_of(&ids).into_iter().map(|link| (link, 0)).collect();
-        Self { programs, links, seen: 0, doubtful_until_ns: 0 }
+        let links = info::links_of(&ids);
+        Self { programs, links, of_links: 0, seen: 0, doubtful_until_ns: 0 }
     }
 
     /// Enters into a mark's record that a part of its stall may have gone unseen. Other records stay as they are.
@@ -64,14 +67,21 @@ impl Missed {
         count.saturating_sub(seen)
     }
 
-    fn count(&mut self) -> u64 {
-        // Once detached, a link says nothing more.
-        for (link, missed) in &mut self.links {
-            *missed = info::misses_of_link(*link).unwrap_or(*missed);
-        }
+    /// Gives back what keeps the programs attached: whoever loaded them can detach them then.
+    pub fn release(&mut self) {
+        self.of_links = self.of_links();
+        self.links.clear();
+    }
+
+    fn count(&self) -> u64 {
         let of_programs =
             self.programs.iter().filter_map(|program| Some(info::of_program(program.as_fd())?.1));
-        of_programs.chain(self.links.iter().map(|(_, missed)| *missed)).sum()
+        of_programs.sum::<u64>().saturating_add(self.of_links())
+    }
+
+    fn of_links(&self) -> u64 {
+        let missed = self.links.iter().filter_map(|link| info::misses_of_link(link.as_fd()));
+        missed.sum::<u64>().saturating_add(self.of_links)
     }
 }
 
@@ -101,7 +111,8 @@ mod tests {
     /// Guards that a miss concerns every mark before it was noticed, and none after it.
     #[test]
     fn a_miss_casts_doubt_on_the_marks_before() {
-        let mut missed = Missed { programs: Vec::new(), links: Vec::new(), seen: 0, doubtful_until_ns: 500 };
+        let mut missed =
+            Missed { programs: Vec::new(), links: Vec::new(), of_links: 0, seen: 0, doubtful_until_ns: 500 };
         assert_eq!(unseen(&mut missed, record(RecordKind::Mark, 400, 3)), 1);
         assert_eq!(unseen(&mut missed, record(RecordKind::Mark, 500, 3)), 1);
         assert_eq!(unseen(&mut missed, record(RecordKind::Mark, 501, 3)), 0);

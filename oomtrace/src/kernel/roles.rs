@@ -369,7 +369,7 @@ fn attach_program(
 }
 
 /// An operator's words for a refusal.
-fn why(error: &ProgramError) -> String {
+pub(super) fn why(error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();

@@ -38,6 +38,8 @@ pub enum KernelRss {
 
 const SCORE: &str = "oom_badness";
 const SUM: &str = "__percpu_counter_sum";
+/// Whose addresses it takes.
+pub(super) const SYMBOLS: [&str; 2] = [SCORE, SUM];
 
 /// Finds out, for the kernel that the programs are attached to.
 #[must_use]
@@ -46,7 +48,7 @@ pub fn of(attached: &mut Attached) -> KernelRss {
     if attached.resolved.rss_counters != Some(RssCounters::PerCpu) {
         return KernelRss::Count;
     }
-    match search(&mut attached.ebpf, &Symbols::of(Path::new(KALLSYMS), &[SCORE, SUM])) {
+    match search(&mut attached.ebpf, &Symbols::of(Path::new(KALLSYMS), &SYMBOLS)) {
         Ok(true) => KernelRss::Sum,
         Ok(false) => KernelRss::Count,
         Err(reason) => KernelRss::Unknown { reason },

@@ -32,6 +32,11 @@ pub fn substitute(btf: &Btf) -> Result<AyaBtf, BtfError> {
     AyaBtf::parse(&blob(&functions), Endianness::default())
 }
 
+/// The same for one function, whose id is known.
+pub fn of_function(name: &str, id: u32) -> Result<AyaBtf, BtfError> {
+    AyaBtf::parse(&blob(&BTreeMap::from([(id, name)])), Endianness::default())
+}
+
 /// BTF with functions at the ids given.
 fn blob(functions: &BTreeMap<u32, &str>) -> Vec<u8> {
     let mut types = Vec::new();

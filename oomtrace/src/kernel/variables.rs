@@ -29,6 +29,11 @@ const PLACES: [Place; 10] = [
     ("sysctl_admin_reserve_kbytes", |variables| &mut variables.admin_reserve_kbytes),
 ];
 
+/// The kernel's names of them.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    PLACES.into_iter().map(|(name, _)| name)
+}
+
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 struct Value(Variables);

@@ -13,7 +13,7 @@ pub mod source;
 
 pub use line::{Decided, Invoked, Killed, Line, RanOut};
 pub use pieces::{Logged, Pieces};
-pub use reader::{Batch, Reader};
+pub use reader::{Batch, LARGEST_RECORD, Reader};
 pub use record::{LogRecord, parse};
 
 /// The kernel log as records.

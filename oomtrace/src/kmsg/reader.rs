@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Larger than any record that the kernel hands out (`CONSOLE_EXT_LOG_MAX`: 8 KiB before 6.4, 2 KiB since).
-const LARGEST_RECORD: usize = 16 * 1024;
+pub const LARGEST_RECORD: usize = 16 * 1024;
 /// Times that the kernel is asked for a record at once, at the most: others are waiting too.
 const BATCH: usize = 64;
 
