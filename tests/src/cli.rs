@@ -18,7 +18,9 @@ use crate::fork::storm::LONGEST;
 use crate::machine::Machine;
 use crate::results::Results;
 use crate::runner::Plan;
-use crate::scenario::{ALL, Scenario, fork_mixtures, fork_storm, mutated_btf, storm};
+use crate::scenario::agent::soak;
+use crate::scenario::{ALL, Scenario, agent, fork_mixtures, fork_storm, mutated_btf, storm};
+use crate::service::Service;
 use crate::storm::Size;
 use crate::storm::tenant::{self, Tenant};
 use crate::told::Told;
@@ -45,6 +47,9 @@ enum Command {
     Run(Run),
     /// Run the scenario `storm` at a size of your choice, as root. Exit status 1 when it failed.
     Storm(StormArgs),
+    /// Run an agent with all its outputs under mixed load for long, as root. Exit status 1 when it grew, ran too much or lost
+    /// anything.
+    Soak(SoakArgs),
     /// Eat memory: the process that a scenario has killed.
     #[command(hide = true)]
     Eat(Eat),
@@ -63,6 +68,9 @@ enum Command {
     /// Measure what oomtrace costs.
     #[command(hide = true)]
     Bench(Bench),
+    /// Judge the agent as a service of this machine, which has systemd and was made for it: it panics. Exit status 1 when
+    /// something was not as it should be.
+    Service(Service),
     /// Live in a cgroup of a storm.
     #[command(hide = true)]
     Tenant(Tenant),
@@ -93,6 +101,7 @@ struct Subject {
 
 /// Which scenarios, with which oomtrace.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own on the command line")]
 struct Run {
     #[command(flatten)]
     subject: Subject,
@@ -119,6 +128,9 @@ struct Run {
         value_parser = clap::value_parser!(u64).range(1..=LONGEST)
     )]
     fork_storms: u64,
+    /// Take the time for everything: 500 kills and 100 deaths of the agent in `agent_killed`, 100 kills in `agent_global`.
+    #[arg(long)]
+    endurance: bool,
     /// The machine was made for these tests: it may run out of memory as a whole. Assumed of one that runs
     /// from an initramfs.
     #[arg(long)]
@@ -141,6 +153,16 @@ struct StormArgs {
     subject: Subject,
 }
 
+/// A long run of an agent, of which oomtrace.
+#[derive(Debug, Args)]
+struct SoakArgs {
+    /// How long it lasts.
+    #[arg(long, default_value_t = soak::USUAL_MINUTES, value_parser = clap::value_parser!(u64).range(2..=10_000))]
+    minutes: u64,
+    #[command(flatten)]
+    subject: Subject,
+}
+
 /// Runs the command line's command.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -151,12 +173,14 @@ pub fn main() -> ExitCode {
         }
         Command::Run(run) => run.run(),
         Command::Storm(storm) => storm.run(),
+        Command::Soak(soak) => soak.run(),
         Command::Eat(eat) => eat::run(&eat).map(|()| true),
         Command::Fail(fail) => fail::run(&fail).map(|()| true),
         Command::Fork(fork) => child::run(&fork).map(|()| true),
         Command::ForkSelftest(test) => test.run(),
         Command::ForkMix(mix) => mix.run(),
         Command::Bench(bench) => bench.run().map(|()| true),
+        Command::Service(service) => service.run(),
         Command::Tenant(tenant) => tenant::run(&tenant).map(|()| true),
     };
     match done {
@@ -177,6 +201,7 @@ impl Run {
         }
         fork_mixtures::SHARE.get_or_init(|| self.mixtures);
         fork_storm::CHOICE.get_or_init(|| self.fork_storms);
+        agent::ENDURANCE.get_or_init(|| self.endurance);
         let machine = Machine { exact_times: self.exact_times, ..Machine::look(self.disposable)? };
         let Subject { oomtrace, witnesses, tier, follow_log, results, keep } = self.subject;
         let program = (!witnesses).then_some(Program { path: oomtrace, tier, told: Told::default() });
@@ -195,18 +220,34 @@ impl StormArgs {
     /// Makes the storm. Gives whether all agreed.
     fn run(self) -> Result<bool> {
         storm::SIZE.get_or_init(|| self.size);
-        let run = Run {
-            subject: self.subject,
-            only: vec![&storm::SCENARIO],
-            again: false,
-            limit: self.seconds,
-            mutations: None,
-            mixtures: fork_mixtures::USUAL,
-            fork_storms: fork_storm::SECONDS,
-            disposable: false,
-            exact_times: false,
-        };
-        run.run()
+        alone(&storm::SCENARIO, self.subject, self.seconds).run()
+    }
+}
+
+impl SoakArgs {
+    /// Has it last. Gives whether nothing was wrong.
+    fn run(self) -> Result<bool> {
+        soak::MINUTES.get_or_init(|| self.minutes);
+        alone(&soak::SCENARIO, self.subject, 60 * self.minutes + SOAK_BESIDE).run()
+    }
+}
+
+/// What a soak may take beside its minutes, s: the last rounds of some machines are slow, and everything is compared.
+const SOAK_BESIDE: u64 = 600;
+
+/// A run of one scenario with everything as usual.
+fn alone(scenario: &'static Scenario, subject: Subject, limit: u64) -> Run {
+    Run {
+        subject,
+        only: vec![scenario],
+        again: false,
+        limit,
+        mutations: None,
+        mixtures: fork_mixtures::USUAL,
+        fork_storms: fork_storm::SECONDS,
+        endurance: false,
+        disposable: false,
+        exact_times: false,
     }
 }
 

@@ -22,7 +22,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 use rustix::process::Uid;
 use rustix::thread::{set_name, set_thread_uid};
 
-use crate::{hoard, kin, shred, size};
+use crate::{hoard, kin, pace, shred, size};
 
 /// What to be, and how much to eat.
 #[derive(Debug, Clone, Default, Args)]
@@ -48,6 +48,9 @@ pub struct Eat {
     /// Shared memory to fill.
     #[arg(long, value_parser = size::parse, default_value = "0")]
     pub shmem: u64,
+    /// How fast to fill anonymous memory, bytes a second; 0: at once.
+    #[arg(long, value_parser = size::parse, default_value = "0")]
+    pub pace: u64,
     /// Anonymous memory to fill in a second step.
     #[arg(long, value_parser = size::parse, default_value = "0")]
     pub more: u64,
@@ -147,6 +150,9 @@ pub fn run(eat: &Eat) -> Result<()> {
         match line.context("cannot read standard input")?.as_str() {
             word::FILL => {
                 gate.wait();
+                if eat.pace > 0 {
+                    first.iter().for_each(|region| pace::touch(region, page, eat.pace));
+                }
                 touch(&first, page, (0, eat.threads));
                 gate.wait();
                 shred::shred(eat.shred)?;

@@ -246,9 +246,13 @@ fn command(name: &[u8], eat: &Eat, cgroup: Option<&Cgroup>) -> Result<Command> {
     command.envs(eat.environment.iter().map(|(name, value)| (name, value)));
     command.arg("eat").stdin(Stdio::piped()).stdout(Stdio::piped());
     command.arg("--name").arg(std::ffi::OsStr::from_bytes(name));
-    for (option, bytes) in
-        [("--anon", eat.anon), ("--file", eat.file), ("--shmem", eat.shmem), ("--more", eat.more)]
-    {
+    for (option, bytes) in [
+        ("--anon", eat.anon),
+        ("--pace", eat.pace),
+        ("--file", eat.file),
+        ("--shmem", eat.shmem),
+        ("--more", eat.more),
+    ] {
         command.arg(option).arg(bytes.to_string());
     }
     let hoarded = [

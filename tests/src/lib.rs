@@ -15,6 +15,7 @@
 //! * [`refusal`]: oomtrace without rights, files, readers or sense in its arguments.
 //! * [`bench`]: what oomtrace costs, beside other tools.
 //! * [`shell`]: where an operator's commands go; [`systemd`]: whom some of them speak to; and [`legacy`]: a controller in version 1.
+//! * [`service`]: the agent under systemd, over a panic and a reset.
 //! * [`aside`]: what stands beside each scenario.
 //! * [`stage`]: what a scenario works with, and what cleans up after it.
 
@@ -45,6 +46,7 @@ pub mod klog;
 pub mod legacy;
 pub mod lines;
 pub mod machine;
+pub mod pace;
 pub mod process;
 pub mod random;
 pub mod refusal;
@@ -52,6 +54,7 @@ pub mod results;
 pub mod runner;
 pub mod scenario;
 pub mod schema;
+pub mod service;
 pub mod shell;
 pub mod shred;
 pub mod size;

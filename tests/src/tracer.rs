@@ -171,6 +171,19 @@ impl Tracer {
         self.until(deadline, "the reports", complete).unwrap_or(false)
     }
 
+    /// What it has said on standard error, as far as that was listened to.
+    #[must_use]
+    pub fn said(&self) -> String {
+        joined(&self.stderr)
+    }
+
+    /// Where it serves metrics, as it said when it started.
+    pub fn url(&self) -> Result<String> {
+        let said = self.said();
+        let url = said.lines().find_map(|line| Some(format!("http{}", line.split_once("metrics: http")?.1)));
+        url.with_context(|| format!("it does not say where its metrics are: {said}"))
+    }
+
     /// Asks it to end, and does not wait.
     pub fn ask_to_end(&self) -> Result<()> {
         terminate(&self.child)

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::build::{self, Built};
 use crate::vm::kernel::Wanted;
-use crate::vm::{Guest, Output};
+use crate::vm::{Guest, Output, Userland};
 use crate::{host, process, progress, scratch, setup, workspace};
 
 /// What `cargo xtask demo` can be told.
@@ -128,6 +128,7 @@ fn in_guest(built: &Built, wanted: &Wanted) -> Result<ExitCode> {
         modules: Vec::new(),
         artifacts: None,
         expect_panic: false,
+        userland: Userland::Busybox,
         command: ["sh", "-c", IN_GUEST].map(OsString::from).to_vec(),
     };
     let label = format!("Linux {} in a virtual machine", guest.kernel.version);

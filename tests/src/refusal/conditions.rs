@@ -22,7 +22,7 @@ use super::denial::{Denial, Filter};
 use crate::witness::cgroup::Cgroup;
 
 /// The user without rights.
-const NOBODY: u32 = 65_534;
+pub const NOBODY: u32 = 65_534;
 
 /// See the module. Without anything: those of the scenarios themselves.
 #[derive(Debug, Clone, Default)]

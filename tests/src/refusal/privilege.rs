@@ -86,7 +86,8 @@ pub fn table(stage: &Stage<'_>, oomtrace: &Installed) -> Result<Vec<Case>> {
 
 /// Whether somebody may follow the kernel log: everybody may, or those with CAP_SYSLOG (check_syslog_permissions(),
 /// kernel/printk/printk.c).
-pub(super) fn may_read_log(capable: bool) -> bool {
+#[must_use]
+pub fn may_read_log(capable: bool) -> bool {
     let restricted = fs::read_to_string("/proc/sys/kernel/dmesg_restrict").unwrap_or_default();
     let readable = fs::metadata("/dev/kmsg").is_ok_and(|file| file.permissions().mode() & 0o004 != 0);
     capable || (restricted.trim() == "0" && readable)

@@ -25,7 +25,7 @@ pub struct Bounds {
     pub locking_counts: bool,
     /// Whether it insists on kprobes and these take CAP_SYS_ADMIN: Debian's and Ubuntu's kernels ask for that
     /// in `perf_event_open` where the sysctl `kernel.perf_event_paranoid` is above 2, as it is by default.
-    kprobes_are_admins: bool,
+    pub kprobes_are_admins: bool,
 }
 
 impl Bounds {

@@ -1,6 +1,7 @@
 //! The scenarios, one file each, and where each can run.
 
 mod adj_decides;
+pub mod agent;
 mod all_unkillable;
 mod alloc_failure;
 mod ancestor_limit;
@@ -100,6 +101,8 @@ pub enum Needs {
     Unified,
     /// Where Podman is installed.
     Podman,
+    /// On a machine that was not made for these tests: it takes programs and memory that those have not.
+    Host,
     /// On a machine made for it, since the whole of it is concerned.
     Disposable,
     /// On such a machine with little memory, which fills soon.
@@ -185,10 +188,19 @@ pub static ALL: &[Scenario] = &[
     alloc_failure::SCENARIO,
     cures::SCENARIO,
     cures::units::SCENARIO,
+    agent::outputs::SCENARIO,
+    agent::flight::SCENARIO,
+    agent::prometheus::SCENARIO,
+    agent::reload::SCENARIO,
+    agent::global::SCENARIO,
+    agent::unprivileged::SCENARIO,
+    agent::clock::SCENARIO,
     // Last: after these no header is printed for some seconds.
     ring_overflow::SCENARIO,
     reader_stopped::SCENARIO,
     storm::SCENARIO,
+    agent::losses::SCENARIO,
+    agent::killed::SCENARIO,
 ];
 
 impl Needs {
@@ -200,6 +212,9 @@ impl Needs {
             Self::Pids => "any machine with a pids controller, version 1 or 2",
             Self::Unified => "a machine with the memory controller in the version 2 hierarchy",
             Self::Podman => "a machine on which Podman is installed",
+            Self::Host => {
+                "a machine with a memory controller that was not made for these tests, and has room for Prometheus"
+            }
             Self::Disposable => {
                 "a machine made for these tests: one that runs from an initramfs, or --disposable"
             }
@@ -228,6 +243,7 @@ impl Needs {
             Self::Pids => Hierarchy::of("pids").is_ok_and(|hierarchy| hierarchy.is_some()),
             Self::Unified => machine.unified(),
             Self::Podman => machine.hierarchy.is_some() && machine.podman.is_some(),
+            Self::Host => machine.hierarchy.is_some() && !machine.disposable,
             Self::Disposable => machine.disposable,
             Self::Repairable => {
                 let able = REPAIRS.iter().all(|program| on_path(program).is_some());

@@ -124,7 +124,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 /// Has a process of that name run a command of the shell's.
-fn act_as(name: &str, command: &str) -> Result<()> {
+pub(super) fn act_as(name: &str, command: &str) -> Result<()> {
     let script = format!("printf %s {name} > /proc/$$/comm; {command}");
     let status = Command::new("sh").args(["-c", &script]).status().context("cannot start a shell")?;
     ensure!(status.success(), "the stand-in for {name} ended with {status}");

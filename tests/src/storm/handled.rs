@@ -20,6 +20,11 @@ impl Tracer {
         self.signal(Signal::CONT).map(drop)
     }
 
+    /// Has it read its settings again.
+    pub fn hang_up(&self) -> Result<()> {
+        self.signal(Signal::HUP).map(drop)
+    }
+
     /// Kills it without a warning, and waits for its end.
     pub fn kill(self, deadline: Deadline) -> Result<()> {
         self.signal(Signal::KILL)?;

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 
+use super::mirror::Mirrors;
 use super::{Archive, Installed, available};
 use crate::host::{Distribution, Host};
 
@@ -23,6 +24,11 @@ impl Release {
     /// The code name, such as `bookworm`.
     pub fn codename(&self) -> &str {
         &self.codename
+    }
+
+    /// The address of the mirror that it comes from.
+    pub fn mirror(&self) -> Result<String> {
+        Ok(Mirrors::find()?.of(&self.codename)?.to_owned())
     }
 
     /// Packages for this machine: what it has installed need not be downloaded.

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use super::figure::Figures;
 use crate::build::Built;
 use crate::vm::kernel::Wanted;
-use crate::vm::{Guest, Output};
+use crate::vm::{Guest, Output, Userland};
 use crate::{process, progress, scratch, setup, workspace};
 
 /// How often a start is timed where the clock counts instructions, and where others disturb it.
@@ -134,6 +134,7 @@ impl Setting {
             modules: Vec::new(),
             artifacts: Some(artifacts.path().to_owned()),
             expect_panic: false,
+            userland: Userland::Busybox,
             command: ["sh", "-c", &script].map(OsString::from).to_vec(),
         };
         let label = format!("Linux {} in a virtual machine ({})", guest.kernel.version, place.name());

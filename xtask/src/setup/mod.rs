@@ -2,6 +2,7 @@
 //! the same functions for just what they need, so setup itself is never required.
 
 mod busybox;
+mod debootstrap;
 mod instructions;
 mod linker;
 mod qemu;
@@ -12,8 +13,9 @@ use anyhow::{Result, bail};
 use crate::host::Host;
 use crate::toolchain::{Missing, Toolchain};
 use crate::vm::kernel::{self, Kernel, Wanted};
-use crate::vm::package;
+use crate::vm::{debian, package};
 use crate::{apt, cache};
+pub use debootstrap::Debootstrap;
 pub use qemu::Qemu;
 
 /// What `cargo xtask setup` can be told.
@@ -38,6 +40,8 @@ pub fn main(args: &Args) -> Result<()> {
         qemu::update(&host)?;
         busybox::update(&host)?;
         package::forget_all()?;
+        debootstrap::forget()?;
+        debian::forget_all()?;
     }
     let machine = virtual_machine()?;
     println!("QEMU          {}", machine.qemu.describe());
@@ -49,6 +53,16 @@ pub fn main(args: &Args) -> Result<()> {
     match package::earlyoom() {
         Ok(earlyoom) => println!("earlyoom      {}", earlyoom.display()),
         Err(err) => println!("earlyoom      none, so one scenario does without: {err:#}"),
+    }
+    match package::prometheus() {
+        Ok(folder) => println!("prometheus    {}", folder.join("prometheus").display()),
+        Err(err) => {
+            println!("prometheus    none, so one scenario and the check of rules are skipped: {err:#}");
+        }
+    }
+    match debian::tree() {
+        Ok(tree) => println!("systemd       {}", tree.display()),
+        Err(err) => println!("systemd       none, so the test of the service is skipped: {err:#}"),
     }
     let mut unavailable = Vec::new();
     for wanted in &args.kernel {

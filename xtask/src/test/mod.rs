@@ -4,6 +4,9 @@ mod checks;
 mod fields;
 mod full;
 mod matrix;
+mod promtool;
+mod service;
+mod soak;
 mod table;
 
 use std::env;
@@ -29,13 +32,14 @@ pub struct Args {
     #[arg(long)]
     no_vm: bool,
     /// Add what takes longer: every scenario in every tier of every kernel, every mutation of the type
-    /// information, 10,000 mixtures of causes for forks to fail on each kernel, a storm of 2,000 kills, and fuzzing
+    /// information, 10,000 mixtures of causes for forks to fail on each kernel, the agent's hundreds of kills and deaths, 40 minutes of an agent in a
+    /// guest and five here, a storm of 2,000 kills, and fuzzing
     #[arg(long)]
     full: bool,
     /// Write the documentation's table of fields from what the scenarios saw
     #[arg(long)]
     write_fields: bool,
-    /// Run only these scenarios, and no other checks
+    /// Run only these scenarios, or `service` (the agent under systemd), and no other checks
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -48,6 +52,7 @@ pub fn main(args: &Args) -> Result<ExitCode> {
     let built = thread::scope(|scope| {
         let long = args.only.is_empty().then(|| {
             table.add(checks::short());
+            table.add(promtool::check());
             scope.spawn(checks::long)
         });
         let built = scenarios(args, &mut table);
@@ -63,6 +68,9 @@ pub fn main(args: &Args) -> Result<ExitCode> {
     }
     if args.full {
         table.add(full::storm(&built));
+        for cell in soak::here(&built) {
+            table.add(cell);
+        }
         for cell in full::fuzz() {
             table.add(cell);
         }
@@ -83,7 +91,14 @@ pub fn main(args: &Args) -> Result<ExitCode> {
 /// Builds, and runs the scenarios here and in virtual machines.
 fn scenarios(args: &Args, table: &mut Table) -> Result<Built> {
     let built = build::build(false)?;
-    let choice = Choice { only: args.only.clone(), full: args.full };
+    let (service, only): (Vec<_>, Vec<_>) = args.only.iter().cloned().partition(|name| name == service::NAME);
+    if !service.is_empty() && only.is_empty() {
+        for cell in service::run(&built) {
+            table.add(cell);
+        }
+        return Ok(built);
+    }
+    let choice = Choice { only, full: args.full };
     for cell in matrix::live(&built, &choice)? {
         table.add(cell);
     }
@@ -95,7 +110,20 @@ fn scenarios(args: &Args, table: &mut Table) -> Result<Built> {
             reason: "--no-vm was given: leave it out to run them".to_owned(),
         });
     } else {
-        for cell in matrix::guests(&built, &choice, vm::jobs())? {
+        let wanted = args.only.is_empty() || !service.is_empty();
+        let cells = thread::scope(|scope| {
+            // Mostly it waits: for two starts of a machine.
+            let beside = wanted.then(|| scope.spawn(|| service::run(&built)));
+            let long = (args.full && args.only.is_empty()).then(|| scope.spawn(|| soak::guest(&built)));
+            let mut cells = matrix::guests(&built, &choice, vm::jobs())?;
+            for (name, beside) in [(service::NAME, beside), (soak::NAME, long)] {
+                let Some(beside) = beside else { continue };
+                let panicked = |_| vec![Cell::of(name, "VMs", Err(anyhow!("its thread panicked")))];
+                cells.extend(beside.join().unwrap_or_else(panicked));
+            }
+            anyhow::Ok(cells)
+        })?;
+        for cell in cells {
             table.add(cell);
         }
     }

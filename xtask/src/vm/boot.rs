@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::guest::Guest;
+use super::guest::{Guest, Userland};
 use super::relay::{Output, Stream};
 use crate::process::last_lines;
 use crate::setup::Machine;
@@ -25,6 +25,10 @@ const SHUTDOWN: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
 /// The artifacts' disk; sparse, so that it takes up what is written to it.
 const DISK_BYTES: u64 = 4 << 30;
+
+/// The files in the guest's folder that it starts from: the one or the other.
+pub const INITRD: &str = "initrd";
+pub const SYSTEM: &str = "system.img";
 
 /// The kernel's arguments. An emulated processor that the host starves fails the check of the timer's interrupt, at
 /// which the kernel panics (arch/x86/kernel/apic/io_apic.c, check_timer); a storm of OOM kills needs room in the log.
@@ -55,13 +59,16 @@ impl Booted {
             Some(("tainted", mask)) => self.tainted = mask.parse().unwrap_or(0),
             Some(("artifacts", status)) => self.artifacts = status.parse().ok(),
             Some(("exit", status)) => self.exit = status.parse().ok(),
-            None if line.trim() == "started" => self.started = Some(elapsed),
+            // Again after each reset of a guest that starts from its disk.
+            None if line.trim() == "started" => {
+                self.started.get_or_insert(elapsed);
+            }
             _ => {}
         }
     }
 }
 
-/// Boots the guest from the `initrd` in that folder, leaving there its `console.log` and its `disk.img`, and waits
+/// Boots the guest from what is in that folder, leaving there its `console.log` and its `disk.img`, and waits
 /// for its end.
 pub fn boot(guest: &Guest, machine: &Machine, output: &Output, dir: &Path) -> Result<Booted> {
     let disk = dir.join("disk.img");
@@ -168,7 +175,7 @@ fn command(guest: &Guest, machine: &Machine, dir: &Path, ports: [&PipeWriter; 3]
         command.args(["-smp", &guest.cpus.to_string()]);
     }
     command.args(["-m", &format!("{}M", guest.memory)]);
-    command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
+    command.args(["-nodefaults", "-no-user-config", "-display", "none"]);
     command.arg("-serial").arg(file_option("file:", &dir.join("console.log")));
     for port in ports {
         // QEMU opens our pipe by its number, which saves it a socket.
@@ -177,9 +184,24 @@ fn command(guest: &Guest, machine: &Machine, dir: &Path, ports: [&PipeWriter; 3]
     // nvme is built into each of the kernels, virtio is not.
     command.arg("-drive");
     command.arg(file_option("if=none,id=disk,format=raw,cache=unsafe,file=", &dir.join("disk.img")));
-    command.args(["-device", "nvme,drive=disk,serial=artifacts"]);
-    command.arg("-kernel").arg(&guest.kernel.image).arg("-initrd").arg(dir.join("initrd"));
-    let append: Vec<&str> = APPEND.into_iter().chain(guest.append.iter().map(String::as_str)).collect();
+    command.arg("-kernel").arg(&guest.kernel.image);
+    let mut append = APPEND.to_vec();
+    match guest.userland {
+        Userland::Busybox => {
+            command.args(["-device", "nvme,drive=disk,serial=artifacts", "-no-reboot"]);
+            command.arg("-initrd").arg(dir.join(INITRD));
+        }
+        Userland::Systemd { .. } => {
+            command.arg("-drive");
+            command.arg(file_option("if=none,id=system,format=raw,cache=unsafe,file=", &dir.join(SYSTEM)));
+            // Of one controller: two would be named in the order in which they happen to answer.
+            command.args(["-device", "nvme,id=nvme,serial=guest"]);
+            command.args(["-device", "nvme-ns,bus=nvme,nsid=1,drive=system"]);
+            command.args(["-device", "nvme-ns,bus=nvme,nsid=2,drive=disk"]);
+            append.extend(["root=/dev/nvme0n1", "rw"]);
+        }
+    }
+    append.extend(guest.append.iter().map(String::as_str));
     command.arg("-append").arg(append.join(" ")).args(&guest.qemu);
     command
 }

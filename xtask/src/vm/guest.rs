@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::boot::{self, Booted};
+use super::debian::{self, Image};
 use super::initramfs::{self, Root};
 use super::kernel::Kernel;
 use super::relay::Output;
-use super::report::{self, End, Report};
+use super::report::{self, End, Panic, Report};
 use super::{module, package};
 use crate::setup::Machine;
 use crate::{process, scratch, workspace};
@@ -48,10 +49,24 @@ pub struct Guest {
     pub modules: Vec<String>,
     /// Where to put what the command leaves in /artifacts.
     pub artifacts: Option<PathBuf>,
-    /// Whether the kernel has to panic, instead of the command having to end.
+    /// Whether the kernel has to panic: instead of the command having to end, or before it where the guest starts again.
     pub expect_panic: bool,
+    /// What the command finds there.
+    pub userland: Userland,
     /// The command and its arguments.
     pub command: Vec<OsString>,
+}
+
+/// What a guest is besides its kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Userland {
+    /// busybox and our own init, in memory: a guest that resets itself has ended.
+    Busybox,
+    /// A Debian with systemd, on a disk: a guest that resets itself starts again, and its command with it.
+    Systemd {
+        /// Units among the copies that are enabled.
+        enabled: Vec<String>,
+    },
 }
 
 impl Guest {
@@ -61,7 +76,10 @@ impl Guest {
         let logs = workspace::target_dir().join("vm");
         let work = scratch::folder_in(&logs)?;
         let dir = work.path();
-        self.root(machine)?.write(&dir.join("initrd"))?;
+        match &self.userland {
+            Userland::Busybox => self.root(machine)?.write(&dir.join(boot::INITRD))?,
+            Userland::Systemd { enabled } => self.image(enabled)?.write(&dir.join(boot::SYSTEM))?,
+        }
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -96,7 +114,7 @@ impl Guest {
 
     /// How the guest ended, and its kernel's log if it could still save it.
     fn conclude(&self, booted: &Booted, console: &str, dir: &Path) -> (End, String) {
-        let end = report::end(booted, console, self.expect_panic);
+        let end = report::end(booted, console, self.panic());
         if booted.exit.is_none() {
             return (end, String::new());
         }
@@ -122,6 +140,29 @@ impl Guest {
             process::output(&mut copy).with_context(|| format!("cannot fill {}", artifacts.display()))?;
         }
         Ok(read_log(&unpacked.join("kernel.log")))
+    }
+
+    fn panic(&self) -> Panic {
+        match (&self.userland, self.expect_panic) {
+            (_, false) => Panic::Unwanted,
+            (Userland::Busybox, true) => Panic::Ends,
+            (Userland::Systemd { .. }, true) => Panic::Restarts,
+        }
+    }
+
+    /// The disk of a guest with systemd.
+    fn image(&self, enabled: &[String]) -> Result<Image> {
+        ensure!(self.packages.is_empty(), "a guest with systemd takes no further packages");
+        let image = Image::new(&debian::tree()?, &initramfs::script(&self.command))?;
+        for (from, to) in &self.copies {
+            image.program(from, to)?;
+        }
+        image.modules(&self.kernel.release, &self.resolve_modules()?)?;
+        let enabled: Vec<&str> = enabled.iter().map(String::as_str).collect();
+        if !enabled.is_empty() {
+            image.enable(&enabled)?;
+        }
+        Ok(image)
     }
 
     fn root(&self, machine: &Machine) -> Result<Root> {

@@ -3,6 +3,7 @@
 mod boot;
 mod console;
 mod cpio;
+pub mod debian;
 mod guest;
 mod initramfs;
 pub mod kernel;
@@ -23,13 +24,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::{build, setup};
-pub use guest::Guest;
+pub use guest::{Guest, Userland};
 use kernel::{Kernel, Wanted};
 pub use relay::Output;
 pub use report::{End, Report};
 
 /// What `cargo xtask vm` can be told.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own on the command line")]
 pub struct Args {
     /// The kernels: series (6.12: the newest of it) or exact versions (5.10.223)
     #[arg(long, value_delimiter = ',', default_value = kernel::DEFAULT)]
@@ -67,9 +69,15 @@ pub struct Args {
     /// A further argument of QEMU
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     qemu: Vec<String>,
-    /// The kernel has to panic; the exit status is then 0
+    /// The kernel has to panic; the exit status is then 0. With --systemd it starts again, and the command with it
     #[arg(long)]
     expect_panic: bool,
+    /// A Debian with systemd in place of busybox: a unit runs the command
+    #[arg(long, conflicts_with_all = ["icount", "package"])]
+    systemd: bool,
+    /// Enable a unit in it (`--copy` brings the file)
+    #[arg(long, value_name = "UNIT", requires = "systemd")]
+    enable: Vec<String>,
     /// How many guests run at a time [default: one for every two processors, two at least]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -131,6 +139,11 @@ fn guest(args: &Args, kernel: Kernel, copies: &[(PathBuf, PathBuf)]) -> Guest {
         modules: args.module.clone(),
         artifacts: args.artifacts.as_ref().map(|dir| dir.join(&kernel.name)),
         expect_panic: args.expect_panic,
+        userland: if args.systemd {
+            Userland::Systemd { enabled: args.enable.clone() }
+        } else {
+            Userland::Busybox
+        },
         command: args.command.clone(),
         kernel,
     }

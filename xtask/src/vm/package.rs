@@ -24,7 +24,7 @@ pub fn tree(name: &str) -> Result<PathBuf> {
     let _lock = cache::lock()?;
     // Another process may have fetched it while we waited.
     if !place.is_dir() {
-        progress::step(&format!("Downloading {name} for the guest"), || {
+        progress::step(&format!("Downloading {name}"), || {
             let staging = cache::staging()?;
             let root = staging.path().join("root");
             release.for_guest()?.unpack_with_dependencies(&[name], None, &root)?;
@@ -43,6 +43,11 @@ pub fn runc() -> Result<PathBuf> {
 /// The daemon that the scenario `userspace_kill` has kill in guests.
 pub fn earlyoom() -> Result<PathBuf> {
     Ok(tree("earlyoom")?.join("usr/bin/earlyoom"))
+}
+
+/// The folder with `prometheus` and `promtool`, which the scenario `agent_prometheus` and the checks of rules run on this machine.
+pub fn prometheus() -> Result<PathBuf> {
+    Ok(tree("prometheus")?.join("usr/bin"))
 }
 
 /// Empties the cache of packages, so that the next guest gets the newest.

@@ -28,7 +28,6 @@ pub struct Report {
     #[expect(dead_code, reason = "for subcommands that judge what a guest wrote")]
     pub stdout: Vec<u8>,
     /// The command's standard error, if it was captured.
-    #[expect(dead_code, reason = "for subcommands that judge what a guest wrote")]
     pub stderr: Vec<u8>,
     /// What the kernel wrote to its console: severe messages only, unless more was asked for.
     pub console: String,
@@ -61,14 +60,27 @@ impl Report {
     }
 }
 
+/// Whether a guest's kernel may panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Panic {
+    /// It must not.
+    Unwanted,
+    /// It has to, which is the guest's end.
+    Ends,
+    /// It has to, and the guest starts again.
+    Restarts,
+}
+
 /// How the guest ended, judged by what it told, what its console shows and whether a panic was wanted.
-pub fn end(booted: &Booted, console: &str, expect_panic: bool) -> End {
-    match (booted.exit, expect_panic) {
-        (Some(status), false) => End::Exited(status),
-        (Some(status), true) => {
+pub fn end(booted: &Booted, console: &str, panic: Panic) -> End {
+    let panicked = console::panicked(console);
+    match (booted.exit, panic) {
+        (Some(status), Panic::Unwanted) => End::Exited(status),
+        (Some(status), Panic::Restarts) if panicked => End::Exited(status),
+        (Some(status), Panic::Ends | Panic::Restarts) => {
             End::Failed(format!("the kernel did not panic, the command exited with {status}"))
         }
-        (None, true) if console::panicked(console) => End::Panicked,
+        (None, Panic::Ends) if panicked => End::Panicked,
         (None, _) => {
             let crashed = || "the guest crashed while the command ran".into();
             End::Failed(booted.stopped.clone().unwrap_or_else(crashed))
@@ -120,11 +132,13 @@ mod tests {
     fn how_a_guest_ends() {
         let booted = |exit| Booted { exit, ..Booted::default() };
         let panic = "[ 1.0] Kernel panic - not syncing: x";
-        assert_eq!(end(&booted(Some(3)), "", false), End::Exited(3));
-        assert_eq!(end(&booted(None), panic, true), End::Panicked);
-        assert!(matches!(end(&booted(None), panic, false), End::Failed(_)));
-        assert!(matches!(end(&booted(None), "", true), End::Failed(_)));
-        assert!(matches!(end(&booted(Some(0)), panic, true), End::Failed(_)));
+        let failed = |exit, console, panic| matches!(end(&booted(exit), console, panic), End::Failed(_));
+        assert_eq!(end(&booted(Some(3)), "", Panic::Unwanted), End::Exited(3));
+        assert_eq!(end(&booted(None), panic, Panic::Ends), End::Panicked);
+        assert_eq!(end(&booted(Some(3)), panic, Panic::Restarts), End::Exited(3));
+        assert!(failed(None, panic, Panic::Unwanted) && failed(None, "", Panic::Ends));
+        assert!(failed(Some(0), panic, Panic::Ends));
+        assert!(failed(Some(0), "", Panic::Restarts) && failed(None, panic, Panic::Restarts));
     }
 
     /// Guards that a splat which both sources show counts once, and that the taint alone suffices.
