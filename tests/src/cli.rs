@@ -111,6 +111,9 @@ struct Run {
     /// All have run on this kernel in another tier: leave out those for which that is enough.
     #[arg(long, conflicts_with = "only")]
     again: bool,
+    /// Those of the agent run on other kernels: leave them out.
+    #[arg(long, conflicts_with = "only")]
+    without_agent: bool,
     /// Seconds that one scenario may take.
     #[arg(long, default_value_t = 240)]
     limit: u64,
@@ -206,7 +209,10 @@ impl Run {
         let Subject { oomtrace, witnesses, tier, follow_log, results, keep } = self.subject;
         let program = (!witnesses).then_some(Program { path: oomtrace, tier, told: Told::default() });
         let scenarios = if self.only.is_empty() {
-            ALL.iter().filter(|scenario| !(self.again && scenario.once)).collect()
+            let left_out = |scenario: &Scenario| {
+                (self.again && scenario.once) || (self.without_agent && agent::is_of_agent(scenario))
+            };
+            ALL.iter().filter(|scenario| !left_out(scenario)).collect()
         } else {
             self.only
         };

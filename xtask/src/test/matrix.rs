@@ -139,6 +139,9 @@ const PLANS: [Plan; 16] = [
     times("7.2", "tracepoint"),
 ];
 
+/// Kernels on which the agent's scenarios run: the oldest and the newest. With `--full` they run on all.
+const AGENT: [&str; 2] = ["5.10.223", "7.2"];
+
 /// Has an oomtrace follow the kernel's log beside the scenarios' own: the tier without hooks.
 const FOLLOW: &str = "--follow-log";
 /// The results of the scenarios on this machine, in the folder of all.
@@ -277,6 +280,9 @@ impl Plan {
                 let only = self.only(choice).unwrap_or_else(|| choice.only.clone());
                 let choice = Choice { only, full: choice.full };
                 let mut options = choice.options(self.whole == Some(tier));
+                if choice.only.is_empty() && !choice.full && !AGENT.contains(&self.kernel) {
+                    options.push("--without-agent".to_owned());
+                }
                 if self.purpose == Purpose::Times {
                     options.push("--exact-times".to_owned());
                 } else if self.follows_log(tier) {

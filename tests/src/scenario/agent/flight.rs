@@ -27,11 +27,11 @@ pub const SCENARIO: Scenario = Scenario {
 };
 
 /// The limit of the group.
-const LIMIT: u64 = 32 * MIB;
+const LIMIT: u64 = 24 * MIB;
 /// What stands still in it.
-const STILL: u64 = 8 * MIB;
+const STILL: u64 = 6 * MIB;
 /// How fast the other one grows, bytes a second.
-const PACE: u64 = 3 * MIB;
+const PACE: u64 = 2 * MIB;
 /// From one sample to the next.
 const INTERVAL: u64 = 1;
 /// How far the eater itself may be off, and the counters of memory with it, per cent: under emulation it gets its turns late.

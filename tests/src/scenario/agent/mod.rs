@@ -19,6 +19,7 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use super::Scenario;
 use crate::deadline::Deadline;
 use crate::incident::kind;
 use crate::stage::{Scratch, Stage, argument};
@@ -95,6 +96,12 @@ const OWN_BOOKS: &str = "an agent alone traces here, and its books are compared 
 
 fn on_its_own(stage: &mut Stage<'_>) {
     stage.untraced = Some(OWN_BOOKS);
+}
+
+/// Whether a scenario is about the agent.
+#[must_use]
+pub fn is_of_agent(scenario: &Scenario) -> bool {
+    scenario.name.starts_with("agent_") || scenario.name == flight::SCENARIO.name
 }
 
 /// Whether there is time for everything.
