@@ -247,6 +247,7 @@ fn alone(scenario: &'static Scenario, subject: Subject, limit: u64) -> Run {
         subject,
         only: vec![scenario],
         again: false,
+        without_agent: false,
         limit,
         mutations: None,
         mixtures: fork_mixtures::USUAL,
