@@ -55,7 +55,7 @@ impl Choice {
 /// A kernel to boot, and what to run there.
 struct Plan {
     kernel: &'static str,
-    /// 256 MiB are quickly exhausted; per-CPU memory of many processors takes more.
+    /// MiB.
     memory: u32,
     cpus: u32,
     /// The tiers in which the scenarios run, one after the other.
@@ -149,10 +149,22 @@ const LIVE_RESULTS: &str = "live.jsonl";
 /// Where FUSE is not built in.
 const FUSE: &[&str] = &["fuse"];
 
+/// MiB: quickly exhausted, and enough for the programs, which are in memory, and for what is kept of each scenario. (Per-CPU memory of
+/// many processors takes more.)
+const SMALL_MEMORY: u32 = 320;
+
 /// A small machine, with every scenario in the tier `whole`.
 const fn small(kernel: &'static str, whole: &'static str) -> Plan {
     let whole = Some(whole);
-    Plan { kernel, memory: 256, cpus: 2, tiers: EVERY_TIER, whole, modules: &[], purpose: Purpose::Usual }
+    Plan {
+        kernel,
+        memory: SMALL_MEMORY,
+        cpus: 2,
+        tiers: EVERY_TIER,
+        whole,
+        modules: &[],
+        purpose: Purpose::Usual,
+    }
 }
 
 /// A machine with many processors.

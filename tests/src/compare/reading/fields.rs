@@ -65,6 +65,7 @@ pub(super) struct Fields<'a> {
 /// What matters for how far an incident's figures may be apart.
 struct Case<'a> {
     live: &'a Incident,
+    imported: &'a Incident,
     /// What earlier victims may still have been giving back.
     draining_bytes: u64,
     machine: &'a Machine,
@@ -89,7 +90,7 @@ impl<'a> Fields<'a> {
         draining_bytes: u64,
         imported: &Incident,
     ) {
-        let case = Case { live, draining_bytes, machine: self.machine };
+        let case = Case { live, imported, draining_bytes, machine: self.machine };
         self.value(checks, &case, ("", None), &live.json, &imported.json);
     }
 
@@ -194,7 +195,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
     /// How far a field's two values may be apart; `of` is the task that it belongs to.
     fn rule(&self, path: &str, of: Option<u64>) -> Rule {
         let page = self.machine.page_bytes;
@@ -302,10 +303,14 @@ impl Case<'_> {
         victim.and_then(|victim| victim.threads).unwrap_or(1)
     }
 
-    /// The largest boost of a zone's watermarks that was told live.
+    /// The largest boost of a zone's watermarks that either tells: with tracepoints alone the zones are told from the reclaim before
+    /// the decision, and the boost may have come since.
     fn boost_bytes(&self) -> Option<u64> {
-        let zones = self.live.json.get("zones")?.as_array()?;
-        zones.iter().filter_map(|zone| zone.get("boost_bytes")?.as_u64()).max()
+        let of = |incident: &'a Incident| {
+            let zones = incident.json.get("zones")?.as_array()?;
+            zones.iter().filter_map(|zone| zone.get("boost_bytes")?.as_u64()).max()
+        };
+        of(self.live).max(of(self.imported))
     }
 }
 
