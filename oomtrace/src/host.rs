@@ -135,10 +135,30 @@ pub fn wall_clock_offset_ns() -> i64 {
 /// Time since boot, suspended time included, in ns: the clock of the records.
 #[must_use]
 pub fn boot_ns() -> u64 {
+    clock_ns(libc::CLOCK_BOOTTIME)
+}
+
+/// Time since boot without suspended time, in ns: the clock of printk, as far as nothing corrects either.
+#[must_use]
+pub fn awake_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// A clock that every kernel has (the youngest of those that are asked for is `CLOCK_BOOTTIME`, since Linux 2.6.39), in ns.
+pub(crate) fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a timespec of ours. The clock exists since Linux 2.6.39, so the call cannot fail.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+    // SAFETY: the pointer is to a timespec of ours, and the kernel has the clock, so the call cannot fail.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// The threads of this process.
+pub fn own_threads() -> io::Result<Vec<rustix::thread::Pid>> {
+    let ids = fs::read_dir("/proc/self/task")?.filter_map(|entry| {
+        let id = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        rustix::thread::Pid::from_raw(id)
+    });
+    Ok(ids.collect())
 }
 
 #[cfg(test)]

@@ -31,6 +31,22 @@ pub struct Session {
     pub pids_events: bool,
 }
 
+impl Session {
+    /// Of logs that were kept: of the machine they say themselves what they say, and `host` is for what they do not.
+    #[must_use]
+    pub fn of_logs(host: Host) -> Self {
+        Self {
+            host,
+            tier: Tier::Kmsg,
+            rss_counters: None,
+            kernel_rss: KernelRss::Unknown { reason: "it is a log that was kept".to_owned() },
+            missing: BTreeMap::new(),
+            kmsg: true,
+            pids_events: false,
+        }
+    }
+}
+
 /// Where a line comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -9,13 +9,15 @@
 //!
 //! Both sleep while nothing happens.
 
-use std::{fs, io, os::fd::OwnedFd, thread};
+use std::{io, os::fd::OwnedFd, thread};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, epoll, poll},
     io::Errno,
     thread::{CpuSet, Pid, sched_getaffinity, sched_getcpu, sched_setaffinity},
 };
+
+use crate::host;
 
 /// The helper calls the kernel and little else.
 const STACK_BYTES: usize = 64 * 1024;
@@ -29,7 +31,7 @@ pub fn stand(records: OwnedFd) -> io::Result<()> {
     if allowed.count() < 2 {
         return Ok(());
     }
-    let tracer = threads()?;
+    let tracer = host::own_threads()?;
     let watch = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     // At each wake-up, and not for as long as there is something to read.
     let each = epoll::EventFlags::IN | epoll::EventFlags::ET;
@@ -52,15 +54,6 @@ pub fn stand(records: OwnedFd) -> io::Result<()> {
         }
     })?;
     Ok(())
-}
-
-/// The threads of this process.
-fn threads() -> io::Result<Vec<Pid>> {
-    let ids = fs::read_dir("/proc/self/task")?.filter_map(|entry| {
-        let id = entry.ok()?.file_name().to_str()?.parse().ok()?;
-        Pid::from_raw(id)
-    });
-    Ok(ids.collect())
 }
 
 /// Whether something in the ring buffer waits for its reader.

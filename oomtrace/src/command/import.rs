@@ -26,7 +26,6 @@ use crate::{
     cli::ImportArgs,
     host::Host,
     incident::{Assembler, Event},
-    kernel::{hooks::Tier, text::KernelRss},
     kmsg::source::{self, About, Want},
     say::say,
     session::{Session, Source},
@@ -38,7 +37,7 @@ pub fn run(args: &ImportArgs) -> anyhow::Result<()> {
     let begun = Instant::now();
     let logs = logs(&args.files)?;
     let mut import = Import {
-        assembler: Assembler::new(nowhere(), Source::Import),
+        assembler: Assembler::new(Session::of_logs(nowhere()), Source::Import),
         shown: Shown::start(standard_output(args.output, true)?, &args.filter, None, None, None),
         since: args.since,
         until: args.until,
@@ -85,24 +84,16 @@ pub fn run(args: &ImportArgs) -> anyhow::Result<()> {
 }
 
 /// What a log does not say of its machine is not known.
-fn nowhere() -> Session {
-    Session {
-        host: Host {
-            name: String::new(),
-            boot_id: None,
-            kernel: String::new(),
-            page_bytes: 4096,
-            cpus_possible: 1,
-            cpus_online: 1,
-            memory_bytes: None,
-            swap_bytes: None,
-        },
-        tier: Tier::Kmsg,
-        rss_counters: None,
-        kernel_rss: KernelRss::Unknown { reason: "it is a log that was kept".to_owned() },
-        missing: std::collections::BTreeMap::new(),
-        kmsg: true,
-        pids_events: false,
+fn nowhere() -> Host {
+    Host {
+        name: String::new(),
+        boot_id: None,
+        kernel: String::new(),
+        page_bytes: 4096,
+        cpus_possible: 1,
+        cpus_online: 1,
+        memory_bytes: None,
+        swap_bytes: None,
     }
 }
 

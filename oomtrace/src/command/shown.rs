@@ -269,7 +269,7 @@ impl Shown {
         }
         self.stirred = true;
         self.counts.lost = self.counts.lost.saturating_add(total);
-        self.outputs.lost(place, counts, &mut Losses { assembler, boot_ns, offset_ns });
+        self.outputs.lost(place, counts, &mut Losses { assembler, boot_ns: Some(boot_ns), offset_ns });
     }
 
     /// Says that tracing begins.
@@ -287,7 +287,7 @@ impl Shown {
     /// Says that tracing has ended, and what found no room until then.
     pub fn ended_tracing(&mut self, assembler: &mut Assembler, boot_ns: u64, offset_ns: i64) {
         let status = self.status(assembler, StatusState::Ended, BTreeMap::new(), boot_ns, offset_ns);
-        self.outputs.last(status, &mut Losses { assembler, boot_ns, offset_ns });
+        self.outputs.last(status, &mut Losses { assembler, boot_ns: Some(boot_ns), offset_ns });
     }
 
     fn status(
@@ -314,7 +314,7 @@ impl Shown {
     /// Hands a message over, and before it what has not been told of losses. `false`: no output has room, so it is dropped and
     /// counted.
     fn send(&mut self, assembler: &mut Assembler, message: Message, offset_ns: i64) -> bool {
-        let mut losses = Losses { assembler, boot_ns: crate::host::boot_ns(), offset_ns };
+        let mut losses = Losses { assembler, boot_ns: None, offset_ns };
         let sent = self.outputs.send(message, &mut losses);
         self.counts.lost = self.counts.lost.saturating_add(sent.dropped);
         sent.told
@@ -397,13 +397,18 @@ pub fn stream(form: Form, health: Arc<Health>) -> Box<dyn Sink> {
 /// Tells of losses with the numbers that follow.
 struct Losses<'a> {
     assembler: &'a mut Assembler,
-    boot_ns: u64,
+    /// When; now, if it is not said: few messages find that something is to be told of losses, and none else need look at the clock.
+    boot_ns: Option<u64>,
     offset_ns: i64,
 }
 
 impl TellLoss for Losses<'_> {
     fn message(&self, place: &'static str, counts: LossCounts) -> Message {
-        let common = self.assembler.common(self.assembler.seq() + 1, self.boot_ns, self.offset_ns);
+        let common = self.assembler.common(
+            self.assembler.seq() + 1,
+            self.boot_ns.unwrap_or_else(crate::host::boot_ns),
+            self.offset_ns,
+        );
         Message::Loss(Loss { schema: SchemaName::V1, r#type: LossTag::Loss, common, place, counts })
     }
 

@@ -34,10 +34,10 @@ impl Sampler {
 
     /// Takes a sample now, and says how much CPU time that took, ns.
     pub fn timed(&mut self) -> (Reading, u64) {
-        let begun = clock_ns(libc::CLOCK_THREAD_CPUTIME_ID);
-        let at = Moment { boot_ns: host::boot_ns(), awake_ns: clock_ns(libc::CLOCK_MONOTONIC) };
+        let begun = host::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID);
+        let at = Moment { boot_ns: host::boot_ns(), awake_ns: host::awake_ns() };
         let reading = self.take(at);
-        (reading, clock_ns(libc::CLOCK_THREAD_CPUTIME_ID).saturating_sub(begun))
+        (reading, host::clock_ns(libc::CLOCK_THREAD_CPUTIME_ID).saturating_sub(begun))
     }
 
     /// Takes a sample.
@@ -64,11 +64,4 @@ fn is_apart(root: &Path) -> bool {
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
     // With several numbers this is the /proc of a namespace further out.
     namespace.to_str() != Some(INITIAL) && numbers.split_whitespace().count() < 2
-}
-
-fn clock_ns(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a timespec of ours. Clocks that every kernel has cannot fail.
-    unsafe { libc::clock_gettime(clock, &raw mut time) };
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }

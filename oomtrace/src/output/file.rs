@@ -176,8 +176,7 @@ impl Sink for File {
     }
 
     fn take(&mut self, message: &Arc<Message>) -> Result<(), Closed> {
-        let mut line = Vec::new();
-        Json.format(message, &mut line);
+        let line = Json::line(message);
         if !self.backlog.push(line) {
             self.health.lost(1);
         }

@@ -63,8 +63,7 @@ fn seqs(path: &Path) -> Vec<u64> {
 }
 
 fn line_bytes() -> u64 {
-    let mut line = Vec::new();
-    Json.format(&incident(1, "app"), &mut line);
+    let line = Json::line(&incident(1, "app"));
     line.len() as u64
 }
 

@@ -7,6 +7,16 @@ use crate::incident::{Event, Line};
 #[derive(Debug, Default)]
 pub struct Json;
 
+impl Json {
+    /// A message's line with its newline; empty if it has none.
+    #[must_use]
+    pub fn line(message: &Message) -> Vec<u8> {
+        let mut line = Vec::new();
+        Self.format(message, &mut line);
+        line
+    }
+}
+
 impl Format for Json {
     // A line is written once, when the incident is complete.
     fn shows(&self) -> fn(&Message) -> bool {

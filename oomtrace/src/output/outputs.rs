@@ -143,7 +143,11 @@ impl Outputs {
     fn bury(&mut self) {
         let main = self.main;
         self.all.retain(|output| {
-            let ended = output.queue.closed().filter(|_| Some(output.health.name()) != main);
+            // Whoever waits for the main one's end is told of it: nobody need look at each message.
+            if Some(output.health.name()) == main {
+                return true;
+            }
+            let ended = output.queue.closed();
             if let Some(ended) = &ended {
                 output.health.fails(ended, "and nothing more is told there");
             }

@@ -16,6 +16,8 @@ use std::{fmt, io};
 
 use rustix::thread::CapabilitySet;
 
+use crate::host;
+
 pub use self::capabilities::{Kept, drop_all, may_lock_memory};
 
 /// What is to stay possible.
@@ -57,7 +59,7 @@ pub enum ConfineError {
 /// Gives up what is not needed any more. What a kernel cannot do (one without seccomp) is told in [`Confined::failed`] and is no
 /// error.
 pub fn apply(plan: &Plan) -> Result<Confined, ConfineError> {
-    let threads = threads().map_err(ConfineError::Unknown)?.len();
+    let threads = host::own_threads().map_err(ConfineError::Unknown)?.len();
     if threads != 1 {
         return Err(ConfineError::Threads(threads));
     }
@@ -81,13 +83,6 @@ pub fn apply(plan: &Plan) -> Result<Confined, ConfineError> {
     let syscalls = filtered.as_ref().ok().copied();
     note("system calls are not filtered", filtered.map(drop));
     Ok(Confined { kept, syscalls, failed })
-}
-
-/// The ids of this process's threads.
-pub fn threads() -> io::Result<Vec<u32>> {
-    let ids = std::fs::read_dir("/proc/self/task")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    Ok(ids.collect())
 }
 
 impl fmt::Display for Confined {

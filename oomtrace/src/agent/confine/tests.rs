@@ -78,7 +78,7 @@ fn no_thread_keeps_anything() {
         failures.check(&format!("{confined:?}"), confined.is_ok_and(|confined| confined.failed.is_empty()));
         let others: Vec<_> =
             (0..3).map(|_| thread::spawn(|| thread::sleep(std::time::Duration::from_millis(300)))).collect();
-        let threads = threads().unwrap_or_default();
+        let threads = host::own_threads().unwrap_or_default();
         failures.check("four threads", threads.len() == 4);
         for thread in threads {
             let none = "0000000000000000";

@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf, time::SystemTime};
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
-use super::{Recovery, session};
+use super::Recovery;
 use crate::{
     incident::{Assembler, Event, WallTime},
     kmsg::source::{About, FindError, Want, find, goes_on, read as read_log},
@@ -63,7 +63,7 @@ pub(super) fn read(dumps: Vec<Dump>, recovery: &mut Recovery<'_>) {
 }
 
 fn tell(dump: Dump, recovery: &mut Recovery<'_>) {
-    let mut assembler = Assembler::new(session(&recovery.gap.host), Source::Import);
+    let mut assembler = Assembler::new(recovery.gap.session(), Source::Import);
     let (mut events, mut last_us, mut written) = (Vec::new(), 0, None);
     for (path, file) in dump.0 {
         let modified = file.metadata().and_then(|about| about.modified()).ok().and_then(moment);

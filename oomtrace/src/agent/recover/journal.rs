@@ -15,7 +15,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
-use super::{Places, Recovery, session};
+use super::{Places, Recovery};
 use crate::{
     incident::Assembler,
     kmsg::source::{self, About, Want},
@@ -56,7 +56,7 @@ fn has_something(folder: &Path) -> bool {
 
 pub(super) fn read_by(mut journal: Journal, recovery: &mut Recovery<'_>) -> io::Result<()> {
     journal.until = Instant::now() + journal.patience;
-    let mut assembler = Assembler::new(session(&recovery.gap.host), Source::Import);
+    let mut assembler = Assembler::new(recovery.gap.session(), Source::Import);
     let about = About { written: None, zone: TimeZone::UTC };
     let read = source::read(
         &mut journal,

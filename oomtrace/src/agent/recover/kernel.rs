@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::{Recovery, session, suspended_ns};
+use super::{Recovery, suspended_ns};
 use crate::{
     host::wall_clock_offset_ns,
     incident::{Assembler, Event, WallTime},
@@ -36,7 +36,7 @@ pub(super) fn read(log: Result<File, String>, recovery: &mut Recovery<'_>) {
 
 /// The same of anything that gives one record at a time.
 pub(super) fn records(mut log: impl Read, recovery: &mut Recovery<'_>) {
-    let mut assembler = Assembler::new(session(&recovery.gap.host), Source::Import);
+    let mut assembler = Assembler::new(recovery.gap.session(), Source::Import);
     let offset_ns = i128::from(wall_clock_offset_ns()) + i128::from(suspended_ns());
     let (mut pieces, mut buffer) = (Pieces::all(), vec![0; LARGEST_RECORD]);
     let mut whole = Vec::new();

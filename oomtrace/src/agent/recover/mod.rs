@@ -21,9 +21,8 @@ use self::{dumps::Dump, journal::Journal};
 
 use crate::{
     explain::Explainer,
-    host::{Host, boot_ns},
+    host::{Host, awake_ns, boot_ns},
     incident::Event,
-    kernel::{hooks::Tier, text::KernelRss},
     output::{
         Message,
         history::{Reader, Told},
@@ -103,6 +102,13 @@ pub struct Gap {
     pub host: Host,
     /// From when on tracing itself tells all, ns since boot.
     pub armed_boot_ns: u64,
+}
+
+impl Gap {
+    /// Of a log of that time, which says itself of which boot it is.
+    fn session(&self) -> Session {
+        Session::of_logs(Host { boot_id: None, ..self.host.clone() })
+    }
 }
 
 /// What came of it.
@@ -235,23 +241,5 @@ impl Recovery<'_> {
 
 /// How long the machine slept since it started, ns: printk's clock stood still meanwhile.
 fn suspended_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a timespec of ours, and every kernel has the clock.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    let awake_ns =
-        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0);
-    boot_ns().saturating_sub(awake_ns)
-}
-
-/// Of a log that says itself what it says of its machine.
-fn session(host: &Host) -> Session {
-    Session {
-        host: Host { boot_id: None, ..host.clone() },
-        tier: Tier::Kmsg,
-        rss_counters: None,
-        kernel_rss: KernelRss::Unknown { reason: "it is a log that was kept".to_owned() },
-        missing: std::collections::BTreeMap::new(),
-        kmsg: true,
-        pids_events: false,
-    }
+    boot_ns().saturating_sub(awake_ns())
 }

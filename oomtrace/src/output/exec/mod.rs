@@ -196,8 +196,7 @@ impl Sink for Exec {
         if !LineKind::of(message).is_some_and(|kind| self.kinds.contains(&kind)) {
             return Ok(());
         }
-        let mut line = Vec::new();
-        Json.format(message, &mut line);
+        let line = Json::line(message);
         if self.runner.is_none() || line.len() > LONGEST_LINE {
             self.health.lost(1);
         } else if !self.backlog.push(line) {

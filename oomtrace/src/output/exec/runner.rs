@@ -19,7 +19,7 @@ use super::{
     ExecError, ExecSettings, LONGEST_LINE, frame, job,
     outcome::{Outcome, Report},
 };
-use crate::agent::confine;
+use crate::{agent::confine, host};
 
 /// Signals that the agent catches, or that a terminal sends to all: the runner ends with the agent, and not before.
 pub(super) const IGNORED: [libc::c_int; 6] =
@@ -44,7 +44,7 @@ pub struct Runner {
 impl Runner {
     /// Forks the runner. To be called first of all: before threads are started, programs are loaded and rights are dropped.
     pub fn start(settings: &ExecSettings) -> Result<Self, ExecError> {
-        let threads = confine::threads()?.len();
+        let threads = host::own_threads()?.len();
         if threads != 1 {
             return Err(ExecError::Threads(threads));
         }

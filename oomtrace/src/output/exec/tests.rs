@@ -98,8 +98,7 @@ fn a_program_gets_the_line_and_nothing_else() {
     exec.flush().unwrap();
     settle(&mut exec);
     assert_eq!((health.messages_written(), health.messages_lost(), health.failing()), (1, 0, None));
-    let mut line = Vec::new();
-    Json.format(&incident(1, HOSTILE), &mut line);
+    let line = Json::line(&incident(1, HOSTILE));
     assert_eq!(folder.read("in").into_bytes(), line);
     assert_eq!(
         folder.read("env"),

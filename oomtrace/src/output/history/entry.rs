@@ -7,7 +7,7 @@ use super::witness::Witness;
 use crate::{
     explain::Finding,
     incident::{Common, Event, ForkFailure, Incident, Outcome, Place, Proof, Relief, UserKill, Victim},
-    output::{Format as _, Json, LineKind, Message},
+    output::{Json, LineKind, Message},
 };
 
 /// See the module.
@@ -58,8 +58,7 @@ pub(super) struct Concluded {
 impl Entry {
     /// Of a message, if it is one that is kept. `now`: what has no time of its own is in order by that.
     pub fn of(message: &Message, now: Timestamp) -> Option<Self> {
-        let mut line = Vec::new();
-        Json.format(message, &mut line);
+        let mut line = Json::line(message);
         if line.last() == Some(&b'\n') {
             line.pop();
         }

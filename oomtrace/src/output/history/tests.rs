@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     explain::tests::memcg,
     incident::{Incident, WallTime},
-    output::{Format as _, Json, LineKind},
+    output::{Json, LineKind},
     session::Source,
 };
 
@@ -115,8 +115,7 @@ fn lines_come_back_as_they_were_told() {
             true
         })
         .unwrap();
-    let mut line = Vec::new();
-    Json.format(&message(hostile), &mut line);
+    let line = Json::line(&message(hostile));
     assert_eq!(lines[1].as_bytes(), line.strip_suffix(b"\n").unwrap());
     assert_eq!((health.messages_written(), health.messages_lost()), (3, 0));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
@@ -191,8 +190,7 @@ fn an_older_history_is_brought_up() {
     kept.victims[0].place = crate::incident::Place::of(Some("/system.slice/web.service".to_owned()));
     kept.findings = crate::explain::of_incident(&kept, None);
     let finding = kept.findings[0].id;
-    let mut line = Vec::new();
-    Json.format(&message(kept.clone()), &mut line);
+    let line = Json::line(&message(kept.clone()));
     let line = String::from_utf8(line).unwrap();
     old.execute(
         "INSERT INTO events (kind, name, incident, at_ns, source, count, line) VALUES ('oom', ?1, ?1, 1, 'ebpf', 1, ?2)",

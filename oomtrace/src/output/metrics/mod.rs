@@ -77,21 +77,6 @@ pub struct MetricsSink {
     health: Arc<Health>,
 }
 
-/// Counts, and listens: all that it takes, in one call. The sink goes to `Outputs::add` with the same `health`; the server ends when
-/// it is dropped, and another can take its place ([`Metrics::serve`]) while what was counted stays.
-///
-/// # Errors
-/// It cannot listen there, in a sentence that says what to do.
-pub fn start(
-    settings: MetricsSettings,
-    health: Arc<Health>,
-    sources: Sources,
-) -> Result<(MetricsSink, Metrics, Server), HttpError> {
-    let metrics = Metrics::new(settings.max_containers, sources);
-    let server = metrics.serve(settings.listen)?;
-    Ok((metrics.sink(health), metrics, server))
-}
-
 impl Metrics {
     /// Nothing is counted yet.
     #[must_use]

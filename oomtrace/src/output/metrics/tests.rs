@@ -314,7 +314,9 @@ fn the_endpoint_tells_what_is_counted() {
     let settings = MetricsSettings { listen: "127.0.0.1:0".parse().unwrap(), max_containers: 1 };
     let health = Health::new("metrics");
     let sources = Sources { healths: vec![Arc::clone(&health)], ..Sources::default() };
-    let (mut sink, _, server) = start(settings, health, sources).unwrap();
+    let metrics = Metrics::new(settings.max_containers, sources);
+    let server = metrics.serve(settings.listen).unwrap();
+    let mut sink = metrics.sink(health);
     let ask = |path: &str, accept: &str| {
         let mut stream = TcpStream::connect(server.address()).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n").unwrap();

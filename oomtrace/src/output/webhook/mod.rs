@@ -128,8 +128,7 @@ impl Sink for Webhook {
         if !LineKind::of(message).is_some_and(|kind| self.kinds.contains(&kind)) {
             return Ok(());
         }
-        let mut line = Vec::new();
-        Json.format(message, &mut line);
+        let line = Json::line(message);
         if !self.backlog.push(line) {
             self.health.lost(1);
         }

@@ -133,8 +133,7 @@ fn an_incident_is_one_request() {
         assert!(head.contains(header), "{head}");
     }
     assert!(!head.contains("x-evil") && !head.contains("second"), "{head}");
-    let mut line = Vec::new();
-    Json.format(&incident(1, HOSTILE), &mut line);
+    let line = Json::line(&incident(1, HOSTILE));
     assert_eq!(request.body.into_bytes(), line);
     // A token is exchanged while the agent runs.
     fs::write(&token, "Bearer other").unwrap();
