@@ -4,12 +4,14 @@
 //! reads. It is attached to nothing else.
 
 use aya_ebpf::{bindings::seq_file, helpers::generated::bpf_seq_write};
-use oomtrace_ebpf::{ABSENT, MmFacts, RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP, TaskSize, mm as facts, size};
+use oomtrace_ebpf::{
+    ABSENT, MmFacts, RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP, TaskSize, mm as facts, size, whose,
+};
 
 use crate::{
     memcg, mm,
     read::{constant, copy, forget, get},
-    task,
+    task, tree,
 };
 
 /// `PF_KTHREAD` (include/linux/sched.h): one may borrow an address space (`kthread_use_mm()`).
@@ -50,6 +52,7 @@ fn flight_tasks(ctx: *const Context) -> i32 {
     copy!(told.comm <- task, task_comm, size::COMM);
     let css = task::memory_css(task);
     told.present |= size::MEMCG * memcg::identity(css, &raw mut told.memcg_id, &raw mut told.memcg_hierarchy);
+    told.present |= (tree::whose(task) as u32 & whose::MASK) << size::WHOSE;
     // SAFETY: the sequence is the kernel's own, the record ours, of so many bytes. Where there is no room the kernel calls again.
     unsafe {
         bpf_seq_write((*meta).seq, (&raw const told).cast(), size_of::<TaskSize>() as u32);

@@ -320,6 +320,9 @@ pub struct Params {
     pub reclaim_memcg_arg: u32,
     /// Which argument of `mm_vmscan_direct_reclaim_begin` are the allocation flags, or [`NO_ARGUMENT`].
     pub reclaim_gfp_arg: u32,
+    /// Which argument of `mm_vmscan_direct_reclaim_end` and of `mm_vmscan_memcg_reclaim_end` is how many pages were freed, or
+    /// [`NO_ARGUMENT`].
+    pub reclaimed_arg: u32,
     /// The size of a page is 2 to the power of this, bytes.
     pub page_shift: u32,
     /// Orders of free blocks (`NR_PAGE_ORDERS`), at most [`crate::MAX_ORDERS`]; 0 where they cannot be read.
@@ -328,6 +331,13 @@ pub struct Params {
     pub node_words: u32,
     /// The size of each of [`Self::namespace_counts`] and [`Self::namespace_max`]: 8 bytes, or 4 (before 5.14).
     pub namespace_count_bytes: u32,
+    /// `oomtrace run`: the process id of oomtrace, below which the command's own processes are; 0: it runs none, or its id is
+    /// not known.
+    pub run_tgid: u32,
+    /// Whether waits are counted ([`crate::waits`]): 1, or 0.
+    pub pressure: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
 }
 
 impl Params {
@@ -347,9 +357,13 @@ impl Params {
         cpus: 0,
         reclaim_memcg_arg: NO_ARGUMENT,
         reclaim_gfp_arg: NO_ARGUMENT,
+        reclaimed_arg: NO_ARGUMENT,
         page_shift: 0,
         orders: 0,
         node_words: 0,
         namespace_count_bytes: 0,
+        run_tgid: 0,
+        pressure: 0,
+        reserved: 0,
     };
 }

@@ -7,9 +7,11 @@
 
 #![no_std]
 
+pub mod histogram;
 mod layout;
 pub mod recent;
 mod record;
+pub mod waits;
 
 pub use layout::{ABSENT, Field, Layout, NO_ARGUMENT, Params};
 pub use record::{
@@ -21,5 +23,5 @@ pub use record::{
     PidsRefused, RELIEF_PATIENCE_NS, RSS_ANON, RSS_FILE, RSS_SHMEM, RSS_SWAP, RecordKind, Relief, Struck,
     TEXT_LEN, TaskFacts, TaskSize, UserKill, UserLevel, Variables, Zone, chain, close, decision, failure,
     fork, fork_host, forking, kin, level, mm, namespaces, pids_refused, reclaim, relief, site, size, struck,
-    task, zone,
+    task, whose, zone,
 };

@@ -41,6 +41,8 @@ mod oom;
 #[cfg(target_arch = "bpf")]
 mod pids;
 #[cfg(target_arch = "bpf")]
+mod pressure;
+#[cfg(target_arch = "bpf")]
 mod read;
 #[cfg(target_arch = "bpf")]
 mod relief;
@@ -54,6 +56,8 @@ mod stall;
 mod task;
 #[cfg(target_arch = "bpf")]
 mod text;
+#[cfg(target_arch = "bpf")]
+mod tree;
 #[cfg(target_arch = "bpf")]
 mod victim;
 #[cfg(target_arch = "bpf")]

@@ -28,8 +28,11 @@ pub const FORKING: Recent = Recent { name: "FORKING", holds: 256 };
 /// What daemons in user space have sent.
 pub const SENT: Recent = Recent { name: "SENT", holds: 512 };
 
+/// Threads that compact a zone.
+pub const COMPACTING: Recent = Recent { name: "COMPACTING", holds: 256 };
+
 /// All of them.
-pub const ALL: [Recent; 6] = [RECLAIM, KILLING, DYING, HURT, FORKING, SENT];
+pub const ALL: [Recent; 7] = [RECLAIM, KILLING, DYING, HURT, FORKING, SENT, COMPACTING];
 
 impl Recent {
     /// The size at which it holds as many on a machine of `cpus` possible processors.

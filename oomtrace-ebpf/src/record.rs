@@ -177,6 +177,20 @@ pub mod task {
     pub const TID: u32 = 1 << 9;
     /// `live` is known.
     pub const LIVE: u32 = 1 << 10;
+    /// From this bit on two say [`super::whose`] the task is.
+    pub const WHOSE: u32 = 11;
+}
+
+/// Whose a task is while `oomtrace run` runs a command.
+pub mod whose {
+    /// That is not known, or asked.
+    pub const UNKNOWN: u32 = 0;
+    /// One of the command's own: it has oomtrace's process above it.
+    pub const OWN: u32 = 1;
+    /// Another one's.
+    pub const BYSTANDER: u32 = 2;
+    /// All of the bits.
+    pub const MASK: u32 = 3;
 }
 
 record! {
@@ -256,6 +270,8 @@ pub mod size {
     pub const MEMCG: u32 = 1 << 3;
     /// `rss_pages` and `swap_pages` are known.
     pub const PAGES: u32 = 1 << 4;
+    /// From this bit on two say [`super::whose`] the process is.
+    pub const WHOSE: u32 = 5;
 }
 
 record! {

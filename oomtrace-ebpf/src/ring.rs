@@ -119,7 +119,18 @@ pub extern "C" fn lose(kind: u64) -> u64 {
 /// The count must be one in a map, aligned to 8.
 #[inline(always)]
 pub unsafe fn add_one(count: *mut u64) {
+    // SAFETY: the caller's.
+    unsafe { add(count, 1) };
+}
+
+/// The same of so many.
+///
+/// # Safety
+///
+/// As above.
+#[inline(always)]
+pub unsafe fn add(count: *mut u64, more: u64) {
     // SAFETY: the instruction adds to the count alone. In assembly, since the target's library has no atomics that the
     // oldest kernels know.
-    unsafe { asm!("lock *(u64 *)({count} + 0) += {one}", count = in(reg) count, one = in(reg) 1_u64) };
+    unsafe { asm!("lock *(u64 *)({count} + 0) += {more}", count = in(reg) count, more = in(reg) more) };
 }

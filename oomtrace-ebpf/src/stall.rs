@@ -8,7 +8,13 @@ use aya_ebpf::{
 };
 use oomtrace_ebpf::{NO_ARGUMENT, recent, reclaim};
 
-use crate::{memcg, read::constant, run::now, task::current_tid};
+use crate::{
+    memcg, pressure,
+    read::{constant, get},
+    run::now,
+    task::{current, current_tid},
+    tree,
+};
 
 /// What each thread reclaimed last.
 #[map]
@@ -45,6 +51,9 @@ struct Last {
     gfp_mask: u32,
     /// What has happened since the last round began ([`BEGUN`], [`RETRIED`]); 0: it was asked for.
     news: u32,
+    /// Whose the thread is, of that which began at this time (ns): who has its id by now may be another.
+    whose: u64,
+    whose_began_ns: u64,
 }
 
 /// A round has begun.
@@ -115,6 +124,9 @@ fn begin(kind: u32, memcg_id: u64, gfp_mask: u32) {
         } else {
             last.unseen += last.open;
         }
+        if last.open != 0 {
+            pressure::unseen();
+        }
         (last.memcg_id, last.kind, last.seen_ns, last.open) = (memcg_id, kind, now, 1);
         (last.gfp_mask, last.news) = (gfp_mask, BEGUN);
         return;
@@ -131,24 +143,62 @@ fn begin(kind: u32, memcg_id: u64, gfp_mask: u32) {
         open: 1,
         gfp_mask,
         news: BEGUN,
+        whose: 0,
+        whose_began_ns: 0,
     };
     let _ = RECLAIM.insert(tid, first, 0);
 }
 
+impl Last {
+    /// Whose the current thread is, whose own this is. Its ancestors are looked at once: whoever reclaims does it again.
+    #[inline(always)]
+    fn whose(&mut self) -> u64 {
+        let began_ns = get!(current(), task_start_boottime);
+        if self.whose_began_ns != began_ns {
+            (self.whose, self.whose_began_ns) = (tree::whose(current()), began_ns);
+        }
+        self.whose
+    }
+}
+
+/// A round of that kind ends, which freed so many pages.
 #[inline(always)]
-fn end() {
+fn end(kind: u32, pages: u64) {
     let now = now();
     if let Some(last) = RECLAIM.get_ptr_mut(current_tid()) {
         // SAFETY: a map's element may be reused but never unmapped; this thread alone writes to its own.
         let last = unsafe { &mut *last };
         if last.open == 0 {
             last.unseen += 1;
+            pressure::unseen();
         } else {
+            let spent_ns = now.wrapping_sub(last.seen_ns);
             last.open = 0;
-            last.spent_ns += now.wrapping_sub(last.seen_ns);
+            last.spent_ns += spent_ns;
             last.rounds += 1;
+            // A constant to the verifier.
+            if constant!(PARAMS.pressure) != 0 {
+                if last.kind == kind {
+                    pressure::waited(u64::from(kind) | last.whose() << 32, spent_ns, pages);
+                } else {
+                    pressure::unseen();
+                }
+            }
         }
         last.seen_ns = now;
+    } else {
+        // It began before it was watched, or so many reclaim that there was no room for it.
+        pressure::unseen();
+    }
+}
+
+/// Pages that a round freed, by the arguments of its end.
+#[inline(always)]
+fn reclaimed(ctx: &RawTracePointContext) -> u64 {
+    match constant!(PARAMS.reclaimed_arg) {
+        0 => ctx.arg(0),
+        1 => ctx.arg(1),
+        _ => 0,
     }
 }
 
@@ -167,8 +217,8 @@ fn direct_reclaim_raw_tp(ctx: RawTracePointContext) -> i32 {
 
 /// It ends.
 #[raw_tracepoint(tracepoint = "mm_vmscan_direct_reclaim_end")]
-fn direct_reclaimed_raw_tp(_: RawTracePointContext) -> i32 {
-    end();
+fn direct_reclaimed_raw_tp(ctx: RawTracePointContext) -> i32 {
+    end(reclaim::DIRECT, reclaimed(&ctx));
     0
 }
 
@@ -188,8 +238,8 @@ fn memcg_reclaim_raw_tp(ctx: RawTracePointContext) -> i32 {
 
 /// It ends.
 #[raw_tracepoint(tracepoint = "mm_vmscan_memcg_reclaim_end")]
-fn memcg_reclaimed_raw_tp(_: RawTracePointContext) -> i32 {
-    end();
+fn memcg_reclaimed_raw_tp(ctx: RawTracePointContext) -> i32 {
+    end(reclaim::MEMCG, reclaimed(&ctx));
     0
 }
 

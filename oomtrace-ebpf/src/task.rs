@@ -1,11 +1,12 @@
 //! What a `task_struct` tells.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_task};
-use oomtrace_ebpf::{TaskFacts, task};
+use oomtrace_ebpf::{TaskFacts, task, whose};
 
 use crate::{
     memcg,
     read::{constant, copy, get, number},
+    tree,
 };
 
 /// The thread id of the current task, in the initial namespace.
@@ -41,6 +42,7 @@ pub fn read(facts: &mut TaskFacts, task: u64) {
     let css = memory_css(task);
     facts.present |=
         task::MEMCG * memcg::identity(css, &raw mut facts.memcg_id, &raw mut facts.memcg_hierarchy);
+    facts.present |= (tree::whose(task) as u32 & whose::MASK) << task::WHOSE;
 }
 
 /// The state of the memory controller for the task: its memory cgroup. 0 if it cannot be read.

@@ -43,6 +43,23 @@ impl Folder {
         Ok(into.get(..length).unwrap_or_default())
     }
 
+    /// The beginning of a file in it that the kernel tells in several pieces, as it does above a page (`seq_read_iter()`, fs/seq_file.c).
+    pub fn read_whole<'a>(
+        &self,
+        path: impl rustix::path::Arg,
+        into: &'a mut [u8],
+    ) -> Result<&'a [u8], Errno> {
+        let file = openat(&self.0, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut length = 0;
+        while let Some(room) = into.get_mut(length..).filter(|room| !room.is_empty()) {
+            match rustix::io::read(&file, room)? {
+                0 => break,
+                more => length += more,
+            }
+        }
+        Ok(into.get(..length).unwrap_or_default())
+    }
+
     /// Inode number of a folder in it, and whether that may have folders of its own: each counts as a link of the folder that it is
     /// in (`kernfs_refresh_inode()`, fs/kernfs/inode.c), but not on every file system, where there is 1.
     pub fn links(&self, path: impl rustix::path::Arg) -> Result<(u64, bool), Errno> {

@@ -39,6 +39,11 @@ use std::{
     time::Duration,
 };
 
+/// What other readers of /proc use too.
+pub(crate) use self::{
+    files::{Folder, kilobytes, nth_number, number},
+    sample::Machine,
+};
 use self::{memory::Memory, sampler::Sampler};
 use crate::incident::Incident;
 
@@ -68,6 +73,24 @@ impl Default for FlightSettings {
 impl FlightSettings {
     /// Samples that are kept, at most, whatever is asked for: six times as many as by default.
     pub const MOST: usize = 361;
+
+    /// Says what cannot be done, in a sentence.
+    pub fn check(self) -> Result<(), String> {
+        if self.interval < Duration::from_secs(1) {
+            return Err(
+                "interval is a second at the least: to look more often would cost more than it tells"
+                    .to_owned(),
+            );
+        }
+        let spans = self.keep.as_nanos() / self.interval.as_nanos();
+        if spans >= Self::MOST as u128 {
+            return Err(format!(
+                "keep holds {spans} times interval, and {} samples are the most: a longer interval, or a shorter time to keep",
+                Self::MOST
+            ));
+        }
+        Ok(())
+    }
 
     /// From one sample to the next.
     fn interval(self) -> Duration {

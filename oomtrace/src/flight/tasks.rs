@@ -10,6 +10,7 @@ use oomtrace_ebpf::{TaskSize, size};
 use zerocopy::FromBytes as _;
 
 use super::cgroups::Home;
+use crate::record::of_run;
 
 /// What is read at a time: so many records, to the byte.
 const READ: usize = 128 * size_of::<TaskSize>();
@@ -24,6 +25,8 @@ pub struct Task {
     /// 0: not known.
     pub memcg_id: u64,
     pub comm: [u8; 16],
+    /// Whether it is one of the command's own that `oomtrace run` runs.
+    pub of_run: Option<bool>,
 }
 
 impl Task {
@@ -64,6 +67,7 @@ impl Task {
             pages: pages(record.rss_pages).saturating_add(pages(record.swap_pages)),
             memcg_id,
             comm: record.comm,
+            of_run: of_run(record.present >> size::WHOSE),
         })
     }
 

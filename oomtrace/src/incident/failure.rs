@@ -101,6 +101,9 @@ pub struct FailedTask {
     /// -1000 (never) to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i32>,
+    /// Whether it is one of the command's own that `oomtrace run` runs. Absent outside of that, and where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of_run: Option<bool>,
     /// What it was started with.
     #[serde(flatten)]
     pub command: Command,
@@ -181,6 +184,7 @@ impl Failures {
                 comm: task.comm.clone(),
                 uid: task.uid,
                 oom_score_adj: task.oom_score_adj,
+                of_run: task.of_run,
                 command,
                 place,
             },

@@ -197,6 +197,9 @@ pub struct ForkingTask {
     /// Children of the thread that forked; counted up to 256.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub children: Option<u32>,
+    /// Whether it is one of the command's own that `oomtrace run` runs. Absent outside of that, and where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of_run: Option<bool>,
     /// Who it is among others.
     #[serde(flatten)]
     pub kinship: Kinship,
@@ -320,6 +323,7 @@ impl Forks {
                 uid: task.uid,
                 threads: task.threads,
                 children: failure.children,
+                of_run: task.of_run,
                 kinship,
                 command,
                 place,

@@ -430,6 +430,37 @@ pub const STALL: Role = Role {
     ],
 };
 
+const PRESSURE_OF_RECLAIM: [Hook; 4] = [
+    DIRECT_RECLAIM,
+    hook("direct_reclaimed_raw_tp", Kind::RawTracepoint, "mm_vmscan_direct_reclaim_end"),
+    MEMCG_RECLAIM,
+    hook("memcg_reclaimed_raw_tp", Kind::RawTracepoint, "mm_vmscan_memcg_reclaim_end"),
+];
+const NO_COMPACTION: &str = "no hook shows compaction here";
+const NO_PRESSURE: &str = "no hook shows reclaim or compaction here";
+
+/// How long it hurts while nobody is killed. For `oomtrace run` alone; much of it is another role's already.
+pub const PRESSURE: Role = Role {
+    name: "pressure",
+    purpose: "how long threads wait while memory is freed for them, and how much is (oomtrace run)",
+    choices: &[
+        choice(&[
+            PRESSURE_OF_RECLAIM[0],
+            PRESSURE_OF_RECLAIM[1],
+            PRESSURE_OF_RECLAIM[2],
+            PRESSURE_OF_RECLAIM[3],
+            hook("compaction_raw_tp", Kind::RawTracepoint, "mm_compaction_begin"),
+            hook("compacted_raw_tp", Kind::RawTracepoint, "mm_compaction_end"),
+        ]),
+        Choice { losses: &[("pressure.compaction", NO_COMPACTION)], ..choice(&PRESSURE_OF_RECLAIM) },
+        Choice {
+            note: "only how long triggers waited is known",
+            losses: &[("pressure", NO_PRESSURE)],
+            ..choice(&[])
+        },
+    ],
+};
+
 /// What tells a victim on its way to its signal from a process that is hurt.
 fn tells_victims(btf: &Btf) -> Result<(), String> {
     btf.member("task_struct", "pending.signal.sig[0]").map(drop).map_err(|missing| missing.to_string())
@@ -583,7 +614,7 @@ pub const FORK_FAILURE: Role = Role {
     ],
 };
 
-/// Every role.
+/// Every role of tracing. [`PRESSURE`] comes to them where a command is run.
 pub const ROLES: [Role; 14] = [
     VICTIM,
     KILLED,

@@ -139,10 +139,14 @@ pub fn resolve(btf: &Btf, cpus: u32) -> Resolved {
         namespace_count_bytes: namespaces.bytes,
         cpus: if can_sum { cpus } else { 0 },
         reclaim_memcg_arg: reclaim_memcg_arg(btf),
-        reclaim_gfp_arg: reclaim_gfp_arg(btf),
+        reclaim_gfp_arg: unsigned_arg(btf, "mm_vmscan_direct_reclaim_begin"),
+        reclaimed_arg: reclaimed_arg(btf),
         page_shift: crate::host::page_bytes().trailing_zeros(),
         orders: orders(btf, &layout),
         node_words: node_words(btf),
+        run_tgid: 0,
+        pressure: 0,
+        reserved: 0,
     };
     Resolved { layout, params, rss_counters, missing }
 }
@@ -280,12 +284,21 @@ fn reclaim_memcg_arg(btf: &Btf) -> u32 {
         .unwrap_or(NO_ARGUMENT)
 }
 
-/// `gfp_t` is unsigned, and so is nothing else there.
-fn reclaim_gfp_arg(btf: &Btf) -> u32 {
-    let Ok(prototype) = btf.typedef_prototype("btf_trace_mm_vmscan_direct_reclaim_begin") else {
+/// The same argument of the ends of both kinds of reclaim.
+fn reclaimed_arg(btf: &Btf) -> u32 {
+    let [direct, memcg] =
+        ["direct", "memcg"].map(|of| unsigned_arg(btf, &format!("mm_vmscan_{of}_reclaim_end")));
+    if direct == memcg { direct } else { NO_ARGUMENT }
+}
+
+/// Which argument of a tracepoint is unsigned: of where reclaim begins the `gfp_t`, and of its end the pages that it freed
+/// (`unsigned long`), and nothing else.
+fn unsigned_arg(btf: &Btf, tracepoint: &str) -> u32 {
+    let Ok(prototype) = btf.typedef_prototype(&format!("btf_trace_{tracepoint}")) else {
         return NO_ARGUMENT;
     };
     let unsigned = |shape: &TypeShape| matches!(shape, TypeShape::Int { signed: false });
+    // The first parameter is the tracing context, which programs do not see.
     let position = prototype.params.iter().skip(1).position(|parameter| unsigned(&parameter.type_));
     position
         .and_then(|position| u32::try_from(position).ok())
@@ -301,4 +314,28 @@ fn node_words(btf: &Btf) -> u32 {
 
 fn points_to(shape: &TypeShape, name: &str) -> bool {
     matches!(shape, TypeShape::Pointer { to: Some(to) } if to == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// Guards what reclaim is said to have freed and for which request: by type, since the order of arguments changed in 7.x.
+    #[test]
+    fn arguments_of_reclaim_are_found_by_type() {
+        for (kernel, [gfp, memcg, reclaimed]) in [
+            ("5.10.223", [1, NO_ARGUMENT, 0]),
+            ("6.1", [1, NO_ARGUMENT, 0]),
+            ("6.12", [1, NO_ARGUMENT, 0]),
+            ("7.2", [0, 2, 0]),
+        ] {
+            let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/btf");
+            let params = resolve(&Btf::read(&fixtures.join(format!("{kernel}.btf"))).unwrap(), 1).params;
+            let found = [params.reclaim_gfp_arg, params.reclaim_memcg_arg, params.reclaimed_arg];
+            assert_eq!(found, [gfp, memcg, reclaimed], "{kernel}");
+            assert_eq!((params.run_tgid, params.pressure), (0, 0), "nobody runs a command");
+        }
+    }
 }

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use aya::{Ebpf, EbpfLoader, GlobalData, Pod, VerifierLogLevel};
-use oomtrace_ebpf::{Layout, Params, recent};
+use oomtrace_ebpf::{ABSENT, Layout, Params, recent};
 
 use super::{
     btf::Btf,
-    hooks::{FORK_FAILURE, Tier},
+    hooks::{FORK_FAILURE, Role, Tier},
     layout::{self, Resolved},
-    mirror,
+    mirror, own, pressure,
     roles::{self, RoleStatus},
     tasks,
 };
@@ -35,6 +35,15 @@ pub struct Options {
     pub cmdline: bool,
     /// Whether every system call may get slower so that forks that fail are seen where nothing else shows them.
     pub fork_syscalls: bool,
+    /// What `oomtrace run` needs beyond that.
+    pub run: Option<Run>,
+}
+
+/// While this process runs a command, whatever has to do with memory is told to be the command's own or others'.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Run {
+    /// Whether waits for memory are left uncounted ([`super::pressure`]), which takes a little time from each.
+    pub light: bool,
 }
 
 /// The programs, attached. Dropping it detaches them.
@@ -55,7 +64,26 @@ impl Attached {
     /// Whether a hook shows forks that fail.
     #[must_use]
     pub fn shows_forks(&self) -> bool {
-        self.roles.iter().any(|role| role.role == FORK_FAILURE.name && !role.hooks.is_empty())
+        self.shows(&FORK_FAILURE)
+    }
+
+    /// Whether a role has a hook.
+    pub(super) fn shows(&self, role: &Role) -> bool {
+        self.roles.iter().any(|status| status.role == role.name && !status.hooks.is_empty())
+    }
+
+    /// Why it is not told what is of the command's own, if so, where a command is run.
+    #[must_use]
+    pub fn knows_no_run(&self) -> Option<&'static str> {
+        let layout = &self.resolved.layout;
+        let parents = [layout.task_real_parent, layout.task_group_leader, layout.task_tgid];
+        if self.resolved.params.run_tgid == 0 {
+            Some("oomtrace's own process id outside of its PID namespace is not known")
+        } else if parents.contains(&ABSENT) {
+            Some("this kernel's types do not say where a task's parent is")
+        } else {
+            None
+        }
     }
 }
 
@@ -118,13 +146,25 @@ pub fn attach(options: &Options, armed: impl FnOnce()) -> anyhow::Result<Attache
             options.btf.display()
         )));
     }
+    if let Some(run) = options.run {
+        resolved.params.run_tgid = own::initial_pid().unwrap_or(0);
+        resolved.params.pressure = u32::from(!run.light);
+    }
     let mut ebpf = load(options, &resolved)?;
-    if let Err(differences) = mirror::check(&mut ebpf, &resolved, options.cpus) {
-        bail!(CannotTrace(format!(
+    let seen = mirror::check(&mut ebpf, &resolved, options.cpus).map_err(|differences| {
+        CannotTrace(format!(
             "The type information in {} is not this kernel's: read by it, {differences}. Leave out --btf, or give \
              the file that belongs to the running kernel.",
             options.btf.display()
-        )));
+        ))
+    })?;
+    // In a PID namespace of its own a process does not know its id outside of it, and the mirror tells it.
+    if options.run.is_some()
+        && resolved.params.run_tgid == 0
+        && let Some(pid) = seen
+    {
+        resolved.params.run_tgid = pid;
+        ebpf = load(options, &resolved)?;
     }
     let roles = roles::fill(&mut ebpf, &btf, options, armed)?;
     let task_iterator = btf.function_id(tasks::FUNCTION).ok();
@@ -166,6 +206,10 @@ fn load(options: &Options, resolved: &Resolved) -> anyhow::Result<Ebpf> {
         .map_max_entries("RECORDS", options.ring_bytes);
     for map in recent::ALL {
         loader = loader.map_max_entries(map.name, map.max_entries(options.cpus));
+    }
+    if resolved.params.pressure == 0 {
+        // Nobody counts.
+        loader = loader.map_max_entries(pressure::MAP, 1).map_max_entries(recent::COMPACTING.name, 1);
     }
     if !options.verbose {
         // The log's ring is in the object: as small as a ring can be while nothing writes to it.

@@ -31,23 +31,23 @@ const SLACK_TABLES_KB: u64 = 16;
 /// Looks until the two agree: a figure may move in between.
 const ATTEMPTS: usize = 3;
 
-/// Compares, on a machine that may have `cpus` CPUs. `Err`: the type information does not fit this kernel, and why.
-/// What cannot be compared is no difference.
-pub fn check(ebpf: &mut Ebpf, resolved: &Resolved, cpus: u32) -> Result<(), String> {
+/// Compares, on a machine that may have `cpus` CPUs: this process's id as the kernel has it. `Err`: the type information does not
+/// fit this kernel, and why. What cannot be compared is no difference.
+pub fn check(ebpf: &mut Ebpf, resolved: &Resolved, cpus: u32) -> Result<Option<u32>, String> {
     // By the credentials that we have: those of the thread below are others.
     if load(ebpf).is_err() {
-        return Ok(());
+        return Ok(None);
     }
     let look_twice = || {
         let mut differences = Vec::new();
         for attempt in 1..=ATTEMPTS {
             let disguise = Disguise::on(attempt);
-            let Ok(seen) = look(ebpf) else { return Ok(()) };
-            let Some(own) = Own::read(Path::new("/proc")) else { return Ok(()) };
+            let Ok(seen) = look(ebpf) else { return Ok(None) };
+            let Some(own) = Own::read(Path::new("/proc")) else { return Ok(seen.task.pid) };
             drop(disguise);
             differences = compare(&own, &seen, resolved, cpus);
             if differences.is_empty() {
-                return Ok(());
+                return Ok(seen.task.pid);
             }
         }
         Err(differences.join("; "))
@@ -58,7 +58,7 @@ pub fn check(ebpf: &mut Ebpf, resolved: &Resolved, cpus: u32) -> Result<(), Stri
             .name("oomtrace-mirror".to_owned())
             .stack_size(256 * 1024)
             .spawn_scoped(scope, look_twice);
-        thread.map_or(Ok(()), |thread| thread.join().unwrap_or(Ok(())))
+        thread.map_or(Ok(None), |thread| thread.join().unwrap_or(Ok(None)))
     })
 }
 
@@ -361,6 +361,7 @@ mod tests {
     fn seen() -> Seen {
         Seen {
             task: Task {
+                of_run: None,
                 pid: Some(7),
                 tid: Some(8),
                 ppid: Some(1),

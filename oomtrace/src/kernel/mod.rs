@@ -11,6 +11,7 @@ pub mod load;
 mod mirror;
 pub mod missed;
 pub(crate) mod own;
+pub mod pressure;
 pub mod rights;
 pub mod roles;
 pub mod symbols;

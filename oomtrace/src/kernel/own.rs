@@ -21,6 +21,12 @@ pub fn sees_all_cgroups() -> bool {
     fs::metadata("/proc/self/ns/cgroup").is_ok_and(|data| data.ino() == INITIAL_CGROUP)
 }
 
+/// This process's id in the initial PID namespace; `None`: it is in another one, or that cannot be seen.
+pub fn initial_pid() -> Option<u32> {
+    let namespace = fs::metadata("/proc/self/ns/pid").ok()?.ino();
+    (namespace == INITIAL_PID).then(std::process::id)
+}
+
 /// What /proc says of this thread and its process.
 #[derive(Debug)]
 pub struct Own {

@@ -16,8 +16,8 @@ use super::{
     btf::Btf,
     hooks::{
         ALLOC_FAILURE, CANDIDATES, CMDLINE, COLLATERAL, Choice, DECISION, FORK_FAILURE, HUGETLB, Hook,
-        KILLED, Kind, OUTCOME, PAGE_ALLOCATION, RELIEF, Role, STALL, STAND_IN, SYSCALLS, Tier, USER_KILL,
-        VICTIM,
+        KILLED, Kind, OUTCOME, PAGE_ALLOCATION, PRESSURE, RELIEF, Role, STALL, STAND_IN, SYSCALLS, Tier,
+        USER_KILL, VICTIM,
     },
     hurt,
     load::{CannotTrace, Options, chain},
@@ -87,6 +87,7 @@ impl Filling<'_> {
             &OUTCOME,
             &DECISION,
             &STALL,
+            &PRESSURE,
             &CANDIDATES,
             &ALLOC_FAILURE,
             &HUGETLB,
@@ -101,9 +102,12 @@ impl Filling<'_> {
         };
         let mut armed = Some(armed);
         let mut roles = Vec::new();
-        for role in
-            first.into_iter().chain(rest).filter(|role| self.options.cmdline || role.name != CMDLINE.name)
-        {
+        let wanted = |role: &&Role| match role.name {
+            name if name == CMDLINE.name => self.options.cmdline,
+            name if name == PRESSURE.name => self.options.run.is_some_and(|run| !run.light),
+            _ => true,
+        };
+        for role in first.into_iter().chain(rest).filter(wanted).collect::<Vec<_>>() {
             // A run whose beginning is seen and whose end is not would never end.
             let endless = roles
                 .iter()

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use oomtrace_ebpf::Layout;
 
 use super::{
-    hooks::{Kind, ROLES},
+    hooks::{Kind, PRESSURE, ROLES},
     text, variables,
 };
 
@@ -50,7 +50,8 @@ pub fn symbols() -> Vec<&'static str> {
 }
 
 fn hooks() -> impl Iterator<Item = (Kind, &'static str)> {
-    let hooks = ROLES.iter().flat_map(|role| role.choices).flat_map(|choice| choice.hooks);
+    let roles = ROLES.iter().chain([&PRESSURE]);
+    let hooks = roles.flat_map(|role| role.choices).flat_map(|choice| choice.hooks);
     hooks.map(|hook| (hook.kind, hook.target))
 }
 
@@ -78,7 +79,7 @@ mod tests {
             assert_eq!(of_cut.layout, of_whole.layout, "{kernel}");
             assert_eq!(of_cut.params, of_whole.params, "{kernel}");
             assert_eq!(of_cut.missing, of_whole.missing, "{kernel}");
-            for choice in ROLES.iter().flat_map(|role| role.choices) {
+            for choice in ROLES.iter().chain([&PRESSURE]).flat_map(|role| role.choices) {
                 assert_eq!(choice.check(&cut), choice.check(&whole), "{kernel}");
             }
         }

@@ -2,7 +2,7 @@
 
 use oomtrace_ebpf::{
     self as abi, CMDLINE_WORDS, Header, MmFacts, NAME_LEN, NO_LIMIT_PAGES, RecordKind, TaskFacts, chain,
-    decision, failure, kin, level, mm, reclaim, relief, struck, task, zone,
+    decision, failure, kin, level, mm, reclaim, relief, struck, task, whose, zone,
 };
 use zerocopy::FromBytes;
 
@@ -177,6 +177,17 @@ pub(super) fn task(raw: &TaskFacts) -> Task {
         start_boot_ns: known(raw.present, task::START, raw.start_boot_ns),
         memcg: known(raw.present, task::MEMCG, CgroupId { hierarchy: raw.memcg_hierarchy, id: raw.memcg_id }),
         comm: known(raw.present, task::COMM, text::from_kernel(&raw.comm)),
+        of_run: of_run(raw.present >> task::WHOSE),
+    }
+}
+
+/// Whether a task is one of the command's own that oomtrace runs, by its lowest bits.
+#[must_use]
+pub fn of_run(bits: u32) -> Option<bool> {
+    match bits & whose::MASK {
+        whose::OWN => Some(true),
+        whose::BYSTANDER => Some(false),
+        _ => None,
     }
 }
 
@@ -483,6 +494,21 @@ mod tests {
         assert_eq!(mark.victim, Task { tid: Some(42), oom_score_adj: Some(-1000), ..Task::default() });
         assert_eq!(mark.mm, Mm::default());
         assert_eq!(mark.reclaim, None);
+    }
+
+    /// Guards whose a task is: of the command's own, another one's, or not known, whatever else is known of it.
+    #[test]
+    fn whose_a_task_is_stands_beside_what_is_known() {
+        let told = |whose: u32| {
+            let mut raw = TaskFacts::new_zeroed();
+            raw.present = task::PID | whose << task::WHOSE;
+            let told = task(&raw);
+            assert_eq!((told.pid, told.live), (Some(0), None));
+            told.of_run
+        };
+        assert_eq!([whose::UNKNOWN, whose::OWN, whose::BYSTANDER].map(told), [None, Some(true), Some(false)]);
+        assert_eq!(told(whose::MASK), None, "it cannot be both");
+        assert_eq!(of_run(u32::MAX << 2), None, "other bits are others'");
     }
 
     /// Guards the nodes that a request was confined to: each bit is one, and what was not read, or has none, is not known.

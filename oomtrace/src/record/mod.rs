@@ -11,7 +11,7 @@ mod recorder;
 mod settings;
 mod types;
 
-pub use decode::{DecodeError, decode};
+pub use decode::{DecodeError, decode, of_run};
 pub use file::{FileError, Frame, Reader, Writer};
 pub use fork::{
     ForkFailure, ForkHost, NamespaceLevel, Namespaces, PidNamespace, PidsLevel, Promises, Site, UserLevel,

@@ -56,6 +56,8 @@ pub struct Task {
     pub memcg: Option<CgroupId>,
     /// Name; bytes that are not UTF-8 as `\xNN`.
     pub comm: Option<String>,
+    /// Whether it is one of the command's own that `oomtrace run` runs.
+    pub of_run: Option<bool>,
 }
 
 /// `PF_KTHREAD` (include/linux/sched.h).

@@ -69,6 +69,7 @@ impl Telling<'_> {
             tid: task.tid,
             comm: task.comm.clone(),
             uid: task.uid,
+            of_run: task.of_run,
             kinship: self.kins.of(task, "trigger", missing),
             command,
             place: Place::of(cgroup.ok()),

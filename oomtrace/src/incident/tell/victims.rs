@@ -159,6 +159,7 @@ pub(in crate::incident) fn facts(task: &Task, mm: &Mm, session: &Session) -> Vic
         comm: task.comm.clone(),
         uid: task.uid,
         threads: task.threads,
+        of_run: task.of_run,
         oom_score_adj: task.oom_score_adj,
         total_vm_bytes: mm.total_vm_pages.map(|pages| pages.saturating_mul(u64::from(page_bytes))),
         rss: memory::best(mm, task.threads, session),

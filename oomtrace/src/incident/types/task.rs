@@ -84,6 +84,9 @@ pub struct Trigger {
     /// Real user id in the initial user namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
+    /// Whether it is one of the command's own that `oomtrace run` runs. Absent outside of that, and where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of_run: Option<bool>,
     /// Who it is among others.
     #[serde(flatten)]
     pub kinship: Kinship,

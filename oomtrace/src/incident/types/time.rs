@@ -1,6 +1,6 @@
 //! Moments.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -23,9 +23,15 @@ impl WallTime {
     }
 }
 
+impl fmt::Display for WallTime {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{:.9}", self.0)
+    }
+}
+
 impl Serialize for WallTime {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&format_args!("{:.9}", self.0))
+        to.collect_str(self)
     }
 }
 

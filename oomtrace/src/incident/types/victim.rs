@@ -48,6 +48,9 @@ pub struct Victim {
     /// a group, when it was marked, by when some may have ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<u32>,
+    /// Whether it is one of the command's own that `oomtrace run` runs. Absent outside of that, and where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of_run: Option<bool>,
     /// What became of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,

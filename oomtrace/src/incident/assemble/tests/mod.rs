@@ -35,6 +35,7 @@ fn assembler(tier: Tier) -> Assembler {
 
 fn task(pid: u32) -> Task {
     Task {
+        of_run: None,
         pid: Some(pid),
         tid: Some(pid),
         ppid: Some(1),
