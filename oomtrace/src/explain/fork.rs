@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     incident::{ForkCause, ForkFailure, Place, Proof},
+    profile::child::cgroup::is_of_run,
     text::printable,
 };
 
@@ -74,6 +75,10 @@ pub fn raise_pids_max(full: FullGroup<'_>) -> Fix {
         return Fix::advice("raise pids.max of that cgroup (TasksMax= of its unit)", MORE);
     };
     let more = doubled(full.limit, full.usage).map(|limit| limit.to_string());
+    if is_of_run(path) {
+        let most = more.as_deref().unwrap_or("N");
+        return Fix::advice(format!("allow the command more: `oomtrace run --pids-limit {most}`"), MORE);
+    }
     if path == "/" {
         return Fix::advice("raise the limit of this container's processes, from outside of it", MORE);
     }

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     host::container::Runtime,
     incident::{Cgroup, Limit, Place},
+    profile::child::cgroup::is_of_run,
     text::printable,
     words::size,
 };
@@ -67,6 +68,13 @@ pub fn raise_above(memcg: &Cgroup, limit_bytes: u64, needed_bytes: u64, swap: Sw
     let mib = roomier_mib(needed_bytes);
     let now = size(limit_bytes);
     let last = path.rsplit('/').next().unwrap_or_default();
+    // It is gone with the command: the next one has what is asked for.
+    if is_of_run(path) {
+        return Fix::advice(
+            format!("give the command more: `oomtrace run --cgroup-limit {mib}M` (now {now})"),
+            MORE,
+        );
+    }
     let place = Place::of(Some(path.to_owned()));
     // A group that a container made within itself has a limit of its own.
     if let Some(container) = place.container.as_ref().filter(|container| last.contains(&container.id)) {
@@ -207,6 +215,7 @@ mod tests {
             (docker.as_str(), 0, Some("docker update --memory 48m --memory-swap 64m 4e9bf3a17c02")),
             (podman.as_str(), 0, Some("podman update --memory 48m --memory-swap 64m 4e9bf3a17c02")),
             (pod.as_str(), 0, None),
+            ("/system.slice/oomtrace-run-7", 0, None),
             (rootless.as_str(), 0, None),
             (inner.as_str(), 0, Some(inner_command.as_str())),
             ("/kubepods/burstable/pod7a3c1f2e-0b1d-4c5e-9f60-718293a4b5c6", 0, None),

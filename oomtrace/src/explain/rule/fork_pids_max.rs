@@ -79,6 +79,8 @@ mod tests {
             ("/a;b", Some(0), Some("echo 200 > '/sys/fs/cgroup/a;b/pids.max'")),
             ("/a", Some(8), Some("echo 200 > /sys/fs/cgroup/pids/a/pids.max")),
             ("/a", None, None),
+            // What is gone with its command cannot be changed.
+            ("/a/oomtrace-run-7", Some(0), None),
             ("/docker/4e9bf3a17c024e9bf3a17c024e9bf3a17c024e9bf3a17c024e9bf3a17c024e9b", Some(0), None),
             ("/kubepods/burstable/pod7a3c1f2e-0b1d-4c5e-9f60-718293a4b5c6", Some(0), None),
         ] {
