@@ -1,10 +1,14 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{agent::config::AgentArgs, kernel::hooks::Tier};
+use crate::{
+    agent::config::{Age, AgentArgs},
+    kernel::hooks::Tier,
+    profile::criterion::Criterion,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +21,7 @@ Examples:
   oomtrace import /var/log/kern.log          what happened before anybody watched: any kernel log
   oomtrace history --since '7 days'          what an agent has kept
   oomtrace explain memcg-limit               what a finding means, and what to do about it
+  sudo oomtrace run -- stress-ng --vm 4 -t 60  what a stress test goes through, and who is hit by it
   oomtrace check                             is this machine set up to run out of memory? who would die first?
   oomtrace check --fail-on warning           … for monitoring: exit status 4 if so
   sudo oomtrace hooks                        what this kernel lets oomtrace see
@@ -43,6 +48,10 @@ pub enum Command {
     Trace(Box<TraceArgs>),
     /// Show a recorded stream as if it were live; needs neither root nor that kernel
     Replay(ReplayArgs),
+    /// Run a command, such as a memory stress test, and report what it went through and did to others as memory or processes ran out
+    Run(Box<RunArgs>),
+    /// Compare reports of runs: what got better and what got worse, beyond what changes from run to run
+    Diff(DiffArgs),
     /// Read kernel logs that were kept: the incidents in them, as if oomtrace had watched
     Import(ImportArgs),
     /// Look into what an agent has kept: incidents, whom they hit, how often
@@ -58,7 +67,7 @@ pub enum Command {
     /// Gather what a maintainer needs to look into a problem with oomtrace, in one archive that stays on this machine
     Bugreport(BugreportArgs),
     /// Print the JSON Schema of the output
-    Schema,
+    Schema(SchemaArgs),
 }
 
 /// Options of `trace`.
@@ -225,6 +234,116 @@ pub struct ReplayArgs {
     /// What to show.
     #[command(flatten)]
     pub filter: FilterArgs,
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  sudo oomtrace run -- stress-ng --bigheap 2 --oomable --timeout 60
+  sudo oomtrace run --cgroup-limit 512M --html report.html -- stress-ng --vm 4 --vm-bytes 1G --oomable -t 60
+  sudo oomtrace run --pids-limit 100 -- make -j200
+  sudo oomtrace run --repeat 5 --warmup 1 --name before --json before.json -- ./load.sh
+  oomtrace diff before.json after.json           what got better, what worse
+  sudo oomtrace run --fail-if 'bystander_kills>0' --fail-if 'reclaim_p99_ms>50' -- ./load.sh
+
+The summary goes to standard error: standard output is the command's.
+Exit status: the command's own, 128 and the signal's number if one ended it; 126 it cannot be executed, 127 it was not found; 4 a
+--fail-if is met and the command succeeded; 1 failed, 2 wrong usage, 3 cannot trace here.";
+
+/// Options of `run`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own on the command line")]
+pub struct RunArgs {
+    /// What to call it in reports and comparisons
+    #[arg(long, value_name = "LABEL")]
+    pub name: Option<String>,
+    /// Run it in a memory cgroup of its own with this limit, such as 512M
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub cgroup_limit: Option<u64>,
+    /// Run it in a cgroup of its own with at most so many processes and threads
+    #[arg(long, value_name = "NUMBER")]
+    pub pids_limit: Option<u64>,
+    /// Write the report to FILE as JSON (oomtrace schema --run); - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write the report to FILE as a page for a browser, which needs nothing else
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Run it so many times, one after the other: comparisons then know what changes by itself
+    #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeat: u32,
+    /// Run it so many times more before, and report nothing of these
+    #[arg(long, value_name = "NUMBER", default_value = "0", value_parser = clap::value_parser!(u32).range(..=1000))]
+    pub warmup: u32,
+    /// Fail if this holds in any of the runs, such as 'bystander_kills>0'; may be given several times
+    #[arg(long, value_name = "CONDITION")]
+    pub fail_if: Vec<Criterion>,
+    /// What stress-ng is told to write (--yaml FILE): its bogo-ops are shown beside the kills
+    #[arg(long, value_name = "FILE")]
+    pub stress_ng_yaml: Option<PathBuf>,
+    /// From one sample of memory to the next at first; a long run takes them less often
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
+    pub interval: Duration,
+    /// Kills and forks that fail, and nothing that is counted beside: no reclaim, no compaction, no samples
+    #[arg(long)]
+    pub light: bool,
+    /// How to look at the kernel.
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+    /// Take nothing from the kernel log
+    #[arg(long)]
+    pub no_kmsg: bool,
+    /// Leave out what victims were started with. (Secrets in it are masked in any case.)
+    #[arg(long)]
+    pub no_cmdline: bool,
+    /// Where neither trampolines nor kprobes are to be had, watch the ends of system calls for forks that fail. That slows every
+    /// system call of every process
+    #[arg(long)]
+    pub fork_syscalls: bool,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+/// A time between two samples, such as `500ms` or `2s`.
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let Age(time) = text.parse()?;
+    let (least, most) = (Duration::from_millis(100), Duration::from_secs(10));
+    if time < least || time > most {
+        return Err("samples are taken every 100ms at the most, and every 10s at the least".to_owned());
+    }
+    Ok(time)
+}
+
+const DIFF_EXAMPLES: &str = "\
+Examples:
+  oomtrace diff before.json after.json
+  oomtrace diff --html kernels.html 6.1.json 6.12.json 7.2.json    each against the first
+  oomtrace diff --json a.json b.json | jq '.rows[] | select(.changes[].verdict == \"worse\")'
+
+Exit status: 0 done, 1 failed, 2 wrong usage.";
+
+/// Options of `diff`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = DIFF_EXAMPLES)]
+pub struct DiffArgs {
+    /// What `oomtrace run --json` wrote: the first is what the others are compared with
+    #[arg(required = true, num_args = 2.., value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Write the comparison to FILE as a page for a browser as well
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `schema`.
+#[derive(Clone, Debug, Args)]
+pub struct SchemaArgs {
+    /// Of what `oomtrace run --json` writes
+    #[arg(long)]
+    pub run: bool,
 }
 
 const IMPORT_EXAMPLES: &str = "\

@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod kmsg;
 mod moment;
 pub mod output;
+pub mod profile;
 pub mod record;
 mod say;
 pub mod secrets;

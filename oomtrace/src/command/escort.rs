@@ -8,7 +8,7 @@ use super::shown::{Shown, standard_output};
 use crate::{
     cli::OutputArgs,
     incident::Assembler,
-    kernel::load::Attached,
+    kernel::load::{Attached, Run},
     output::{Message, Outputs},
     session::Session,
 };
@@ -29,10 +29,18 @@ pub enum Errand {
     Beat,
     /// To tell what happened before tracing began.
     Tell(Box<Message>),
+    /// To look whether everything has been told of what happened.
+    Settle,
 }
 
 /// See the module. Its methods are called in their order.
 pub trait Escort {
+    /// What is profiled beside, if this is the run of a command: then oomtrace says nothing of itself, and takes whatever
+    /// processor it gets.
+    fn profiles(&self) -> Option<Run> {
+        None
+    }
+
     /// The hooks are attached (`attached`: none where the log alone is followed): where to tell what they see. From here on
     /// threads may be started.
     fn outputs(&mut self, session: &Session, attached: Option<&mut Attached>) -> anyhow::Result<Outputs>;

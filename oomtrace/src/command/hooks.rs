@@ -18,7 +18,7 @@ use crate::{
     host::Host,
     kernel::{
         hooks::Tier,
-        load::{self, Attached, Options},
+        load::{self, Attached, Options, Run},
         rights::{Right, rights},
         roles::RoleStatus,
         text::{self, KernelRss},
@@ -70,6 +70,8 @@ fn attach(kernel: &KernelArgs, host: &Host) -> anyhow::Result<(Attached, KernelR
         cpus: host.cpus_possible,
         cmdline: true,
         fork_syscalls: false,
+        // With what is loaded for a command alone.
+        run: Some(Run::default()),
     };
     let mut attached = load::attach(&options, || {})?;
     let kernel_rss = text::of(&mut attached);

@@ -36,11 +36,14 @@ pub async fn trace(args: &TraceArgs, escort: &mut impl Escort) -> anyhow::Result
             "The kernel log cannot be followed, and without BPF there is nothing else: {reason}."
         )));
     }
-    say!(
-        "armed in {} ms on Linux {}: from here on every kill that the kernel log has is reported.",
-        begun.elapsed().as_millis(),
-        host.kernel
-    );
+    let profiling = escort.profiles();
+    if profiling.is_none() {
+        say!(
+            "armed in {} ms on Linux {}: from here on every kill that the kernel log has is reported.",
+            begun.elapsed().as_millis(),
+            host.kernel
+        );
+    }
     survive();
     if args.filter.takes(Kind::Fork) {
         witness.watch_pids_events();
@@ -65,7 +68,9 @@ pub async fn trace(args: &TraceArgs, escort: &mut impl Escort) -> anyhow::Result
     let hooks = hooks.into_iter().flatten().map(|(role, hook)| (role, vec![hook.to_owned()])).collect();
     shown.armed(&mut assembler, hooks, host::boot_ns(), host::wall_clock_offset_ns());
     escort.ready(&mut shown, armed_boot_ns)?;
-    say!("complete in {} ms, tier {}. Ctrl-C ends.", begun.elapsed().as_millis(), Tier::Kmsg.name());
+    if profiling.is_none() {
+        say!("complete in {} ms, tier {}. Ctrl-C ends.", begun.elapsed().as_millis(), Tier::Kmsg.name());
+    }
     let end = loop {
         let deadline = assembler.deadline_ns();
         tokio::select! {
@@ -95,5 +100,5 @@ pub async fn trace(args: &TraceArgs, escort: &mut impl Escort) -> anyhow::Result
     if end.is_none() {
         witness.last_look(None, &mut assembler, &mut shown, recorder.as_ref());
     }
-    finish(begun, end.as_deref(), assembler, shown, recorder)
+    finish(profiling.is_none().then_some(begun), end.as_deref(), assembler, shown, recorder)
 }

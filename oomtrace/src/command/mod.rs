@@ -5,6 +5,7 @@ mod alarm;
 mod aside;
 mod bugreport;
 mod check;
+mod diff;
 mod escort;
 mod explain;
 mod follow;
@@ -16,6 +17,7 @@ mod pids_events;
 mod reconcile;
 mod replay;
 mod ring;
+mod run;
 mod schema;
 mod shown;
 mod trace;
@@ -27,6 +29,7 @@ use crate::{
     agent::config::ConfigError,
     cli::{Cli, Command},
     kernel::load::cannot_trace,
+    profile::child::StartError,
     say::say,
 };
 
@@ -54,16 +57,26 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Command::Agent(args)) => agent::run(&args),
         Some(Command::Bugreport(args)) => bugreport::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
-        Some(Command::Schema) => schema::run(),
+        Some(Command::Run(args)) => match run::run(&args) {
+            Ok(status) => return ExitCode::from(status),
+            Err(error) => Err(error),
+        },
+        Some(Command::Diff(args)) => diff::run(&args),
+        Some(Command::Schema(args)) => schema::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             say!("{error:#}");
-            if cannot_trace(&error) {
+            if let Some(error) = error.downcast_ref::<StartError>() {
+                ExitCode::from(error.exit_status())
+            } else if cannot_trace(&error) {
                 ExitCode::from(CANNOT_TRACE)
-            } else if error.is::<explain::Unknown>() || error.is::<ConfigError>() {
+            } else if error.is::<explain::Unknown>()
+                || error.is::<ConfigError>()
+                || error.is::<run::WrongUsage>()
+            {
                 ExitCode::from(WRONG_USAGE)
             } else {
                 ExitCode::FAILURE

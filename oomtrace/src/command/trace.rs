@@ -73,6 +73,7 @@ async fn trace(args: &TraceArgs, escort: &mut impl Escort) -> anyhow::Result<()>
     let host = Host::read(Path::new("/"))?;
     // Found unwritable before anything happens rather than after.
     let record = args.record.as_ref().map(|path| create(path)).transpose()?;
+    let profiling = escort.profiles();
     let options = Options {
         tier: args.kernel.tier.forced(),
         btf: args.kernel.btf.clone(),
@@ -81,6 +82,7 @@ async fn trace(args: &TraceArgs, escort: &mut impl Escort) -> anyhow::Result<()>
         cpus: host.cpus_possible,
         cmdline: !args.no_cmdline,
         fork_syscalls: args.fork_syscalls,
+        run: profiling,
     };
     let kernel = host.kernel.clone();
     let mut witness = Witness::default();
@@ -89,6 +91,9 @@ async fn trace(args: &TraceArgs, escort: &mut impl Escort) -> anyhow::Result<()>
         armed_boot_ns = host::boot_ns();
         // Kills are seen from here on, so from here on they are looked for in the log and in the count.
         witness = Witness::begin(!args.no_kmsg);
+        if profiling.is_some() {
+            return;
+        }
         let ms = begun.elapsed().as_millis();
         say!("armed in {ms} ms on Linux {kernel}: from here on every kill is reported.");
     })?;
@@ -118,19 +123,14 @@ async fn trace(args: &TraceArgs, escort: &mut impl Escort) -> anyhow::Result<()>
     shown.armed(&mut assembler, hooks, host::boot_ns(), host::wall_clock_offset_ns());
     escort.ready(&mut shown, armed_boot_ns)?;
 
-    // A help and no need: without it, a report may come some milliseconds later.
-    let _ = ring.descriptor().and_then(aside::stand);
+    if profiling.is_none() {
+        // A help and no need: without it, a report may come some milliseconds later.
+        let _ = ring.descriptor().and_then(aside::stand);
+    }
     let mut logger = logger.map(watch).transpose().context("The kernel programs' log cannot be watched")?;
-    say!(
-        "complete in {} ms, tier {}{}. Ctrl-C ends.",
-        begun.elapsed().as_millis(),
-        attached.tier.name(),
-        if attached.roles.iter().all(|role| role.refused.is_empty()) {
-            ""
-        } else {
-            " (see `oomtrace hooks`)"
-        }
-    );
+    if profiling.is_none() {
+        say_complete(begun, &attached);
+    }
     let end = loop {
         let deadline = assembler.deadline_ns().into_iter().chain(ring.deadline_ns()).min();
         let want = Want { wanted: assembler.wants_log(), urgent: assembler.waits_for_log() };
@@ -172,12 +172,21 @@ async fn trace(args: &TraceArgs, escort: &mut impl Escort) -> anyhow::Result<()>
     ring.detach(attached);
     ring.drain(&mut assembler, &mut shown, recorder.as_ref());
     ring.rest(&mut assembler, &mut shown, recorder.as_ref(), u64::MAX);
-    finish(begun, end.as_deref(), assembler, shown, recorder)
+    finish(profiling.is_none().then_some(begun), end.as_deref(), assembler, shown, recorder)
 }
 
-/// Tells what is open, and what was seen in all. `end`: how the output ended, if it did so by itself.
+/// Says that all hooks are in place that will be.
+fn say_complete(begun: Instant, attached: &Attached) {
+    let all = attached.roles.iter().all(|role| role.refused.is_empty());
+    let ms = begun.elapsed().as_millis();
+    let see = if all { "" } else { " (see `oomtrace hooks`)" };
+    say!("complete in {ms} ms, tier {}{see}. Ctrl-C ends.", attached.tier.name());
+}
+
+/// Tells what is open, and what was seen in all since tracing `begun`, if that is to be said. `end`: how the output ended, if it
+/// did so by itself.
 pub(super) fn finish(
-    begun: Instant,
+    begun: Option<Instant>,
     end: Option<&Closed>,
     mut assembler: Assembler,
     mut shown: Shown,
@@ -188,7 +197,7 @@ pub(super) fn finish(
     shown.ended_tracing(&mut assembler, host::boot_ns(), host::wall_clock_offset_ns());
     let broken_pipe = matches!(end, Some(Closed::BrokenPipe));
     let counts = shown.finish()?;
-    if !broken_pipe {
+    if let Some(begun) = begun.filter(|_| !broken_pipe) {
         summary(begun, counts);
     }
     recorder.as_mut().map_or(Ok(()), Recorder::finish)

@@ -114,6 +114,9 @@ impl Settings {
         if let Some(webhook) = &self.webhook {
             webhook.check().map_err(|why| unsound("webhook", &why))?;
         }
+        if let Some(flight) = &self.flight {
+            flight.check().map_err(|why| unsound("flight", &why))?;
+        }
         if self.history.as_ref().is_some_and(|history| !history.path.is_absolute()) {
             return Err(unsound("history", &"path must be absolute, such as /var/lib/oomtrace/history.db"));
         }

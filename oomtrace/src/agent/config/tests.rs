@@ -138,6 +138,8 @@ fn settings_of_outputs_are_looked_at_before_anything_starts() {
         ("[webhook]\nurl = \"http://h/\"\ntimeout = \"2h\"\n", "at most a minute"),
         ("[history]\npath = \"history.db\"\n", "absolute"),
         ("[trace]\nring_size = 0\n", "ring_size"),
+        ("[flight]\ninterval = \"100ms\"\n", "a second at the least"),
+        ("[flight]\ninterval = \"1s\"\nkeep = \"1h\"\n", "361 samples"),
     ] {
         let said = Settings::new(None, file::parse(text).unwrap()).unwrap_err().to_string();
         assert!(said.contains(words), "{text}: {said}");

@@ -259,6 +259,7 @@ impl Escort for Agent {
         match errand {
             Errand::Reload => self.reload(shown),
             Errand::Tell(message) => shown.tell(assembler, *message, host::wall_clock_offset_ns()),
+            Errand::Settle => {}
             Errand::Beat => {
                 self.notify.alive();
                 self.notify.status(&self.status(shown));
