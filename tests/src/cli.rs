@@ -19,6 +19,7 @@ use crate::machine::Machine;
 use crate::results::Results;
 use crate::runner::Plan;
 use crate::scenario::agent::soak;
+use crate::scenario::run::long;
 use crate::scenario::{ALL, Scenario, agent, fork_mixtures, fork_storm, mutated_btf, storm};
 use crate::service::Service;
 use crate::storm::Size;
@@ -50,6 +51,9 @@ enum Command {
     /// Run an agent with all its outputs under mixed load for long, as root. Exit status 1 when it grew, ran too much or lost
     /// anything.
     Soak(SoakArgs),
+    /// Have `oomtrace run` watch for long, and many kills, as root. Exit status 1 when its report or its memory grew beyond bounds, or
+    /// does not add up.
+    Profile(ProfileArgs),
     /// Eat memory: the process that a scenario has killed.
     #[command(hide = true)]
     Eat(Eat),
@@ -114,6 +118,9 @@ struct Run {
     /// Those of the agent run on other kernels: leave them out.
     #[arg(long, conflicts_with = "only")]
     without_agent: bool,
+    /// These run on other kernels: leave them out.
+    #[arg(long, conflicts_with = "only", value_delimiter = ',', value_parser = find)]
+    without: Vec<&'static Scenario>,
     /// Seconds that one scenario may take.
     #[arg(long, default_value_t = 240)]
     limit: u64,
@@ -166,6 +173,15 @@ struct SoakArgs {
     subject: Subject,
 }
 
+/// A long run of `oomtrace run`, of which oomtrace.
+#[derive(Debug, Args)]
+struct ProfileArgs {
+    #[command(flatten)]
+    length: long::Length,
+    #[command(flatten)]
+    subject: Subject,
+}
+
 /// Runs the command line's command.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -177,6 +193,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.run(),
         Command::Storm(storm) => storm.run(),
         Command::Soak(soak) => soak.run(),
+        Command::Profile(profile) => profile.run(),
         Command::Eat(eat) => eat::run(&eat).map(|()| true),
         Command::Fail(fail) => fail::run(&fail).map(|()| true),
         Command::Fork(fork) => child::run(&fork).map(|()| true),
@@ -212,7 +229,11 @@ impl Run {
             let left_out = |scenario: &Scenario| {
                 // It counts what is recovered from the kernel's log, which is not its own alone in a run of all.
                 let alone = !self.endurance && scenario.name == agent::clock::SCENARIO.name;
-                (self.again && scenario.once) || (self.without_agent && agent::is_of_agent(scenario)) || alone
+                let elsewhere = self.without.iter().any(|without| without.name == scenario.name);
+                (self.again && scenario.once)
+                    || (self.without_agent && agent::is_of_agent(scenario))
+                    || elsewhere
+                    || alone
             };
             ALL.iter().filter(|scenario| !left_out(scenario)).collect()
         } else {
@@ -240,6 +261,16 @@ impl SoakArgs {
     }
 }
 
+impl ProfileArgs {
+    /// Has it last. Gives whether nothing was wrong.
+    fn run(self) -> Result<bool> {
+        long::LENGTH.get_or_init(|| self.length);
+        // Ten kills a second at the least.
+        let limit = 60 * self.length.minutes + self.length.kills / 10 + SOAK_BESIDE;
+        alone(&long::SCENARIO, self.subject, limit).run()
+    }
+}
+
 /// What a soak may take beside its minutes, s: the last rounds of some machines are slow, and everything is compared.
 const SOAK_BESIDE: u64 = 600;
 
@@ -250,6 +281,7 @@ fn alone(scenario: &'static Scenario, subject: Subject, limit: u64) -> Run {
         only: vec![scenario],
         again: false,
         without_agent: false,
+        without: Vec::new(),
         limit,
         mutations: None,
         mixtures: fork_mixtures::USUAL,

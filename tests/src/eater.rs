@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::deadline::Deadline;
 use crate::eat::{Eat, word};
 use crate::lines::Lines;
-use crate::process::{end, wait_exit};
+use crate::process::{end, go_on, stop, wait_exit};
 use crate::witness::cgroup::Cgroup;
 use crate::witness::procfs::{self, Process, Walked};
 
@@ -174,6 +174,16 @@ impl Eater {
     /// Sends it SIGKILL, and does not wait.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill().context("cannot kill an eater")
+    }
+
+    /// Stops it (SIGSTOP), and waits until it stands still: what it does in the kernel has ended.
+    pub fn stand_still(&self, deadline: Deadline) -> Result<()> {
+        stop(&self.child, deadline)
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn go_on(&self) -> Result<()> {
+        go_on(&self.child)
     }
 
     /// Whether it has not ended yet.

@@ -10,7 +10,10 @@ use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open,
+    set_parent_process_death_signal, waitid,
+};
 
 use crate::deadline::Deadline;
 
@@ -73,6 +76,23 @@ pub fn terminate(child: &Child) -> Result<()> {
         Ok(()) | Err(Errno::SRCH) => Ok(()),
         Err(error) => Err(error).context("cannot send SIGTERM to a child"),
     }
+}
+
+/// Stops `child` (SIGSTOP), and waits until it has: signals are seen on the way back from the kernel.
+pub fn stop(child: &Child, deadline: Deadline) -> Result<()> {
+    let pid = pid_of(child)?;
+    kill_process(pid, Signal::STOP).context("cannot send SIGSTOP to a child")?;
+    let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    while waitid(WaitId::Pid(pid), stopped).context("cannot wait for a child to stop")?.is_none() {
+        deadline.left("a child to stop")?;
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Lets `child` go on (SIGCONT).
+pub fn go_on(child: &Child) -> Result<()> {
+    kill_process(pid_of(child)?, Signal::CONT).context("cannot send SIGCONT to a child")
 }
 
 /// A program on the PATH.

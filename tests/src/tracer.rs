@@ -184,6 +184,11 @@ impl Tracer {
         url.with_context(|| format!("it does not say where its metrics are: {said}"))
     }
 
+    /// Whether it has not ended yet.
+    pub fn runs(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait().context("cannot ask whether oomtrace has ended")?.is_none())
+    }
+
     /// Asks it to end, and does not wait.
     pub fn ask_to_end(&self) -> Result<()> {
         terminate(&self.child)

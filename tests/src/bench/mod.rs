@@ -8,6 +8,7 @@ mod idle;
 mod import;
 mod marks;
 mod paths;
+mod profile;
 mod replay;
 mod runs;
 mod start;
@@ -75,6 +76,17 @@ enum What {
         #[arg(long, default_value_t = 10_240)]
         stream_mib: u64,
     },
+    /// What `oomtrace run` costs the command that it runs, beside bpftrace. Where the clock counts instructions.
+    Profile,
+    /// The same in bogo-ops a second, alone.
+    ProfileTimed {
+        /// Seconds that each takes.
+        #[arg(long, default_value_t = 2)]
+        seconds: u64,
+    },
+    /// Count what is executed while a command runs.
+    #[command(hide = true)]
+    Counted(profile::Counted),
     /// How many forks that fail are told in a second.
     Replay {
         /// How many are replayed each time.
@@ -105,6 +117,9 @@ impl Bench {
             What::Paths { tiers } => paths::measure(self, tiers),
             What::Delay { kills, hogs } => delay::measure(self, *kills, *hogs),
             What::Import { mib, stream_mib } => import::measure(self, *mib, *stream_mib),
+            What::Profile => profile::counted(self),
+            What::ProfileTimed { seconds } => profile::timed(self, *seconds),
+            What::Counted(counted) => counted.run(),
             What::Replay { failures } => replay::measure(self, *failures),
         }
     }

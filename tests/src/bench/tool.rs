@@ -78,6 +78,22 @@ pub fn fork_peer() -> Tool {
     Tool { name: "bpftrace kretprobe:copy_process", command, sign: Sign::Kprobe(FORKS) }
 }
 
+/// The nearest there is to `oomtrace run`: bpftrace with the latency of reclaim and compaction by name, OOM kills, and forks that
+/// fail.
+pub fn pressure_peer() -> Tool {
+    const PROGRAM: &str = "tracepoint:vmscan:mm_vmscan_direct_reclaim_begin, \
+                           tracepoint:vmscan:mm_vmscan_memcg_reclaim_begin { @began[tid] = nsecs; } \
+                           tracepoint:vmscan:mm_vmscan_direct_reclaim_end, tracepoint:vmscan:mm_vmscan_memcg_reclaim_end \
+                           /@began[tid]/ { @reclaim_us[comm] = hist((nsecs - @began[tid]) / 1000); delete(@began[tid]); } \
+                           tracepoint:compaction:mm_compaction_begin { @compacts[tid] = nsecs; } \
+                           tracepoint:compaction:mm_compaction_end /@compacts[tid]/ \
+                           { @compaction_us[comm] = hist((nsecs - @compacts[tid]) / 1000); delete(@compacts[tid]); } \
+                           kprobe:oom_kill_process { @kills[comm] = count(); } \
+                           kretprobe:copy_process /retval >= (uint64)-4095/ { @forks_failed[comm, retval] = count(); }";
+    let command = ["bpftrace", "-e", PROGRAM].map(str::to_owned).to_vec();
+    Tool { name: "bpftrace", command, sign: Sign::Kprobe(FORKS) }
+}
+
 impl Tool {
     /// The same by another name.
     pub fn named(self, name: &'static str) -> Self {

@@ -129,6 +129,10 @@ pub(super) const OF_FORKS: [(&str, &str); 34] = [
     ("pids_cgroup", "limit.counter"),
 ];
 
+/// Tracepoints that `oomtrace run` alone attaches to: a trace knows nothing of them.
+#[cfg(test)]
+pub(super) const TRACEPOINTS_OF_RUNS: [&str; 2] = ["mm_compaction_begin", "mm_compaction_end"];
+
 /// The functions that it attaches to as well, for forks.
 #[cfg(test)]
 pub(super) const FUNCTIONS_OF_FORKS: [&str; 3] = ["alloc_pid", "pids_can_fork", "copy_process"];

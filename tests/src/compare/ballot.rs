@@ -10,8 +10,8 @@ use crate::incident::{Ballot, Candidate};
 use crate::witness::comm::same_name;
 use crate::witness::klog::TaskRow;
 
-/// What oomtrace, which runs, may take or give back between its own score and the decision, in bytes.
-const GROWS: u64 = 1 << 20;
+/// What oomtrace, which runs, may take or give back between its own score and the decision, in bytes: as much as it had for loading.
+const GROWS: u64 = 4 << 20;
 /// Candidates that are reported at most.
 const MOST: usize = 16;
 /// The adjustment of what must not be killed (`OOM_SCORE_ADJ_MIN`, include/uapi/linux/oom.h).

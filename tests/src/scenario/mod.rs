@@ -50,12 +50,13 @@ mod record_replay;
 mod refusals;
 mod relief;
 mod ring_overflow;
+pub mod run;
 mod runtime;
 mod small_cgroup;
 mod stall;
 pub mod storm;
 mod stuck;
-mod swap_limit;
+pub(crate) mod swap_limit;
 mod sysrq;
 mod threads;
 mod two_cgroups;
@@ -99,6 +100,8 @@ pub enum Needs {
     Pids,
     /// Where the memory controller is in the version 2 hierarchy.
     Unified,
+    /// Where stress-ng is.
+    StressNg,
     /// Where Podman is installed.
     Podman,
     /// On a machine that was not made for these tests: it takes programs and memory that those have not.
@@ -195,6 +198,12 @@ pub static ALL: &[Scenario] = &[
     agent::global::SCENARIO,
     agent::unprivileged::SCENARIO,
     agent::clock::SCENARIO,
+    run::bad_input::SCENARIO,
+    run::child::SCENARIO,
+    run::forks::SCENARIO,
+    run::bystander::SCENARIO,
+    run::repeat::SCENARIO,
+    run::stress::SCENARIO,
     // Last: after these no header is printed for some seconds.
     ring_overflow::SCENARIO,
     reader_stopped::SCENARIO,
@@ -211,6 +220,9 @@ impl Needs {
             Self::Memcg => "any machine with a memory controller, version 1 or 2",
             Self::Pids => "any machine with a pids controller, version 1 or 2",
             Self::Unified => "a machine with the memory controller in the version 2 hierarchy",
+            Self::StressNg => {
+                "a machine with controllers of memory and of tasks, version 1 or 2, and stress-ng"
+            }
             Self::Podman => "a machine on which Podman is installed",
             Self::Host => {
                 "a machine with a memory controller that was not made for these tests, and has room for Prometheus"
@@ -242,6 +254,11 @@ impl Needs {
             Self::Memcg => machine.hierarchy.is_some(),
             Self::Pids => Hierarchy::of("pids").is_ok_and(|hierarchy| hierarchy.is_some()),
             Self::Unified => machine.unified(),
+            Self::StressNg => {
+                Self::Memcg.unmet(machine).is_none()
+                    && Self::Pids.unmet(machine).is_none()
+                    && on_path("stress-ng").is_some()
+            }
             Self::Podman => machine.hierarchy.is_some() && machine.podman.is_some(),
             Self::Host => machine.hierarchy.is_some() && !machine.disposable,
             Self::Disposable => machine.disposable,

@@ -72,11 +72,11 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 /// A zram device that is swapped to. Dropping it ends that.
-pub(super) struct Zram;
+pub(crate) struct Zram;
 
 impl Zram {
     /// Makes it a swap space of so much, and uses it.
-    pub(super) fn enable(page: u64, bytes: u64) -> Result<Self> {
+    pub(crate) fn enable(page: u64, bytes: u64) -> Result<Self> {
         fs::write("/sys/block/zram0/disksize", bytes.to_string()).context("cannot size /dev/zram0")?;
         let mut device =
             OpenOptions::new().write(true).open("/dev/zram0").context("cannot open /dev/zram0")?;

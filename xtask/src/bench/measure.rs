@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use clap::ValueEnum;
 
 use super::figure::Figures;
 use crate::build::Built;
+use crate::setup::StressNg;
 use crate::vm::kernel::Wanted;
 use crate::vm::{Guest, Output, Userland};
 use crate::{process, progress, scratch, setup, workspace};
@@ -28,8 +30,25 @@ const IMPORTS: u32 = 5;
 /// A guest may take this long, if it has to have a thousand processes killed.
 const TIMEOUT: Duration = Duration::from_hours(1);
 
-/// Where things are measured.
+/// How often `oomtrace run` is measured where the clock counts instructions, and in how many pairs here.
+const PROFILES: u32 = 3;
+const PAIRS: u32 = 8;
+
+/// A part of the measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Tracing, in a virtual machine of one processor whose clock counts instructions
+    Icount,
+    /// Tracing, in a virtual machine of two processors, beside other tools
+    Guest,
+    /// Tracing, on this machine, oomtrace alone
+    Live,
+    /// `oomtrace run`, by instructions beside bpftrace, and on this machine by time
+    Run,
+}
+
+/// Where things are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A virtual machine of one processor whose clock counts instructions
     Icount,
@@ -37,6 +56,17 @@ pub enum Place {
     Guest,
     /// This machine, oomtrace alone
     Live,
+    /// `oomtrace run` in a virtual machine of one processor whose clock counts instructions, beside bpftrace
+    RunIcount,
+    /// `oomtrace run` on this machine
+    RunLive,
+}
+
+impl Place {
+    /// Whether it is this machine.
+    pub fn is_here(self) -> bool {
+        matches!(self, Self::Live | Self::RunLive)
+    }
 }
 
 /// What to measure with.
@@ -49,16 +79,26 @@ pub struct Setting {
     pub kills: u32,
 }
 
-impl Place {
-    /// All places, those whose figures repeat best first.
-    pub const ALL: [Self; 3] = [Self::Icount, Self::Guest, Self::Live];
+impl Part {
+    /// All, in order, with their places: those whose figures repeat best first.
+    pub const ALL: [(Self, Place); 5] = [
+        (Self::Icount, Place::Icount),
+        (Self::Guest, Place::Guest),
+        (Self::Live, Place::Live),
+        (Self::Run, Place::RunIcount),
+        (Self::Run, Place::RunLive),
+    ];
+}
 
+impl Place {
     /// Its name in the figures.
     pub fn name(self) -> &'static str {
         match self {
             Self::Icount => "icount",
             Self::Guest => "guest",
             Self::Live => "live",
+            Self::RunIcount => "run, icount",
+            Self::RunLive => "run, live",
         }
     }
 }
@@ -67,8 +107,8 @@ impl Setting {
     /// Measures what there is to measure in a place.
     pub fn measure(&self, place: Place, figures: &mut Figures) -> Result<()> {
         match place {
-            Place::Live => self.live(figures),
-            Place::Icount | Place::Guest => self.in_guest(place, figures),
+            Place::Live | Place::RunLive => self.live(place, figures),
+            Place::Icount | Place::Guest | Place::RunIcount => self.in_guest(place, figures),
         }
     }
 
@@ -92,16 +132,21 @@ impl Setting {
                 format!("replay --runs {REPLAYS}"),
                 format!("import --runs {IMPORTS}"),
             ],
+            Place::RunIcount => vec![format!("profile --runs {PROFILES}")],
+            Place::RunLive => vec![format!("profile-timed --runs {PAIRS}")],
         }
     }
 
-    fn live(&self, figures: &mut Figures) -> Result<()> {
-        for run in self.runs(Place::Live) {
+    fn live(&self, place: Place, figures: &mut Figures) -> Result<()> {
+        for run in self.runs(place) {
             let mut scenarios = Command::new(&self.built.scenarios);
+            if place == Place::RunLive {
+                scenarios.env("PATH", process::path_with(StressNg::get()?.folder())?);
+            }
             scenarios.arg("bench").args(run.split(' ')).arg("--oomtrace").arg(&self.built.oomtrace);
             let samples =
                 progress::step(&format!("bench {run}, on this machine"), || process::output(&mut scenarios))?;
-            figures.add(Place::Live.name(), &samples)?;
+            figures.add(place.name(), &samples)?;
         }
         Ok(())
     }
@@ -114,7 +159,9 @@ impl Setting {
             format!("echo 'bench {run}' >&2; scenarios bench {run} >/artifacts/{at}.jsonl || status=$?; ")
         });
         let script = format!("status=0; {}exit $status", runs.collect::<String>());
-        let icount = place == Place::Icount;
+        let icount = matches!(place, Place::Icount | Place::RunIcount);
+        let stress_ng = (place == Place::RunIcount).then(StressNg::get).transpose()?;
+        let stress_ng = stress_ng.map(|it| (it.program().to_owned(), PathBuf::from("/usr/bin/stress-ng")));
         let guest = Guest {
             kernel: setup::kernel(&self.kernel, false)?,
             // The unpacked packages lie in memory.
@@ -129,9 +176,17 @@ impl Setting {
             copies: vec![
                 (self.built.oomtrace.clone(), "/usr/bin/oomtrace".into()),
                 (self.built.scenarios.clone(), "/usr/bin/scenarios".into()),
-            ],
+            ]
+            .into_iter()
+            .chain(stress_ng)
+            .collect(),
             packages: vec!["libbpf-tools".into(), "bpftrace".into()],
-            modules: Vec::new(),
+            // What zram compresses with is a module of its own there.
+            modules: if place == Place::RunIcount {
+                ["lzo_rle", "zram"].map(str::to_owned).to_vec()
+            } else {
+                Vec::new()
+            },
             artifacts: Some(artifacts.path().to_owned()),
             expect_panic: false,
             userland: Userland::Busybox,

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use crate::vm::kernel::Wanted;
 use crate::{build, host};
 use figure::Figures;
-use measure::{Place, Setting};
+use measure::{Part, Setting};
 
 /// What `cargo xtask bench` can be told.
 #[derive(clap::Args)]
@@ -31,9 +31,9 @@ pub struct Args {
     /// A thousand kills for each delay instead of a hundred
     #[arg(long)]
     full: bool,
-    /// Measure only in these places
+    /// Measure only these parts
     #[arg(long, value_delimiter = ',')]
-    only: Vec<Place>,
+    only: Vec<Part>,
     /// Do not build; measure what is there
     #[arg(long)]
     no_build: bool,
@@ -45,8 +45,9 @@ pub fn main(args: &Args) -> Result<ExitCode> {
     let setting = Setting { built, kernel: args.kernel.clone(), kills: if args.full { 1000 } else { 100 } };
     let mut figures = Figures::default();
     let mut problems = Vec::new();
-    for place in Place::ALL.into_iter().filter(|place| args.only.is_empty() || args.only.contains(place)) {
-        if place == Place::Live && !host::is_root() {
+    let wanted = |part: &Part| args.only.is_empty() || args.only.contains(part);
+    for (_, place) in Part::ALL.into_iter().filter(|(part, _)| wanted(part)) {
+        if place.is_here() && !host::is_root() {
             problems.push("live: not measured, since tracing takes root".to_owned());
         } else if let Err(error) = setting.measure(place, &mut figures) {
             // What was measured before is shown all the same.

@@ -6,6 +6,7 @@ mod debootstrap;
 mod instructions;
 mod linker;
 mod qemu;
+mod stress_ng;
 mod system;
 
 use anyhow::{Result, bail};
@@ -17,6 +18,7 @@ use crate::vm::{debian, package};
 use crate::{apt, cache};
 pub use debootstrap::Debootstrap;
 pub use qemu::Qemu;
+pub use stress_ng::StressNg;
 
 /// What `cargo xtask setup` can be told.
 #[derive(clap::Args)]
@@ -41,6 +43,7 @@ pub fn main(args: &Args) -> Result<()> {
         busybox::update(&host)?;
         package::forget_all()?;
         debootstrap::forget()?;
+        stress_ng::forget()?;
         debian::forget_all()?;
     }
     let machine = virtual_machine()?;
@@ -59,6 +62,10 @@ pub fn main(args: &Args) -> Result<()> {
         Err(err) => {
             println!("prometheus    none, so one scenario and the check of rules are skipped: {err:#}");
         }
+    }
+    match StressNg::get() {
+        Ok(stress_ng) => println!("stress-ng     {}", stress_ng.program().display()),
+        Err(err) => println!("stress-ng     none, so scenarios of `oomtrace run` are skipped: {err:#}"),
     }
     match debian::tree() {
         Ok(tree) => println!("systemd       {}", tree.display()),

@@ -1,4 +1,4 @@
-//! What `--full` adds: a storm of two thousand kills, and fuzzing.
+//! What `--full` adds: a storm of two thousand kills, a long command under watch, and fuzzing.
 
 use std::fs;
 use std::process::Command;
@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use super::table::{Cell, Status};
 use crate::build::Built;
+use crate::setup::StressNg;
 use crate::{cache, process, progress, scratch, workspace};
 
 /// The fuzz targets.
@@ -23,6 +24,25 @@ pub fn storm(built: &Built) -> Cell {
     storm.arg(&built.oomtrace);
     let result = progress::step("a storm of 2,000 kills", || process::output(&mut storm));
     Cell::of("storm of 2,000", "live", result.map(drop))
+}
+
+/// `oomtrace run` for half an hour, and with ten thousand kills, on this machine.
+pub fn profile(built: &Built) -> Cell {
+    const NAME: &str = "run_long";
+    let stress_ng = match StressNg::get().and_then(|stress_ng| process::path_with(stress_ng.folder())) {
+        Ok(path) => path,
+        Err(error) => {
+            let (row, column) = (NAME.to_owned(), "live".to_owned());
+            return Cell { row, column, status: Status::Skipped, reason: format!("{error:#}") };
+        }
+    };
+    let mut scenarios = Command::new(&built.scenarios);
+    scenarios.args(["profile", "--minutes", "30", "--kills", "10000", "--oomtrace"]).arg(&built.oomtrace);
+    scenarios.env("PATH", stress_ng);
+    let result = progress::step("half an hour, and 10,000 kills, of `oomtrace run`", || {
+        process::output(&mut scenarios)
+    });
+    Cell::of(NAME, "live", result.map(drop))
 }
 
 /// Each fuzz target for a while, from the corpus that is kept. Skipped where there is no nightly compiler.

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow};
 use super::fields::Fields;
 use super::table::{Cell, Status, parse};
 use crate::build::Built;
-use crate::setup;
+use crate::setup::{self, StressNg};
 use crate::vm::kernel::Wanted;
 use crate::vm::{self, End, Guest, Output, Report, Userland, package};
 use crate::{process, progress, workspace};
@@ -60,8 +60,8 @@ struct Plan {
     cpus: u32,
     /// The tiers in which the scenarios run, one after the other.
     tiers: &'static [&'static str],
-    /// The tier in which all of them run; in the others those do that differ by tier, and none where time is exact. Half an
-    /// hour has to do for all.
+    /// The tier in which all of them run; in the others those do that differ by tier, and none where time is exact or there are
+    /// nodes. Half an hour has to do for all.
     whole: Option<&'static str>,
     /// Modules to insert: what some scenarios are caught in.
     modules: &'static [&'static str],
@@ -80,6 +80,8 @@ enum Purpose {
     Cures,
     /// The one that does what findings about failed forks, and about units, propose: it has the programs for that, and systemd.
     Repairs,
+    /// Those of `oomtrace run`: it has stress-ng.
+    Runs,
     /// Those that compare times: it has one processor, whose time passes by the instructions that it executes.
     Times,
 }
@@ -92,10 +94,19 @@ impl Purpose {
             Self::Nodes => Some(&["cpuset", "mempolicy", "swap_limit", "check"]),
             Self::Cures => Some(&["cures", "global_container"]),
             Self::Repairs => Some(&["fork_cures", "units"]),
+            Self::Runs => Some(&RUNS),
             Self::Times => Some(&["stall", "relief"]),
         }
     }
 }
+
+/// The scenarios of `oomtrace run`.
+const RUNS: [&str; 6] =
+    ["run_stress", "run_bystander", "run_forks", "run_child", "run_bad_input", "run_repeat"];
+/// The kernel on which they run in the suite, and how many of them: each takes long to begin under emulation, and the others have
+/// little to do with the kernel. Asked for by name, or with `--full`, all run on all.
+const RUNS_IN_SUITE: &str = "6.12";
+const RUNS_IN_GUESTS: usize = 4;
 
 const EVERY_TIER: &[&str] = &["trampoline", "kprobe", "tracepoint"];
 
@@ -115,7 +126,7 @@ const NODES_MEMORY: u32 = 256;
 
 /// What is booted. `auto` comes to trampolines on all of these; each tier is forced in turn, so that all must tell
 /// the same.
-const PLANS: [Plan; 16] = [
+const PLANS: [Plan; 20] = [
     // Those that take longest come first, so that none is left alone at the end.
     Plan { modules: FUSE, ..small("6.1", "trampoline") },
     small("6.12", "kprobe"),
@@ -127,11 +138,15 @@ const PLANS: [Plan; 16] = [
     many("6.12"),
     many("7.2"),
     // What zram compresses with is a module of its own here.
-    Plan { modules: &["lzo_rle", "zram"], ..nodes("5.10.223") },
-    nodes("6.12"),
-    nodes("7.2"),
+    Plan { modules: &["lzo_rle", "zram"], ..nodes("5.10.223", "tracepoint") },
+    nodes("6.12", "kprobe"),
+    nodes("7.2", "trampoline"),
     cures("6.12"),
     repairs("7.2"),
+    runs("5.10.223", "tracepoint"),
+    runs("6.1", "kprobe"),
+    runs(RUNS_IN_SUITE, "trampoline"),
+    runs("7.2", "trampoline"),
     // Emulation that counts instructions takes ten seconds to boot, and as long again for each tier.
     times("5.10", "trampoline"),
     times("6.1", "tracepoint"),
@@ -141,6 +156,11 @@ const PLANS: [Plan; 16] = [
 
 /// Kernels on which the agent's scenarios run: the oldest. With `--full` they run on all.
 const AGENT: [&str; 1] = ["5.10.223"];
+
+/// What takes longest and differs least from kernel to kernel, and the kernels on which it runs: the oldest and the newest. With `--full`
+/// it runs on all.
+const LONG: [&str; 4] = ["kmsg", "mutated_btf", "reader_stopped", "refusals"];
+const LONG_ON: [&str; 2] = ["5.10.223", "7.2"];
 
 /// Has an oomtrace follow the kernel's log beside the scenarios' own: the tier without hooks.
 const FOLLOW: &str = "--follow-log";
@@ -173,15 +193,14 @@ const fn many(kernel: &'static str) -> Plan {
 }
 
 /// A machine with nodes and swap.
-const fn nodes(kernel: &'static str) -> Plan {
+const fn nodes(kernel: &'static str, whole: &'static str) -> Plan {
     let purpose = Purpose::Nodes;
-    Plan { memory: NODES_MEMORY, whole: None, modules: &["zram"], purpose, ..small(kernel, "") }
+    Plan { memory: NODES_MEMORY, modules: &["zram"], purpose, ..small(kernel, whole) }
 }
 
 /// A machine with the programs that findings propose to call. What they and their libraries take is in memory.
 const fn cures(kernel: &'static str) -> Plan {
-    let (tiers, whole) = (&["trampoline"], Some("trampoline"));
-    Plan { tiers, whole, memory: 320, purpose: Purpose::Cures, ..nodes(kernel) }
+    Plan { tiers: &["trampoline"], memory: 320, purpose: Purpose::Cures, ..nodes(kernel, "trampoline") }
 }
 
 /// What the findings and the scenario itself call there, and what busybox has in another form or not at all.
@@ -208,6 +227,11 @@ const fn repairs(kernel: &'static str) -> Plan {
     Plan { memory: 384, purpose: Purpose::Repairs, ..cures(kernel) }
 }
 
+/// A machine with stress-ng, which takes 32 MiB with its libraries.
+const fn runs(kernel: &'static str, whole: &'static str) -> Plan {
+    Plan { memory: SMALL_MEMORY + 32, purpose: Purpose::Runs, ..small(kernel, whole) }
+}
+
 /// A machine with exact times.
 const fn times(kernel: &'static str, whole: &'static str) -> Plan {
     Plan { cpus: 1, purpose: Purpose::Times, ..small(kernel, whole) }
@@ -232,6 +256,7 @@ impl Plan {
             Purpose::Nodes => " 2 nodes".to_owned(),
             Purpose::Cures => " cures".to_owned(),
             Purpose::Repairs => " repairs".to_owned(),
+            Purpose::Runs => " run".to_owned(),
             Purpose::Times => " exact time".to_owned(),
         }
     }
@@ -239,20 +264,31 @@ impl Plan {
     /// The tiers in which anything runs.
     fn tiers(&self, choice: &Choice) -> impl Iterator<Item = &'static str> {
         let (full, purpose, whole) = (choice.full, self.purpose, self.whole);
-        let one = !full && purpose == Purpose::Times;
+        let one = !full && matches!(purpose, Purpose::Times | Purpose::Nodes | Purpose::Runs);
         self.tiers.iter().copied().filter(move |tier| !one || whole == Some(tier))
     }
 
-    /// Whether another oomtrace follows the kernel's log beside that tier's: once on each machine, where time is not exact.
+    /// Whether another oomtrace follows the kernel's log beside that tier's: once on each machine, where time is not exact and
+    /// another traces by itself anyway.
     fn follows_log(&self, tier: &str) -> bool {
-        self.purpose != Purpose::Times && self.whole.or(self.tiers.first().copied()) == Some(tier)
+        !matches!(self.purpose, Purpose::Times | Purpose::Runs)
+            && self.whole.or(self.tiers.first().copied()) == Some(tier)
+    }
+
+    /// Whether it is booted at all.
+    fn is_concerned(&self, choice: &Choice) -> bool {
+        let everywhere = self.purpose != Purpose::Runs || self.kernel == RUNS_IN_SUITE;
+        let left_out = !everywhere && !choice.full && choice.only.is_empty();
+        !left_out && self.only(choice).is_none_or(|only| !only.is_empty())
     }
 
     /// Those of the chosen scenarios that run here; None for all. Those that need a special machine are not applicable
     /// on the others, and say so.
     fn only(&self, choice: &Choice) -> Option<Vec<String>> {
         let chosen = |name: &str| choice.only.is_empty() || choice.only.iter().any(|only| only == name);
-        let names = self.purpose.scenarios()?.iter().filter(|name| chosen(name));
+        let few = self.purpose == Purpose::Runs && !choice.full && choice.only.is_empty();
+        let most = if few { RUNS_IN_GUESTS } else { usize::MAX };
+        let names = self.purpose.scenarios()?.iter().filter(|name| chosen(name)).take(most);
         Some(names.map(ToString::to_string).collect())
     }
 
@@ -263,6 +299,7 @@ impl Plan {
             Purpose::Nodes => "-nodes",
             Purpose::Cures => "-cures",
             Purpose::Repairs => "-repairs",
+            Purpose::Runs => "-run",
             Purpose::Times => "-times",
         };
         folder.join(format!("{}-{}{special}", self.kernel, self.cpus))
@@ -295,6 +332,10 @@ impl Plan {
                 if choice.only.is_empty() && !choice.full && !AGENT.contains(&self.kernel) {
                     options.push("--without-agent".to_owned());
                 }
+                let whole = self.purpose == Purpose::Usual && self.whole == Some(tier);
+                if choice.only.is_empty() && !choice.full && whole && !LONG_ON.contains(&self.kernel) {
+                    options.extend(["--without".to_owned(), LONG.join(",")]);
+                }
                 if self.purpose == Purpose::Times {
                     options.push("--exact-times".to_owned());
                 } else if self.follows_log(tier) {
@@ -307,8 +348,9 @@ impl Plan {
         // Where it cannot be had, the scenario that needs it says so.
         let usual = |package: fn() -> Result<PathBuf>| match self.purpose {
             Purpose::Usual => package().ok(),
-            Purpose::Nodes | Purpose::Cures | Purpose::Repairs | Purpose::Times => None,
+            Purpose::Nodes | Purpose::Cures | Purpose::Repairs | Purpose::Runs | Purpose::Times => None,
         };
+        let stress_ng = (self.purpose == Purpose::Runs).then(StressNg::get).transpose()?;
         let (runc, earlyoom) = (usual(package::runc), usual(package::earlyoom));
         // Each tier is judged by its results: what one exits with must not end the others.
         let command = ["sh", "-c", &format!("{}; exit 0", script.join("; "))].map(OsString::from).to_vec();
@@ -328,6 +370,7 @@ impl Plan {
             .into_iter()
             .chain(runc.map(|runc| (runc, "/usr/bin/runc".into())))
             .chain(earlyoom.map(|earlyoom| (earlyoom, "/usr/bin/earlyoom".into())))
+            .chain(stress_ng.map(|it| (it.program().to_owned(), "/usr/bin/stress-ng".into())))
             .chain(self.tools()?)
             .collect(),
             packages: self.packages(),
@@ -353,7 +396,8 @@ pub fn live(built: &Built, choice: &Choice) -> Result<Vec<Cell>> {
     // Behind the system's own.
     let path = env::var_os("PATH").unwrap_or_default();
     let runc = package::runc().ok().and_then(|runc| runc.parent().map(Path::to_owned));
-    let folders = runc.into_iter().chain(package::prometheus().ok());
+    let stress_ng = StressNg::get().ok().map(|stress_ng| stress_ng.folder().to_owned());
+    let folders = runc.into_iter().chain(package::prometheus().ok()).chain(stress_ng);
     scenarios.env("PATH", env::join_paths(env::split_paths(&path).chain(folders)).unwrap_or(path.clone()));
     eprintln!("scenarios on this machine");
     let status = scenarios.status().context("the scenarios cannot be started")?;
@@ -390,8 +434,7 @@ pub fn fields(built: &Built) -> Result<Fields> {
 pub fn guests(built: &Built, choice: &Choice, jobs: usize) -> Result<Vec<Cell>> {
     let machine = setup::virtual_machine()?;
     let folder = workspace::target_dir().join("test");
-    let concerned = |plan: &&Plan| plan.only(choice).is_none_or(|only| !only.is_empty());
-    let plans: Vec<_> = PLANS.iter().filter(concerned).collect();
+    let plans: Vec<_> = PLANS.iter().filter(|plan| plan.is_concerned(choice)).collect();
     let run = |plan: &&Plan| {
         let artifacts = plan.artifacts(&folder);
         // Results of an earlier run must not pass for this one's.
@@ -511,14 +554,23 @@ mod tests {
     fn special_machines_run_what_they_are_for() {
         let of = |only: &[&str]| Choice { only: only.iter().map(ToString::to_string).collect(), full: false };
         let names = |names: &[&str]| Some(names.iter().map(ToString::to_string).collect::<Vec<_>>());
-        assert_eq!(nodes("6.12").only(&of(&[])), names(&["cpuset", "mempolicy", "swap_limit", "check"]));
-        assert_eq!(nodes("6.12").only(&of(&["group", "cpuset"])), names(&["cpuset"]));
-        assert_eq!(nodes("6.12").only(&of(&["group"])), names(&[]));
+        assert_eq!(
+            nodes("6.12", "kprobe").only(&of(&[])),
+            names(&["cpuset", "mempolicy", "swap_limit", "check"])
+        );
+        assert_eq!(nodes("6.12", "kprobe").only(&of(&["group", "cpuset"])), names(&["cpuset"]));
+        assert_eq!(nodes("6.12", "kprobe").only(&of(&["group"])), names(&[]));
         let times = times("6.12", "kprobe");
         assert_eq!(times.only(&of(&["group", "stall"])), names(&["stall"]));
         assert_eq!(times.tiers(&of(&[])).collect::<Vec<_>>(), ["kprobe"]);
         assert_eq!(times.tiers(&Choice { only: Vec::new(), full: true }).collect::<Vec<_>>(), EVERY_TIER);
         assert_eq!(small("6.12", "kprobe").only(&of(&[])), None);
+        let booted = |only: &[&str], full| {
+            let choice = Choice { full, ..of(only) };
+            PLANS.iter().filter(|plan| plan.purpose == Purpose::Runs && plan.is_concerned(&choice)).count()
+        };
+        assert_eq!((booted(&[], false), booted(&[], true)), (1, 4));
+        assert_eq!((booted(&["run_forks"], false), booted(&["group"], false)), (4, 0));
         let sizes = NODES
             .iter()
             .filter_map(|word| word.rsplit_once("size=")?.1.strip_suffix('M')?.parse::<u32>().ok());
@@ -532,7 +584,7 @@ mod tests {
             let times = plan.tiers.iter().filter(|tier| plan.follows_log(tier)).count();
             assert_eq!(
                 times,
-                usize::from(plan.purpose != Purpose::Times),
+                usize::from(!matches!(plan.purpose, Purpose::Times | Purpose::Runs)),
                 "{}{}",
                 plan.kernel,
                 plan.special()

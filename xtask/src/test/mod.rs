@@ -33,7 +33,7 @@ pub struct Args {
     no_vm: bool,
     /// Add what takes longer: every scenario in every tier of every kernel, every mutation of the type
     /// information, 10,000 mixtures of causes for forks to fail on each kernel, the agent's hundreds of kills and deaths, 40 minutes of an agent in a
-    /// guest and five here, a storm of 2,000 kills, and fuzzing
+    /// guest and five here, a storm of 2,000 kills, half an hour and 10,000 kills of `oomtrace run`, and fuzzing
     #[arg(long)]
     full: bool,
     /// Write the documentation's table of fields from what the scenarios saw
@@ -68,6 +68,7 @@ pub fn main(args: &Args) -> Result<ExitCode> {
     }
     if args.full {
         table.add(full::storm(&built));
+        table.add(full::profile(&built));
         for cell in soak::here(&built) {
             table.add(cell);
         }

@@ -101,7 +101,7 @@ impl Root {
         let programs = self.tree(&from, to.as_ref(), &|_| true)?;
         for program in programs {
             for library in libraries::of(&program)? {
-                self.tree(&library.canonicalize()?, &library, &|_| true)?;
+                self.tree(&library.from.canonicalize()?, &library.to, &|_| true)?;
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ pub mod debian;
 mod guest;
 mod initramfs;
 pub mod kernel;
-mod libraries;
+pub mod libraries;
 mod module;
 pub mod package;
 mod relay;

@@ -50,7 +50,7 @@ const APART: [&str; 15] = [
 ];
 
 /// What a process that runs may take or give back between its score and its row in the table, in bytes.
-const RUNS: u64 = 1 << 20;
+const RUNS: u64 = 4 << 20;
 
 /// Compares, and keeps account of what only one of the two has.
 #[derive(Debug)]

@@ -70,8 +70,8 @@ impl Image {
         if from.is_file() {
             for library in libraries::of(&from)? {
                 // The system's own come first: they fit together.
-                if !self.root().join(relative(&library)?).exists() {
-                    self.copy(&library.canonicalize()?, &library)?;
+                if !self.root().join(relative(&library.to)?).exists() {
+                    self.copy(&library.from.canonicalize()?, &library.to)?;
                 }
             }
         }
