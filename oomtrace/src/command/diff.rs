@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, anyhow};
 
 use super::{
-    run::files::Target,
+    run::{files::Target, terminal::COLUMNS},
     shown::{colour, width},
 };
 use crate::{
@@ -20,9 +20,6 @@ use crate::{
         show,
     },
 };
-
-/// Columns of a file.
-const COLUMNS: usize = 100;
 
 /// Compares reports.
 pub fn run(args: &DiffArgs) -> anyhow::Result<()> {

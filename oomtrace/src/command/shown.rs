@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::{IsTerminal as _, stdout},
+    io::{IsTerminal, stdout},
+    os::fd::AsFd,
     sync::Arc,
 };
 
@@ -457,16 +458,26 @@ fn kind_name(kind: u16) -> &'static str {
 
 /// How wide lines may be: as the terminal is, or as `COLUMNS` says; of any length where the output goes elsewhere.
 pub(super) fn width() -> Option<usize> {
+    width_of(stdout())
+}
+
+/// The same of another stream.
+pub(super) fn width_of(stream: impl AsFd) -> Option<usize> {
     let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let seen = || rustix::termios::tcgetwinsize(stdout()).ok().map(|size| usize::from(size.ws_col));
+    let seen = || rustix::termios::tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col));
     told.or_else(seen).filter(|columns| *columns > 0)
 }
 
 /// Colour on a terminal that wants it (<https://no-color.org>).
 pub(super) fn colour() -> bool {
+    colour_of(&stdout())
+}
+
+/// The same of another stream.
+pub(super) fn colour_of(stream: &impl IsTerminal) -> bool {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    stdout().is_terminal() && !unwanted && !dumb
+    stream.is_terminal() && !unwanted && !dumb
 }
 
 #[cfg(test)]

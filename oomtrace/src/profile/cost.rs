@@ -1,9 +1,9 @@
 //! What oomtrace itself takes while a command runs.
 
-use std::{fs, io};
+use std::fs;
 
 use super::report::Cost;
-use crate::{agent::programs::Program, host};
+use crate::{agent::programs::Program, flight::kilobytes, host};
 
 /// What it has taken until a moment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,7 +41,7 @@ impl Meter {
             cpu_ns: now.cpu_ns.saturating_sub(self.begun.cpu_ns),
             programs_ns: programs.map(|(ns, _)| ns),
             program_runs: programs.map(|(_, runs)| runs),
-            peak_rss_bytes: peak_rss_bytes().ok().flatten(),
+            peak_rss_bytes: peak_rss_bytes(),
             ..Cost::default()
         }
     }
@@ -59,11 +59,8 @@ impl Taken {
 }
 
 /// The most that was resident of this process (`VmHWM`, fs/proc/task_mmu.c).
-fn peak_rss_bytes() -> io::Result<Option<u64>> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-    Ok(kilobytes.and_then(|kilobytes| kilobytes.checked_mul(1024)))
+fn peak_rss_bytes() -> Option<u64> {
+    kilobytes(&fs::read("/proc/self/status").ok()?, "VmHWM")
 }
 
 #[cfg(test)]

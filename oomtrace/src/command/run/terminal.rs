@@ -2,10 +2,11 @@
 
 use std::io::{IsTerminal as _, Write as _, stderr};
 
+use super::super::shown::{colour_of, width_of};
 use crate::profile::show::{self, CLEAR, Status};
 
 /// Columns of a file.
-const COLUMNS: usize = 100;
+pub const COLUMNS: usize = 100;
 
 /// Whether somebody looks.
 pub fn is_there() -> bool {
@@ -14,16 +15,12 @@ pub fn is_there() -> bool {
 
 /// How many columns there are.
 pub fn width() -> usize {
-    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let seen = || rustix::termios::tcgetwinsize(stderr()).ok().map(|size| usize::from(size.ws_col));
-    told.or_else(seen).filter(|columns| *columns > 0).unwrap_or(COLUMNS)
+    width_of(stderr()).unwrap_or(COLUMNS)
 }
 
-/// Colour on a terminal that wants it (<https://no-color.org>).
+/// Whether to use colour.
 pub fn colour() -> bool {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    is_there() && !unwanted && !dumb
+    colour_of(&stderr())
 }
 
 /// The line that says how things stand.

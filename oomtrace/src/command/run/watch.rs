@@ -79,7 +79,6 @@ pub struct Watch<'p> {
     shown: Option<Interval>,
     line: StatusLine,
     began: Option<Instant>,
-    pid: i32,
 }
 
 /// How far it is.
@@ -115,12 +114,13 @@ impl<'p> Watch<'p> {
             shown: None,
             line: StatusLine::default(),
             began: None,
-            pid: 0,
         }
     }
 
     /// What it has come to, once tracing has ended.
     pub fn done(mut self) -> (Run, Tracing) {
+        // By now all that was told has been taken.
+        self.run.end.oom_killed = self.gather.command_killed();
         self.gather.tell(&mut self.run);
         if let Some(gathered) = self.gathered {
             gathered.tell(&mut self.run);
@@ -263,7 +263,9 @@ impl Escort for Watch<'_> {
             self.gather.own_cgroup(own.paths());
             *lock(&cgroup) = Some(Arc::clone(own));
         }
-        self.pid = running.pid();
+        if let Ok(pid) = u32::try_from(running.pid()) {
+            self.gather.command(pid);
+        }
         self.state = State::Running(running);
         Ok(())
     }
@@ -296,7 +298,6 @@ impl Escort for Watch<'_> {
     }
 
     fn stop(&mut self) {
-        self.run.end.oom_killed = u32::try_from(self.pid).is_ok_and(|pid| self.gather.killed(pid));
         self.run.cgroup = self.prepared.cgroup().map(|cgroup| cgroup.facts());
         let mut lost = std::collections::BTreeMap::new();
         if let Some(pressures) = &self.pressures {

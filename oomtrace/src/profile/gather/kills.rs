@@ -1,6 +1,6 @@
 //! Who was killed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use super::{
     House, NAMES,
@@ -15,8 +15,6 @@ use crate::{
 
 /// Victims that are told one by one, at the most.
 const ROWS: usize = 200;
-/// Process ids that are remembered, at the most: there are no more at once (`PID_MAX_LIMIT`).
-const PIDS: usize = 1 << 22;
 
 /// See the module.
 #[derive(Default)]
@@ -26,7 +24,9 @@ pub struct Kills {
     others: Vec<VictimRow>,
     own: Vec<VictimRow>,
     names: BTreeMap<(Whose, Option<String>), VictimCount>,
-    pids: HashSet<u32>,
+    /// The command's process id, and whether it was.
+    command: Option<u32>,
+    command_killed: bool,
     relief: Times,
 }
 
@@ -48,9 +48,14 @@ impl Kills {
         &self.counts
     }
 
-    /// Whether that process was.
-    pub fn killed(&self, pid: u32) -> bool {
-        self.pids.contains(&pid)
+    /// The command has this process id.
+    pub fn command(&mut self, pid: u32) {
+        self.command = Some(pid);
+    }
+
+    /// Whether the command itself was.
+    pub fn command_killed(&self) -> bool {
+        self.command_killed
     }
 
     /// A run of the OOM killer.
@@ -114,9 +119,7 @@ impl Kills {
                 Whose::Bystander => self.counts.bystander_kills += 1,
                 Whose::Unknown => {}
             }
-            if let Some(pid) = row.pid.filter(|_| self.pids.len() < PIDS) {
-                self.pids.insert(pid);
-            }
+            self.command_killed |= row.pid.is_some() && row.pid == self.command;
             let kind = if row.whose == Whose::Own { MarkKind::OwnKill } else { MarkKind::BystanderKill };
             marks.push(row.at_ns, kind, 1, row.comm.as_deref());
             self.name(&row);

@@ -93,10 +93,15 @@ impl Gather {
         }
     }
 
-    /// Whether the process of that number was killed by the OOM killer.
+    /// The command has this process id.
+    pub fn command(&self, pid: u32) {
+        self.lock().kills.command(pid);
+    }
+
+    /// Whether the OOM killer killed the command itself.
     #[must_use]
-    pub fn killed(&self, pid: u32) -> bool {
-        self.lock().kills.killed(pid)
+    pub fn command_killed(&self) -> bool {
+        self.lock().kills.command_killed()
     }
 
     /// Puts all that was gathered into a run's report.

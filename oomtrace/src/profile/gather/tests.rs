@@ -134,3 +134,15 @@ fn whoever_is_in_its_cgroup_is_its_own() {
     assert_eq!(house.whose(Some(false), Some("/t")), Whose::Bystander);
     assert_eq!(House::default().whose(None, Some("/t")), Whose::Unknown);
 }
+
+/// Guards whether it was the command itself: by its process id, and by no other's.
+#[test]
+fn the_command_itself_is_known_by_its_id() {
+    for (pid, killed) in [(memcg_in("/t").victims[0].pid.unwrap(), true), (1, false)] {
+        let gather = Gather::default();
+        gather.begin(BEGAN_NS);
+        gather.command(pid);
+        gather.sink().take(&Arc::new(kill("a", "own", Some(true), BEGAN_NS + 5))).unwrap();
+        assert_eq!(gather.command_killed(), killed);
+    }
+}
