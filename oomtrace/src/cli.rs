@@ -333,7 +333,7 @@ pub struct DiffArgs {
     /// Write the comparison to FILE as a page for a browser as well
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Print JSON
+    /// Print JSON (oomtrace schema --diff)
     #[arg(long)]
     pub json: bool,
 }
@@ -344,6 +344,9 @@ pub struct SchemaArgs {
     /// Of what `oomtrace run --json` writes
     #[arg(long)]
     pub run: bool,
+    /// Of what `oomtrace diff --json` prints
+    #[arg(long, conflicts_with = "run")]
+    pub diff: bool,
 }
 
 const IMPORT_EXAMPLES: &str = "\

@@ -45,7 +45,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let met = profiler.run(stage, "met", &[&limit, several.as_slice()].concat(), &stress)?;
     let unmet = ["--fail-if", "own_kills>1000"];
     let unmet = profiler.run(stage, "unmet", &[&limit, unmet.as_slice()].concat(), &stress)?;
-    let schema = schema(stage, &profiler)?;
+    let schema = schema(stage, &profiler, "--run")?;
     let checks = &mut stage.checks;
     checks.equal(
         "exit status, where a condition is met",
@@ -67,11 +67,11 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     compared(stage, &profiler)
 }
 
-/// The schema of reports.
-fn schema(stage: &Stage<'_>, profiler: &Profiler<'_>) -> Result<Schema> {
-    let output = profiler.program().run(&["schema", "--run"], stage.deadline)?;
+/// The schema of reports, `--run`, or of comparisons, `--diff`.
+fn schema(stage: &Stage<'_>, profiler: &Profiler<'_>, of: &str) -> Result<Schema> {
+    let output = profiler.program().run(&["schema", of], stage.deadline)?;
     let text = output.stdout.join(&b'\n');
-    Schema::new(&serde_json::from_slice(&text).context("the schema of reports is no JSON")?)
+    Schema::new(&serde_json::from_slice(&text).with_context(|| format!("the schema {of} is no JSON"))?)
 }
 
 /// Checks that a page is one, is small, and fetches nothing.
@@ -104,6 +104,7 @@ fn compared(stage: &mut Stage<'_>, profiler: &Profiler<'_>) -> Result<()> {
         .run(&[&["diff"], files.as_slice(), &["--html", argument(&page)?]].concat(), stage.deadline)?;
     stage.keep_output("diff", &shown)?;
     let told = profiler.program().run(&[&["diff", "--json"], files.as_slice()].concat(), stage.deadline)?;
+    let schema = schema(stage, profiler, "--diff")?;
     let checks = &mut stage.checks;
     checks.that(shown.status.success() && !shown.stdout.is_empty(), || {
         format!("{}: {}", shown.status, shown.said())
@@ -111,6 +112,7 @@ fn compared(stage: &mut Stage<'_>, profiler: &Profiler<'_>) -> Result<()> {
     checks.that(told.status.success(), || format!("{}: {}", told.status, told.said()));
     let told: Value =
         serde_json::from_slice(&told.stdout.join(&b'\n')).context("the comparison is no JSON")?;
+    schema.check(checks, std::slice::from_ref(&told));
     let rows = told.pointer("/rows").and_then(Value::as_array);
     checks.that(rows.is_some_and(|rows| !rows.is_empty()), || format!("nothing is compared: {told}"));
     let alone = profiler.program().run(&["diff", argument(&met)?], stage.deadline)?;
