@@ -224,22 +224,6 @@ async fn the_command_has_a_cgroup() {
     assert_eq!((cgroup.usage_bytes(), cgroup.pids()), (None, None));
 }
 
-/// Guards a command that the OOM killer kills: its end is told, and counted in its cgroup.
-#[tokio::test]
-async fn a_killed_command_has_its_facts() {
-    if !cgroups(&[cgroup::Controller::Memory]) {
-        return;
-    }
-    let wanted = Wanted {
-        memory_limit_bytes: Some(4 << 20),
-        ..wanted(&["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"])
-    };
-    let (prepared, end) = run(wanted).await;
-    assert_eq!(end.signal, Some(9));
-    let facts = prepared.cgroup().unwrap().facts();
-    assert!(facts.events["oom_kill"] == 1 && facts.events["max"] > 0, "{facts:?}");
-}
-
 /// Guards that forks beyond the limit fail and are counted, and that one process is enough for the command itself.
 #[tokio::test]
 async fn forks_are_limited() {

@@ -31,7 +31,7 @@ pub struct Reading<'a> {
     pub log: &'a [LoggedOom],
     /// The machine.
     pub machine: &'a Machine,
-    /// Whether the log's beginning was overwritten: then it may begin in the middle of a report.
+    /// Whether it may begin in the middle of a report: its beginning was overwritten, or it was marked while others were killed.
     pub cut: bool,
     /// Whether that was by the same log: then neither has a field that the other lacks.
     pub alike: bool,
