@@ -284,7 +284,8 @@ pub struct RunArgs {
     /// From one sample of memory to the next at first; a long run takes them less often
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
     pub interval: Duration,
-    /// Kills and forks that fail, and nothing that is counted beside: no reclaim, no compaction, no samples
+    /// Kills and forks that fail, and nothing beside: no reclaim, no compaction, no samples, nothing from the kernel log where
+    /// there are hooks
     #[arg(long)]
     pub light: bool,
     /// How to look at the kernel.

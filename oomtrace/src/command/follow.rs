@@ -89,20 +89,23 @@ impl Pace {
 /// Whether the kernel log is followed, and why not.
 pub type Followed = Result<Log, String>;
 
+/// Why the log is not followed.
+pub const NO_KMSG: &str = "--no-kmsg was given";
+
 impl Log {
-    /// Opens the log at its end, where that is allowed.
-    pub fn open(wanted: bool) -> Followed {
-        Self::open_by(wanted, Reader::open)
+    /// Opens the log at its end, where that is allowed; not at all if there is a reason to do without.
+    pub fn open(without: Option<&str>) -> Followed {
+        Self::open_by(without, Reader::open)
     }
 
     /// The same, to be read as a whole.
-    pub fn open_whole(wanted: bool) -> Followed {
-        Self::open_by(wanted, Reader::open_whole)
+    pub fn open_whole(without: Option<&str>) -> Followed {
+        Self::open_by(without, Reader::open_whole)
     }
 
-    fn open_by(wanted: bool, open: fn(&Path) -> io::Result<Reader>) -> Followed {
-        if !wanted {
-            return Err("--no-kmsg was given".to_owned());
+    fn open_by(without: Option<&str>, open: fn(&Path) -> io::Result<Reader>) -> Followed {
+        if let Some(reason) = without {
+            return Err(reason.to_owned());
         }
         let reader = open(Path::new(kmsg::PATH)).map_err(|error| refused(&error))?;
         Ok(Self { reader, watched: None, pace: Pace::default() })

@@ -75,7 +75,7 @@ fn attach(kernel: &KernelArgs, host: &Host) -> anyhow::Result<(Attached, KernelR
     };
     let mut attached = load::attach(&options, || {})?;
     let kernel_rss = text::of(&mut attached);
-    attached.roles.push(follow::status(&Log::open(true)));
+    attached.roles.push(follow::status(&Log::open(None)));
     if !attached.shows_forks() {
         attached.roles.push(pids_events::status(&PidsEvents::offered().map(drop)));
     }
@@ -84,7 +84,7 @@ fn attach(kernel: &KernelArgs, host: &Host) -> anyhow::Result<(Attached, KernelR
 
 /// What is to be had without any program in the kernel.
 fn log_roles() -> [RoleStatus; 2] {
-    [follow::status(&Log::open_whole(true)), pids_events::status(&PidsEvents::offered().map(drop))]
+    [follow::status(&Log::open_whole(None)), pids_events::status(&PidsEvents::offered().map(drop))]
 }
 
 fn log_only(host: &Host) -> String {

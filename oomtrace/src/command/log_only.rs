@@ -29,7 +29,7 @@ pub async fn trace(args: &TraceArgs, escort: &mut impl Escort) -> anyhow::Result
     let begun = Instant::now();
     let host = Host::read(Path::new("/"))?;
     let record = args.record.as_ref().map(|path| create(path)).transpose()?;
-    let mut witness = Witness::begin_alone(!args.no_kmsg);
+    let mut witness = Witness::begin_alone(args.no_kmsg.then_some(follow::NO_KMSG));
     let armed_boot_ns = host::boot_ns();
     if let Err(reason) = &witness.log {
         anyhow::bail!(CannotTrace(format!(

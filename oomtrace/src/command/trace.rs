@@ -54,7 +54,7 @@ pub(super) async fn trace_or_follow(args: &TraceArgs, escort: &mut impl Escort) 
     match trace(args, escort).await {
         // Whoever asks for a tier, or gives another kernel's types, wants that and nothing else.
         Err(error) if args.kernel.is_open() && !args.no_kmsg && cannot_trace(&error) => {
-            if let Err(reason) = Log::open_whole(true) {
+            if let Err(reason) = Log::open_whole(None) {
                 let both = format!("{error:#} Nor can the kernel log be followed in place of it: {reason}.");
                 return Err(CannotTrace(both).into());
             }
@@ -66,6 +66,12 @@ pub(super) async fn trace_or_follow(args: &TraceArgs, escort: &mut impl Escort) 
         }
         other => other,
     }
+}
+
+/// Why the kernel log is not to be read beside the hooks: of what a kill takes of oomtrace it is a third.
+fn without_log(args: &TraceArgs, profiling: Option<load::Run>) -> Option<&'static str> {
+    let light = profiling.is_some_and(|run| run.light).then_some("--light was given");
+    args.no_kmsg.then_some(follow::NO_KMSG).or(light)
 }
 
 async fn trace(args: &TraceArgs, escort: &mut impl Escort) -> anyhow::Result<()> {
@@ -90,7 +96,7 @@ async fn trace(args: &TraceArgs, escort: &mut impl Escort) -> anyhow::Result<()>
     let mut attached = load::attach(&options, || {
         armed_boot_ns = host::boot_ns();
         // Kills are seen from here on, so from here on they are looked for in the log and in the count.
-        witness = Witness::begin(!args.no_kmsg);
+        witness = Witness::begin(without_log(args, profiling));
         if profiling.is_some() {
             return;
         }

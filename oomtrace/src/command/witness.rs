@@ -33,15 +33,16 @@ impl Default for Witness {
 }
 
 impl Witness {
-    /// Begins now: to be called as soon as kills are seen.
-    pub fn begin(log: bool) -> Self {
+    /// Begins now: to be called as soon as kills are seen. There may be a reason to do without the log.
+    pub fn begin(without: Option<&str>) -> Self {
         let pids_events = Err("forks are not to be told, or a hook shows them".to_owned());
-        Self { log: Log::open(log), count: Reconcile::begin(Path::new("/")), pids_events }
+        Self { log: Log::open(without), count: Reconcile::begin(Path::new("/")), pids_events }
     }
 
     /// The same where there is nothing but the log.
-    pub fn begin_alone(log: bool) -> Self {
-        Self { log: Log::open_whole(log), ..Self::begin(false) }
+    pub fn begin_alone(without: Option<&str>) -> Self {
+        let log = Log::open_whole(without);
+        Self { log, ..Self::begin(Some("it is read as a whole")) }
     }
 
     /// Begins to watch what cgroups refuse of forks.

@@ -31,7 +31,7 @@ const IMPORTS: u32 = 5;
 const TIMEOUT: Duration = Duration::from_hours(1);
 
 /// How often `oomtrace run` is measured where the clock counts instructions, and in how many pairs here.
-const PROFILES: u32 = 3;
+const PROFILES: u32 = 5;
 const PAIRS: u32 = 8;
 
 /// A part of the measurements.

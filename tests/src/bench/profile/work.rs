@@ -19,7 +19,7 @@ pub struct Work {
     pub name: &'static str,
     /// stress-ng's options for one instance.
     options: &'static [&'static str],
-    /// The option for a number of bogo-ops, and how many where instructions are counted: two hundred million of these.
+    /// The option for a number of bogo-ops, and how many where instructions are counted: two hundred million of these and more.
     ops_option: &'static str,
     pub ops: u64,
     place: Place,
@@ -54,8 +54,9 @@ pub const WORKS: [Work; 8] = [
     work(
         "bigheap, killed",
         &["--bigheap", "1", "--bigheap-growth", "1M"],
+        // Twenty-six of its processes are killed meanwhile.
         "--bigheap-ops",
-        100,
+        500,
         Place::Deadly,
     ),
 ];

@@ -20,7 +20,7 @@ pub const SCENARIO: Scenario = Scenario {
     guards: "exit status and signals pass between a command and who started oomtrace, also where the command itself is OOM-killed; \
              daemons and orphans are its own",
     needs: Needs::StressNg,
-    kills: 3,
+    kills: 4,
     once: true,
     run,
 };
@@ -74,7 +74,26 @@ fn killed(stage: &mut Stage<'_>, profiler: &Profiler<'_>) -> Result<()> {
         Some(&true.into()),
         "the scenario",
     );
+    let counted = number(run, "/cgroup/events/oom_kill");
+    stage.checks.equal("killed: what its cgroup counted", counted, Some(1), "the scenario");
     one_own_kill(stage, "killed", run, "dd");
+    light(stage, profiler, &script)
+}
+
+/// The same at less expense: the kill is told all the same, by hooks alone.
+fn light(stage: &mut Stage<'_>, profiler: &Profiler<'_>, script: &str) -> Result<()> {
+    let options = [LIMIT.as_slice(), &["--light"]].concat();
+    let ran = profiler.run(stage, "light", &options, &["sh", "-c", script])?;
+    ended(stage, "light", &ran, 128 + 9)?;
+    let run = ran.first()?;
+    one_own_kill(stage, "light", run, "dd");
+    let hooks = ran.report.as_ref().and_then(|report| report.pointer("/tracing/hooks"));
+    let checks = &mut stage.checks;
+    checks.that(hooks.is_some_and(|hooks| hooks.get("kmsg").is_none()), || {
+        format!("--light, and the kernel's log is read: {hooks:?}")
+    });
+    let samples = rows(run, "/course/points").count();
+    checks.equal("light: samples", Some(samples), Some(0), "--light");
     Ok(())
 }
 
