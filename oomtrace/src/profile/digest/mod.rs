@@ -54,8 +54,8 @@ pub(super) fn ending(end: &End) -> String {
 
 /// Waits in reclaim, of the node and of cgroups, of all tasks.
 pub(super) fn reclaim(run: &Run) -> Latency {
-    let chosen = |kind| matches!(kind, PressureKind::DirectReclaim | PressureKind::MemcgReclaim);
-    Latency::merged(run.pressure.iter().filter(|one| chosen(one.kind)).map(|one| &one.latency))
+    let waits = run.waits(&[PressureKind::DirectReclaim, PressureKind::MemcgReclaim]);
+    Latency::merged(waits.map(|one| &one.latency))
 }
 
 /// Why nothing can be told of what is at that path in the report.

@@ -9,7 +9,7 @@ use std::{borrow::Cow, sync::LazyLock};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::report::{Latency, Pressure, PressureKind, Report, Run, Tracing, Whose};
+use super::report::{Latency, PressureKind, Report, Run, Tracing, Whose};
 use crate::{text::printable, words};
 
 /// What a measure counts in.
@@ -272,19 +272,9 @@ pub(super) fn missing<'a>(tracing: &'a Tracing, path: &str) -> Option<&'a str> {
 
 impl Pressures {
     fn of(self, run: &Run) -> Latency {
-        let chosen = run.pressure.iter().filter(|pressure| {
-            self.kinds.contains(&pressure.kind)
-                && self.whose.is_none_or(|whose| whose == pressure.whose)
-                && !is_kcompactd(pressure)
-        });
-        Latency::merged(chosen.map(|pressure| &pressure.latency))
+        let chosen = run.waits(self.kinds).filter(|wait| self.whose.is_none_or(|whose| whose == wait.whose));
+        Latency::merged(chosen.map(|wait| &wait.latency))
     }
-}
-
-/// What that does nobody waits for.
-fn is_kcompactd(pressure: &Pressure) -> bool {
-    let named = pressure.comm.as_deref().is_some_and(|comm| comm.starts_with("kcompactd"));
-    named && pressure.kind == PressureKind::Compaction && pressure.whose != Whose::Own
 }
 
 impl Statistic {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     profile::{
         digest::number,
-        report::{Bucket, Latency, Pressure, PressureKind, Run, Whose},
+        report::{Bucket, Latency, PressureKind, Run, Whose},
     },
     words::{duration, size},
 };
@@ -45,7 +45,7 @@ pub(super) fn kind(kind: PressureKind) -> &'static str {
 
 fn panels(run: &Run) -> Vec<Panel> {
     let of = |(kind, title): (PressureKind, &'static str)| {
-        let chosen: Vec<&Pressure> = run.pressure.iter().filter(|one| one.kind == kind).collect();
+        let chosen: Vec<_> = run.waits(&[kind]).collect();
         let others = chosen.iter().filter(|one| one.whose != Whose::Own).map(|one| &one.latency);
         let freed = chosen.iter().filter_map(|one| one.reclaimed_bytes);
         Panel {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::profile::{
     digest::number,
-    report::{BogoOps, FindingCount, Pressure, PressureKind, Run, Whose},
+    report::{BogoOps, FindingCount, Run, Whose},
 };
 
 /// Rows of a table, at the most.
@@ -194,14 +194,6 @@ fn alloc_failures(run: &Run) -> Option<Element> {
     table(&heads, rows.collect(), MOST)
 }
 
-/// kcompactd makes room for others and waits for nobody: it is not hurt (kcompactd_run(), mm/compaction.c, names it).
-fn of_kernel(pressure: &Pressure) -> bool {
-    let name = pressure.comm.as_deref().and_then(|comm| comm.strip_prefix("kcompactd"));
-    let node =
-        name.is_some_and(|node| !node.is_empty() && node.bytes().all(|letter| letter.is_ascii_digit()));
-    node && pressure.kind == PressureKind::Compaction && pressure.whose != Whose::Own
-}
-
 fn pressure(run: &Run) -> Option<Element> {
     let heads: Vec<Head> = [texts("name"), texts("whose"), texts("waited in")]
         .into_iter()
@@ -211,7 +203,7 @@ fn pressure(run: &Run) -> Option<Element> {
     let rows = run.pressure.iter().map(|pressure| {
         let named = [
             Cell::name(pressure.comm.as_deref(), pressure.whose),
-            if of_kernel(pressure) { Cell::quiet("kernel") } else { Cell::whose(pressure.whose) },
+            if pressure.is_kcompactd() { Cell::quiet("kernel") } else { Cell::whose(pressure.whose) },
             Cell::text(kind(pressure.kind)),
         ];
         named
@@ -279,19 +271,6 @@ fn stressors(run: &Run) -> Option<Element> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Guards bystanders against a false alarm, and a program against hiding behind a name.
-    #[test]
-    fn kcompactd_is_no_bystander() {
-        let of = |comm: &str, kind, whose| {
-            of_kernel(&Pressure { comm: Some(comm.into()), kind, whose, ..Pressure::default() })
-        };
-        assert!(of("kcompactd0", PressureKind::Compaction, Whose::Bystander));
-        assert!(!of("kcompactd0", PressureKind::Compaction, Whose::Own));
-        assert!(!of("kcompactd0", PressureKind::DirectReclaim, Whose::Bystander));
-        assert!(!of("kcompactd", PressureKind::Compaction, Whose::Bystander));
-        assert!(!of("kcompactdx", PressureKind::Compaction, Whose::Bystander));
-    }
 
     /// Guards the kills beside stress-ng's figures: its processes' names are cut by the kernel.
     #[test]

@@ -79,3 +79,33 @@ pub struct Pressure {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reclaimed_bytes: Option<u64>,
 }
+
+impl Pressure {
+    /// Whether it is kcompactd's: that makes room for others, and nobody waits for it (kcompactd_run(), mm/compaction.c, names it by its
+    /// node). A process of the command's own may have such a name, too.
+    #[must_use]
+    pub fn is_kcompactd(&self) -> bool {
+        let node = self.comm.as_deref().and_then(|comm| comm.strip_prefix("kcompactd"));
+        let of_node =
+            node.is_some_and(|node| !node.is_empty() && node.bytes().all(|letter| letter.is_ascii_digit()));
+        of_node && self.kind == PressureKind::Compaction && self.whose != Whose::Own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards bystanders against a false alarm, and a program against hiding behind a name.
+    #[test]
+    fn kcompactd_is_no_bystander() {
+        let of = |comm: &str, kind, whose| {
+            Pressure { comm: Some(comm.into()), kind, whose, ..Pressure::default() }.is_kcompactd()
+        };
+        assert!(of("kcompactd0", PressureKind::Compaction, Whose::Bystander));
+        assert!(!of("kcompactd0", PressureKind::Compaction, Whose::Own));
+        assert!(!of("kcompactd0", PressureKind::DirectReclaim, Whose::Bystander));
+        assert!(!of("kcompactd", PressureKind::Compaction, Whose::Bystander));
+        assert!(!of("kcompactdx", PressureKind::Compaction, Whose::Bystander));
+    }
+}

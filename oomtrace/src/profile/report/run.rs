@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AllocFailureCount, CgroupMemory, Counters, Course, ForkFailureCount, IncidentCounts, Kswapd, Latency,
-    Pressure, Psi, StressorMemory, VictimCount, VictimRow,
+    Pressure, PressureKind, Psi, StressorMemory, VictimCount, VictimRow,
 };
 
 /// One run of the command, from its start until it and what it left behind had ended, or were left alone.
@@ -60,6 +60,13 @@ pub struct Run {
     pub bogo_ops: Vec<BogoOps>,
     /// What oomtrace itself took meanwhile.
     pub cost: Cost,
+}
+
+impl Run {
+    /// Waits of these kinds of those who wait, which kcompactd does not.
+    pub fn waits(&self, kinds: &[PressureKind]) -> impl Iterator<Item = &Pressure> {
+        self.pressure.iter().filter(|one| kinds.contains(&one.kind) && !one.is_kcompactd())
+    }
 }
 
 /// How the command ended.

@@ -133,9 +133,8 @@ pub(super) fn latency(latency: &Latency, one: &str, several: &str) -> Option<Str
 
 /// Waits of these kinds, of all runs.
 pub(super) fn waits(runs: &[Run], kinds: &[PressureKind], whose: Option<Whose>) -> Latency {
-    let chosen = runs.iter().flat_map(|run| &run.pressure);
-    let chosen =
-        chosen.filter(|one| kinds.contains(&one.kind) && whose.is_none_or(|whose| one.whose == whose));
+    let chosen = runs.iter().flat_map(|run| run.waits(kinds));
+    let chosen = chosen.filter(|one| whose.is_none_or(|whose| one.whose == whose));
     Latency::merged(chosen.map(|one| &one.latency))
 }
 
