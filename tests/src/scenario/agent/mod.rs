@@ -57,6 +57,20 @@ impl Home {
         program.trace(&["agent", "--config", argument(&settings)?], deadline)
     }
 
+    /// What [`PROGRAM`] was given, in no order.
+    fn given(&self) -> Result<Vec<Value>> {
+        let folder = self.scratch.folder();
+        let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+        let mut given = Vec::new();
+        for entry in entries {
+            let entry = entry.context("cannot list a folder")?;
+            if entry.file_name().to_string_lossy().starts_with("program.") {
+                given.extend(lines(&entry.path())?);
+            }
+        }
+        Ok(given)
+    }
+
     /// What its history has, oldest first.
     pub fn history(&self, program: &Program, options: &[&str], deadline: Deadline) -> Result<Vec<Value>> {
         let database = self.file("history.db");
@@ -68,6 +82,10 @@ impl Home {
         objects(&output)
     }
 }
+
+/// A program that keeps what it is given. Several run at once, and what one writes in two pieces another must not come between: each
+/// has a file of its own.
+const PROGRAM: &str = "[exec]\ncommand = [\"/bin/sh\", \"-c\", \"cat >>HOME/program.$$\"]\n";
 
 /// The JSON objects that were printed.
 fn objects(output: &Output) -> Result<Vec<Value>> {

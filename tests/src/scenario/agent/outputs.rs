@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::{Needs, Scenario};
 use super::web::{Inbox, page, sum};
-use super::{Home, kills_of, lines};
+use super::{Home, PROGRAM, kills_of, lines};
 use crate::compare::Expected;
 use crate::eat::{Eat, word};
 use crate::size::MIB;
@@ -38,7 +38,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
              [history]\npath = \"HOME/history.db\"\nrecover = false\n\
              [metrics]\nlisten = \"127.0.0.1:0\"\n\
              [file]\npath = \"HOME/incidents.ndjson\"\n\
-             [exec]\ncommand = [\"/bin/sh\", \"-c\", \"cat >>HOME/program.ndjson\"]\n\
+             {PROGRAM}\
              [webhook]\nurl = \"http://{}/oom\"\n",
             inbox.address
         ),
@@ -69,7 +69,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
 
     let history = home.history(&tool.program, &[], stage.deadline)?;
     let file = lines(&home.file("incidents.ndjson"))?;
-    let program = lines(&home.file("program.ndjson"))?;
+    let program = home.given()?;
     for (name, objects) in [("history", &history), ("file", &file), ("program", &program)] {
         same(stage, name, told, &kills_of(objects, eater.pid()));
     }

@@ -17,7 +17,7 @@ use self::gauge::{Calm, Reading, least, most, quarters};
 use self::load::{Toll, Trouble, pass, provoke};
 use super::super::{Needs, Scenario};
 use super::web::{Inbox, page, sum};
-use super::{Home, lines, on_its_own};
+use super::{Home, PROGRAM, lines, on_its_own};
 use crate::fork::ground::Ground;
 use crate::machine::Pace;
 use crate::size::MIB;
@@ -68,7 +68,6 @@ const SETTINGS: &str = "[stdout]\nform = \"json\"\n\
     [history]\npath = \"HOME/history.db\"\nrecover = false\n\
     [metrics]\nlisten = \"127.0.0.1:0\"\n\
     [file]\npath = \"HOME/incidents.ndjson\"\nmax_size = \"16K\"\nkeep = 1000\n\
-    [exec]\ncommand = [\"/bin/sh\", \"-c\", \"cat >>HOME/program.ndjson\"]\n\
     [flight]\ninterval = \"10s\"\n";
 
 fn run(stage: &mut Stage<'_>) -> Result<()> {
@@ -77,7 +76,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
     let minutes = MINUTES.get().copied().unwrap_or(USUAL_MINUTES);
     let inbox = Inbox::start(0)?;
     let webhook = format!("[webhook]\nurl = \"http://{}/oom\"\n", inbox.address);
-    let home = Home::new(stage.name, &format!("{SETTINGS}{webhook}"))?;
+    let home = Home::new(stage.name, &format!("{SETTINGS}{PROGRAM}{webhook}"))?;
     let memory = stage.tree()?;
     let tasks = Ground { machine: stage.machine, deadline: stage.deadline }.tasks()?;
     let mut agent = home.agent(&tool.program, stage.deadline)?;
@@ -129,7 +128,7 @@ fn run(stage: &mut Stage<'_>) -> Result<()> {
         ("standard output", super::objects(&output)),
         ("history", home.history(&tool.program, &[], stage.deadline)),
         ("file", file),
-        ("program", lines(&home.file("program.ndjson"))),
+        ("program", home.given()),
         ("webhook", Ok(sent)),
     ] {
         match objects {
