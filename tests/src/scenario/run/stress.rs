@@ -141,7 +141,11 @@ fn judge_stressors(stage: &mut Stage<'_>, run: &Value, ran: &Ran) {
         });
         let said = said.get(name).copied().unwrap_or(0);
         stage.checks.note(&format!("kills of {name}"), told);
-        stage.checks.equal(&format!("kills of {comm}"), Some(told), Some(said), "stress-ng");
+        // One that dies as its stressor's time ends is not started again, and stress-ng does not say that it was killed.
+        let at_its_end = told.checked_sub(said).is_some_and(|more| more <= 1);
+        stage
+            .checks
+            .that(at_its_end, || format!("{told} kills of {comm} are told, and stress-ng says {said}"));
         sure += usize::from(told > 0);
     }
     stage.checks.that(sure >= SURE, || format!("only {sure} stressors had a kill"));
