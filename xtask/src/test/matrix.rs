@@ -159,8 +159,8 @@ const PLANS: [Plan; 20] = [
 /// Kernels on which the agent's scenarios run: the oldest. With `--full` they run on all.
 const AGENT: [&str; 1] = ["5.10.223"];
 
-/// What takes longest and differs least from kernel to kernel, and the kernels on which it runs: the oldest and the newest. With `--full`
-/// it runs on all.
+/// What takes longest and differs least from kernel to kernel, and the kernels on which it runs: the oldest and the newest. Nor does
+/// anything run in a second tier on the others. With `--full` it does.
 const LONG: [&str; 7] =
     ["fork_mixtures", "fork_storm", "kmsg", "mutated_btf", "pids_events", "reader_stopped", "refusals"];
 const LONG_ON: [&str; 2] = ["5.10.223", "7.2"];
@@ -273,7 +273,13 @@ impl Plan {
     /// The tiers in which anything runs.
     fn tiers(&self, choice: &Choice) -> impl Iterator<Item = &'static str> {
         let (full, purpose, whole) = (choice.full, self.purpose, self.whole);
-        let one = !full && matches!(purpose, Purpose::Times | Purpose::Nodes | Purpose::Runs);
+        let few = choice.only.is_empty() && !LONG_ON.contains(&self.kernel);
+        let one = match purpose {
+            Purpose::Usual => few && whole.is_some(),
+            Purpose::Times | Purpose::Nodes | Purpose::Runs => true,
+            Purpose::Cures | Purpose::Repairs => false,
+        };
+        let one = one && !full;
         self.tiers.iter().copied().filter(move |tier| !one || whole == Some(tier))
     }
 
@@ -573,6 +579,8 @@ mod tests {
         assert_eq!(times.tiers(&of(&[])).collect::<Vec<_>>(), ["kprobe"]);
         assert_eq!(times.tiers(&Choice { only: Vec::new(), full: true }).collect::<Vec<_>>(), EVERY_TIER);
         assert_eq!(small("6.12", "kprobe").only(&of(&[])), None);
+        let tiers = |kernel, only: &[&str]| small(kernel, "kprobe").tiers(&of(only)).count();
+        assert_eq!((tiers("6.12", &[]), tiers("6.12", &["group"]), tiers("7.2", &[])), (1, 3, 3));
         let booted = |only: &[&str], full| {
             let choice = Choice { full, ..of(only) };
             PLANS.iter().filter(|plan| plan.purpose == Purpose::Runs && plan.is_concerned(&choice)).count()
