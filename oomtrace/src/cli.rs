@@ -27,7 +27,7 @@ Examples:
   sudo oomtrace hooks                        what this kernel lets oomtrace see
   sudo oomtrace bugreport                    one archive for whoever looks into a problem with oomtrace
 
-Exit status: 0 done, 1 failed, 2 wrong usage, 3 cannot trace here, 4 found what --fail-on asks for.";
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 cannot trace here, 4 found what --fail-on or --fail-if asks for.";
 
 /// Traces Linux out-of-memory kills as the kernel decides them: what ran out, who asked, who died and why that one.
 #[derive(Debug, Parser)]

@@ -40,7 +40,7 @@ pub struct Share {
 
 /// What the command line asks for, in place of [`USUAL`].
 pub static SHARE: OnceLock<Share> = OnceLock::new();
-/// A fifth of two thousand: there are five kernels, each with a row of its own.
+/// On each kernel, which has a row of its own.
 pub const USUAL: Share = Share { mixtures: 80, mixtures_seed: None, mixtures_skip: 0 };
 /// So many are brought about before oomtrace is stopped and its lines are compared: all that is kept meanwhile is in
 /// memory, of which a guest has little.

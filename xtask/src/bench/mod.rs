@@ -48,7 +48,7 @@ pub fn main(args: &Args) -> Result<ExitCode> {
     let wanted = |part: &Part| args.only.is_empty() || args.only.contains(part);
     for (_, place) in Part::ALL.into_iter().filter(|(part, _)| wanted(part)) {
         if place.is_here() && !host::is_root() {
-            problems.push("live: not measured, since tracing takes root".to_owned());
+            problems.push(format!("{}: not measured, since tracing takes root", place.name()));
         } else if let Err(error) = setting.measure(place, &mut figures) {
             // What was measured before is shown all the same.
             problems.push(format!("{}: {error:#}", place.name()));

@@ -65,7 +65,9 @@ pub fn main(args: &Args) -> Result<()> {
     }
     match StressNg::get() {
         Ok(stress_ng) => println!("stress-ng     {}", stress_ng.program().display()),
-        Err(err) => println!("stress-ng     none, so scenarios of `oomtrace run` are skipped: {err:#}"),
+        Err(err) => println!(
+            "stress-ng     none, so scenarios of `oomtrace run` do not run here, and are skipped in guests: {err:#}"
+        ),
     }
     match debian::tree() {
         Ok(tree) => println!("systemd       {}", tree.display()),

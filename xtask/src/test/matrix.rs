@@ -61,8 +61,8 @@ struct Plan {
     cpus: u32,
     /// The tiers in which the scenarios run, one after the other.
     tiers: &'static [&'static str],
-    /// The tier in which all of them run; in the others those do that differ by tier, and none where time is exact or there are
-    /// nodes. Half an hour has to do for all.
+    /// The tier in which all of them run; in the others those do that differ by tier, or none ([`Plan::tiers`]). Half an hour has to do
+    /// for all.
     whole: Option<&'static str>,
     /// Modules to insert: what some scenarios are caught in.
     modules: &'static [&'static str],
@@ -160,7 +160,7 @@ const PLANS: [Plan; 20] = [
 const AGENT: [&str; 1] = ["5.10.223"];
 
 /// What takes longest and differs least from kernel to kernel, and the kernels on which it runs: the oldest and the newest. Nor does
-/// anything run in a second tier on the others. With `--full` it does.
+/// anything run in a second tier on the others. With `--full`, or asked for by name, it does.
 const LONG: [&str; 7] =
     ["fork_mixtures", "fork_storm", "kmsg", "mutated_btf", "pids_events", "reader_stopped", "refusals"];
 const LONG_ON: [&str; 2] = ["5.10.223", "7.2"];
